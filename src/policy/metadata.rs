@@ -1,6 +1,16 @@
-//! What a policy says about itself.
+//! What a policy says about itself: OPA METADATA annotations (YAML in comments) with our `custom` keys.
+//!
+//! Source: the OPA documentation "Annotations". Only the block of the package counts here; the blocks of rules are
+//! checked for being YAML.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::policy::LoadError;
+use crate::policy::matching::{Match, MatchSpec, nearest};
+use crate::policy::yaml::{self, Offset};
 
 /// What a violation does. Ordered from the mildest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -41,4 +51,275 @@ pub enum Severity {
     High,
     /// Critical.
     Critical,
+}
+
+/// What an UPDATE is measured by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUpdate {
+    /// Only what the old object did not already violate counts.
+    Ratchet,
+    /// Everything counts.
+    All,
+}
+
+/// The version of the Rego language a file is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RegoVersion {
+    /// OPA before 1.0.
+    V0,
+    /// OPA 1.0 and later.
+    #[default]
+    V1,
+}
+
+/// How builtin errors (a number that is none, a bad regex) are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BuiltinErrors {
+    /// The policy fails, and its failure mode answers.
+    Strict,
+    /// The expression is undefined, as OPA has it by default.
+    Undefined,
+}
+
+/// The annotations of a package.
+#[derive(Debug, Clone, Default)]
+pub struct Metadata {
+    /// One line.
+    pub title: Option<String>,
+    /// More.
+    pub description: Option<String>,
+    /// `custom.severity`.
+    pub severity: Option<Severity>,
+    /// `custom.enforcement`, default deny.
+    pub enforcement: Enforcement,
+    /// `custom.controls`.
+    pub controls: Vec<String>,
+    /// `custom.match`.
+    pub matching: Match,
+    /// `custom.onUpdate`.
+    pub on_update: Option<OnUpdate>,
+    /// `custom.parameters`: defaults by name.
+    pub parameters: Map<String, Value>,
+    /// `custom.regoVersion`.
+    pub rego_version: RegoVersion,
+    /// `custom.builtinErrors`.
+    pub builtin_errors: Option<BuiltinErrors>,
+    /// `custom.budget.time`.
+    pub time_budget: Option<Duration>,
+    /// Whether a `custom` section was written.
+    pub has_custom: bool,
+    /// Things that are odd but not wrong.
+    pub notes: Vec<LoadError>,
+}
+
+#[derive(Deserialize)]
+struct Block {
+    scope: Option<String>,
+    title: Option<String>,
+    description: Option<String>,
+    custom: Option<Custom>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Custom {
+    severity: Option<Severity>,
+    enforcement: Option<Enforcement>,
+    controls: Vec<String>,
+    #[serde(rename = "match")]
+    matching: Option<MatchSpec>,
+    on_update: Option<OnUpdate>,
+    parameters: Map<String, Value>,
+    rego_version: Option<RegoVersion>,
+    builtin_errors: Option<BuiltinErrors>,
+    budget: Option<Budget>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Budget {
+    time: String,
+}
+
+const CUSTOM_KEYS: [&str; 9] = [
+    "severity",
+    "enforcement",
+    "controls",
+    "match",
+    "onUpdate",
+    "parameters",
+    "regoVersion",
+    "builtinErrors",
+    "budget",
+];
+
+/// Reads the METADATA of the package from the text of a Rego file; `None` when there is none.
+///
+/// # Errors
+/// The first fault, with its place in the file.
+pub fn package_metadata(file: &str, text: &str) -> Result<Option<Metadata>, LoadError> {
+    let mut found: Option<(Metadata, u32)> = None;
+    for annotation in annotations(text) {
+        let offset = Offset { lines: annotation.first_line, columns: annotation.columns };
+        let block: Block = yaml::parse(file, &annotation.yaml, offset)?;
+        let scope = block.scope.clone();
+        let of_package = match scope.as_deref() {
+            Some("package" | "subpackages") => true,
+            Some("rule" | "document") => false,
+            None => annotation.before_package,
+            Some(other) => {
+                return Err(LoadError::new(
+                    file,
+                    "metadata",
+                    format!("METADATA: unknown scope `{other}`; write package, subpackages, document or rule"),
+                )
+                .at(annotation.first_line, 1));
+            }
+        };
+        if !of_package {
+            continue;
+        }
+        if let Some((_, line)) = found {
+            let message = format!("a second METADATA block for the package; the first is at line {line}");
+            return Err(LoadError::new(file, "metadata", message).at(annotation.first_line, 1));
+        }
+        let metadata = check(file, block, &annotation, offset)?;
+        found = Some((metadata, annotation.first_line));
+    }
+    Ok(found.map(|(metadata, _)| metadata))
+}
+
+fn check(file: &str, block: Block, annotation: &Annotation, offset: Offset) -> Result<Metadata, LoadError> {
+    let has_custom = block.custom.is_some();
+    let custom = block.custom.unwrap_or_default();
+    let place_of = |key: &str| {
+        let line = annotation.yaml.lines().position(|l| l.trim_start().starts_with(&format!("{key}:")));
+        u32::try_from(line.map_or(0, |l| l + 1)).unwrap_or_default() + annotation.first_line
+    };
+    let fault = |key: &str, message: String| LoadError::new(file, "metadata", message).at(place_of(key), 1);
+    let matching = match custom.matching {
+        Some(spec) => spec.check().map_err(|message| fault("match", message))?,
+        None => Match::default(),
+    };
+    let time_budget = custom.budget.map(|b| duration(&b.time).map_err(|m| fault("budget", m))).transpose()?;
+    let mut notes = Vec::new();
+    let raw: Value = yaml::parse(file, &annotation.yaml, offset)?;
+    let keys = raw.get("custom").and_then(Value::as_object).into_iter().flat_map(Map::keys);
+    for key in keys.filter(|k| !CUSTOM_KEYS.contains(&k.as_str())) {
+        let near = nearest(key, CUSTOM_KEYS.into_iter()).map(|n| format!("; did you mean `{n}`?"));
+        let message = format!("METADATA: `custom.{key}` means nothing here{}", near.unwrap_or_default());
+        notes.push(fault(key, message));
+    }
+    Ok(Metadata {
+        title: block.title,
+        description: block.description.map(|d| d.trim().to_owned()),
+        severity: custom.severity,
+        enforcement: custom.enforcement.unwrap_or_default(),
+        controls: custom.controls,
+        matching,
+        on_update: custom.on_update,
+        parameters: custom.parameters,
+        rego_version: custom.rego_version.unwrap_or_default(),
+        builtin_errors: custom.builtin_errors,
+        time_budget,
+        has_custom,
+        notes,
+    })
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is not a time budget; write milliseconds or seconds, such as `250ms` or `2s`");
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s').ok_or_else(wrong)?, 1000),
+    };
+    let millis = number.trim().parse::<u64>().map_err(|_| wrong())? * unit;
+    if (1..=30_000).contains(&millis) { Ok(Duration::from_millis(millis)) } else { Err(wrong()) }
+}
+
+struct Annotation {
+    yaml: String,
+    /// Line of `# METADATA`, from 1: the YAML begins on the next one.
+    first_line: u32,
+    columns: u32,
+    before_package: bool,
+}
+
+fn annotations(text: &str) -> Vec<Annotation> {
+    let mut found = Vec::new();
+    let mut lines = (1u32..).zip(text.lines()).peekable();
+    while let Some((number, line)) = lines.next() {
+        if !is_marker(line) {
+            continue;
+        }
+        let mut yaml = String::new();
+        while let Some((_, comment)) = lines.next_if(|(_, l)| l.trim_start().starts_with('#') && !is_marker(l)) {
+            let body = comment.trim_start().trim_start_matches('#');
+            yaml.push_str(body.strip_prefix(' ').unwrap_or(body));
+            yaml.push('\n');
+        }
+        let next = lines.clone().map(|(_, l)| l.trim()).find(|l| !l.is_empty() && !l.starts_with('#'));
+        let before_package = next.is_some_and(|l| l.starts_with("package"));
+        found.push(Annotation { yaml, first_line: number, columns: 2, before_package });
+    }
+    found
+}
+
+fn is_marker(line: &str) -> bool {
+    line.trim_start().strip_prefix('#').is_some_and(|l| l.trim() == "METADATA")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: &str = "# METADATA\n# scope: package\n# title: T\n# custom:\n#   enforcement: warn\n#   severity: high\n#   match: {kinds: [Pod]}\n#   parameters: {users: []}\npackage a\n\n# METADATA\n# title: a rule\ndeny contains 1 if true\n";
+
+    #[test]
+    fn the_package_block_is_read() {
+        let m = package_metadata("p.rego", POLICY).expect("reads").expect("is there");
+        assert_eq!(m.title.as_deref(), Some("T"));
+        assert_eq!((m.enforcement, m.severity), (Enforcement::Warn, Some(Severity::High)));
+        assert!(m.matching.pod_templates && m.parameters.contains_key("users") && m.notes.is_empty());
+        assert!(package_metadata("p.rego", "package a\n").expect("reads").is_none());
+    }
+
+    #[test]
+    fn faults_have_places() {
+        let fault = |from: &str, to: &str| {
+            package_metadata("p.rego", &POLICY.replace(from, to)).expect_err("faulty").to_string()
+        };
+        assert!(
+            fault("severity: high", "severity: hih").starts_with("p.rego:6:"),
+            "{}",
+            fault("severity: high", "severity: hih")
+        );
+        assert!(fault("kinds: [Pod]", "kind: [Pod]").starts_with("p.rego:7:"));
+        assert_eq!(
+            fault("kinds: [Pod]", "kinds: [Pods]"),
+            "p.rego:7:1: `Pods` in `match.kinds` is not a built-in kind (did you mean `Pod`?); for custom resources write `match.rules`"
+        );
+        assert!(fault("title: a rule", "scope: package").starts_with("p.rego:11:1: a second METADATA block"));
+        assert!(fault("scope: package", "scope: world").contains("unknown scope `world`"));
+    }
+
+    #[test]
+    fn slips_are_noted() {
+        let m = package_metadata("p.rego", &POLICY.replace("enforcement: warn", "enforcment: warn"));
+        let notes = m.expect("reads").expect("is there").notes;
+        assert_eq!(
+            notes.first().map(ToString::to_string).as_deref(),
+            Some("p.rego:5:1: METADATA: `custom.enforcment` means nothing here; did you mean `enforcement`?")
+        );
+    }
+
+    #[test]
+    fn budgets() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
+        assert!(duration("0ms").is_err() && duration("1h").is_err() && duration("60s").is_err());
+    }
 }

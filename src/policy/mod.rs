@@ -3,7 +3,17 @@
 //! Knows no engine, files or clusters.
 
 mod digest;
+mod error;
+pub mod kinds;
+mod matching;
 mod metadata;
+mod selector;
+mod sources;
+pub mod yaml;
 
 pub use digest::{Digest, digest_set};
-pub use metadata::{Enforcement, Severity};
+pub use error::LoadError;
+pub use matching::{Match, Rule, Scope, Taken, nearest};
+pub use metadata::{BuiltinErrors, Enforcement, Metadata, OnUpdate, RegoVersion, Severity, package_metadata};
+pub use selector::{Expression, LabelSelector, Operator, glob_matches};
+pub use sources::{PolicyBinding, SourceFile, Sources};

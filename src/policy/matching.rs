@@ -1,0 +1,448 @@
+//! Which requests a policy is about: the `match` block, parsed, and its exact semantics.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::admission::{Operation, Request};
+use crate::policy::kinds::{self, TEMPLATE_KINDS, TemplateKind};
+use crate::policy::selector::{LabelSelector, glob_matches};
+
+/// Which scope a rule takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub enum Scope {
+    /// Both.
+    #[default]
+    #[serde(rename = "*")]
+    Any,
+    /// Cluster-scoped objects; Namespaces are.
+    Cluster,
+    /// Objects in a namespace.
+    Namespaced,
+}
+
+/// One rule, as in a webhook configuration (`admissionregistration.k8s.io/v1` RuleWithOperations), except that
+/// `pods` and `*` also take `pods/ephemeralcontainers` and `pods/resize`, which change a Pod's spec too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// API groups, or `*`.
+    pub api_groups: Vec<String>,
+    /// API versions, or `*`.
+    pub api_versions: Vec<String>,
+    /// `pods`, `pods/exec`, `*`, `*/*`, `pods/*`, `*/scale`.
+    pub resources: Vec<String>,
+    /// Operations.
+    pub operations: Vec<Operation>,
+    /// Scope.
+    pub scope: Scope,
+}
+
+/// A parsed `match` block. Invariant: at least one rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Match {
+    /// Any of them must take the request.
+    pub rules: Vec<Rule>,
+    /// Names or globs; empty takes every namespace and the objects in none.
+    pub namespaces: Vec<String>,
+    /// Names or globs that are left out.
+    pub excluded_namespaces: Vec<String>,
+    /// On the labels of the request's namespace.
+    pub namespace_selector: Option<LabelSelector>,
+    /// On the labels of the object, or of the old object.
+    pub label_selector: Option<LabelSelector>,
+    /// Whether workloads are judged through their Pod template.
+    pub pod_templates: bool,
+    /// Whether the policy is about Pods by name (not only through a wildcard).
+    pub on_pods: bool,
+}
+
+/// How a policy takes a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// As it was sent.
+    AsIs,
+    /// Through the Pod template of a workload.
+    Template(&'static TemplateKind),
+}
+
+/// The subresources of Pods that change a Pod's spec.
+const POD_SPEC_SUBRESOURCES: [&str; 2] = ["ephemeralcontainers", "resize"];
+
+impl Default for Match {
+    /// Takes every request, as a policy without a `match` block does.
+    fn default() -> Self {
+        let all = || vec!["*".to_owned()];
+        Self {
+            rules: vec![Rule {
+                api_groups: all(),
+                api_versions: all(),
+                resources: vec!["*/*".to_owned()],
+                operations: Operation::ALL.to_vec(),
+                scope: Scope::Any,
+            }],
+            namespaces: Vec::new(),
+            excluded_namespaces: Vec::new(),
+            namespace_selector: None,
+            label_selector: None,
+            pod_templates: false,
+            on_pods: false,
+        }
+    }
+}
+
+impl Match {
+    /// Whether and how the policy takes `request`, but for the namespace selector.
+    #[must_use]
+    pub fn takes(&self, request: &Request) -> Option<Taken> {
+        if !self.takes_namespace(request) || !self.takes_labels(request) {
+            return None;
+        }
+        if self.rules.iter().any(|r| r.takes(request)) {
+            return Some(Taken::AsIs);
+        }
+        self.template_of(request).map(Taken::Template)
+    }
+
+    /// Whether the namespace selector takes any of the label sets. For a request about a Namespace these are the
+    /// labels before and after: leaving a selection must be judged too.
+    #[must_use]
+    pub fn selects_namespace(&self, labels: &[&Value]) -> bool {
+        self.namespace_selector.as_ref().is_none_or(|s| labels.iter().any(|l| s.selects(l)))
+    }
+
+    fn takes_namespace(&self, request: &Request) -> bool {
+        let namespace = if request.is_on_namespace() { &request.name } else { &request.namespace };
+        let fits = |globs: &[String]| globs.iter().any(|g| glob_matches(g, namespace));
+        (self.namespaces.is_empty() || fits(&self.namespaces)) && !fits(&self.excluded_namespaces)
+    }
+
+    fn takes_labels(&self, request: &Request) -> bool {
+        let Some(selector) = &self.label_selector else { return true };
+        [request.object(), request.old_object()]
+            .into_iter()
+            .filter(|o| !o.is_null())
+            .any(|o| selector.selects(o.pointer("/metadata/labels").unwrap_or(&Value::Null)))
+    }
+
+    fn template_of(&self, request: &Request) -> Option<&'static TemplateKind> {
+        let writes = matches!(request.operation, Operation::Create | Operation::Update);
+        if !self.pod_templates || !request.sub_resource.is_empty() || !writes {
+            return None;
+        }
+        let template = TEMPLATE_KINDS
+            .iter()
+            .find(|t| t.group == request.resource.group && t.resource == request.resource.resource)?;
+        // A template is judged when a Pod made from it would be: its rule must take the operation on Pods.
+        self.rules.iter().any(|r| r.takes_pods(request.operation)).then_some(template)
+    }
+}
+
+impl Rule {
+    fn takes(&self, request: &Request) -> bool {
+        let cluster_scoped = request.namespace.is_empty() || request.is_on_namespace();
+        let scope = match self.scope {
+            Scope::Any => true,
+            Scope::Cluster => cluster_scoped,
+            Scope::Namespaced => !cluster_scoped,
+        };
+        scope
+            && self.operations.contains(&request.operation)
+            && has(&self.api_groups, &request.resource.group)
+            && has(&self.api_versions, &request.resource.version)
+            && self.resources.iter().any(|r| takes_resource(r, &request.resource.resource, &request.sub_resource))
+    }
+
+    /// Whether the rule takes `operation` on Pods themselves.
+    #[must_use]
+    pub fn takes_pods(&self, operation: Operation) -> bool {
+        self.operations.contains(&operation)
+            && has(&self.api_groups, "")
+            && has(&self.api_versions, "v1")
+            && self.scope != Scope::Cluster
+            && self.resources.iter().any(|r| takes_resource(r, "pods", ""))
+    }
+}
+
+fn has(list: &[String], value: &str) -> bool {
+    list.iter().any(|x| x == "*" || x == value)
+}
+
+fn takes_resource(pattern: &str, resource: &str, sub_resource: &str) -> bool {
+    match pattern.split_once('/') {
+        Some((main, sub)) => (main == "*" || main == resource) && (sub == "*" || sub == sub_resource),
+        None => {
+            let pods_spec = resource == "pods" && POD_SPEC_SUBRESOURCES.contains(&sub_resource);
+            (pattern == "*" || pattern == resource) && (sub_resource.is_empty() || pods_spec)
+        }
+    }
+}
+
+/// A `match` block as it is written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct MatchSpec {
+    rules: Option<Vec<RuleSpec>>,
+    kinds: Option<Vec<String>>,
+    operations: Option<Vec<String>>,
+    namespaces: Vec<String>,
+    excluded_namespaces: Vec<String>,
+    namespace_selector: Option<LabelSelector>,
+    #[serde(alias = "objectSelector")]
+    label_selector: Option<LabelSelector>,
+    pod_templates: Option<bool>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RuleSpec {
+    #[serde(default = "any")]
+    api_groups: Vec<String>,
+    #[serde(default = "any")]
+    api_versions: Vec<String>,
+    resources: Vec<String>,
+    #[serde(default = "writes")]
+    operations: Vec<String>,
+    #[serde(default)]
+    scope: Scope,
+}
+
+fn any() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+fn writes() -> Vec<String> {
+    vec!["CREATE".to_owned(), "UPDATE".to_owned()]
+}
+
+impl MatchSpec {
+    /// Checks the block.
+    ///
+    /// # Errors
+    /// A sentence for the policy's author.
+    pub fn check(self) -> Result<Match, String> {
+        if self.rules.is_some() && self.kinds.is_some() {
+            return Err("`match` has both `rules` and `kinds`; write one of them".to_owned());
+        }
+        if self.rules.is_some() && self.operations.is_some() {
+            return Err("`match.operations` goes with `kinds`; rules have their own `operations`".to_owned());
+        }
+        for selector in [&self.namespace_selector, &self.label_selector].into_iter().flatten() {
+            if let Some(fault) = selector.fault() {
+                return Err(format!("`match` selector: {fault}"));
+            }
+        }
+        let rules = match (&self.rules, &self.kinds) {
+            (Some(rules), _) => rules.iter().map(RuleSpec::check).collect::<Result<_, _>>()?,
+            (None, Some(kinds)) => rules_of_kinds(kinds, self.operations.as_deref())?,
+            (None, None) => {
+                let mut rules = Match::default().rules;
+                if let (Some(operations), Some(rule)) = (&self.operations, rules.first_mut()) {
+                    rule.operations = check_operations(operations)?;
+                }
+                rules
+            }
+        };
+        if rules.is_empty() {
+            return Err("`match` takes nothing: the list is empty".to_owned());
+        }
+        let names_pods =
+            |r: &Rule| r.resources.iter().any(|x| x == "pods" || x.starts_with("pods/")) && has(&r.api_groups, "");
+        let on_pods = rules
+            .iter()
+            .any(|r| names_pods(r) && [Operation::Create, Operation::Update].iter().any(|o| r.takes_pods(*o)));
+        if self.pod_templates == Some(true) && !rules.iter().any(|r| Operation::ALL.iter().any(|o| r.takes_pods(*o))) {
+            return Err("`match.podTemplates: true` needs a policy on Pods; no rule takes `pods`".to_owned());
+        }
+        Ok(Match {
+            rules,
+            namespaces: self.namespaces,
+            excluded_namespaces: self.excluded_namespaces,
+            namespace_selector: self.namespace_selector,
+            label_selector: self.label_selector,
+            pod_templates: self.pod_templates.unwrap_or(on_pods),
+            on_pods,
+        })
+    }
+}
+
+impl RuleSpec {
+    fn check(&self) -> Result<Rule, String> {
+        if self.resources.is_empty() || self.api_groups.is_empty() || self.api_versions.is_empty() {
+            return Err(
+                "a rule of `match` takes nothing: `resources`, `apiGroups` or `apiVersions` is empty".to_owned()
+            );
+        }
+        Ok(Rule {
+            api_groups: self.api_groups.clone(),
+            api_versions: self.api_versions.clone(),
+            resources: self.resources.clone(),
+            operations: check_operations(&self.operations)?,
+            scope: self.scope,
+        })
+    }
+}
+
+fn check_operations(names: &[String]) -> Result<Vec<Operation>, String> {
+    if names.is_empty() {
+        return Err("`operations` is empty".to_owned());
+    }
+    if names.iter().any(|n| n == "*") {
+        return Ok(Operation::ALL.to_vec());
+    }
+    let mut operations = names
+        .iter()
+        .map(|name| {
+            Operation::ALL
+                .into_iter()
+                .find(|o| o.as_str() == name)
+                .ok_or_else(|| format!("unknown operation `{name}`; write CREATE, UPDATE, DELETE, CONNECT or *"))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    operations.sort_unstable();
+    operations.dedup();
+    Ok(operations)
+}
+
+fn rules_of_kinds(names: &[String], operations: Option<&[String]>) -> Result<Vec<Rule>, String> {
+    let operations = check_operations(operations.unwrap_or(&writes()))?;
+    let mut rules: Vec<Rule> = Vec::new();
+    for name in names {
+        let found = kinds::built_in(name);
+        if found.is_empty() {
+            let near = nearest(name, kinds::built_in_names()).map(|n| format!(" (did you mean `{n}`?)"));
+            return Err(format!(
+                "`{name}` in `match.kinds` is not a built-in kind{}; for custom resources write `match.rules`",
+                near.unwrap_or_default()
+            ));
+        }
+        for kind in found {
+            match rules.iter_mut().find(|r| r.api_groups == [kind.group]) {
+                Some(rule) => rule.resources.push(kind.resource.to_owned()),
+                None => rules.push(Rule {
+                    api_groups: vec![kind.group.to_owned()],
+                    api_versions: any(),
+                    resources: vec![kind.resource.to_owned()],
+                    operations: operations.clone(),
+                    scope: Scope::Any,
+                }),
+            }
+        }
+    }
+    Ok(rules)
+}
+
+/// The candidate that is nearest to `word`, if any is near enough to be a slip.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .map(|c| (edit_distance(&word.to_lowercase(), &c.to_lowercase()), c))
+        .filter(|(d, c)| *d <= 1 + c.len() / 5)
+        .min()
+        .map(|(_, c)| c)
+}
+
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for ((y, above), diagonal) in b.iter().zip(row.iter().skip(1)).zip(&row) {
+            let left = next.last().copied().unwrap_or_default();
+            next.push((diagonal + usize::from(x != *y)).min(above + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::decode;
+    use serde_json::json;
+
+    fn request(operation: &str, group: &str, resource: &str, namespace: &str) -> Request {
+        let (resource, sub) = resource.split_once('/').unwrap_or((resource, ""));
+        let labels = json!({"metadata": {"labels": {"app": "web"}}});
+        let review = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {
+            "uid": "u", "kind": {"group": group, "version": "v1", "kind": "X"},
+            "resource": {"group": group, "version": "v1", "resource": resource}, "subResource": sub,
+            "name": "n", "namespace": namespace, "operation": operation, "userInfo": {}, "object": labels}});
+        decode(review.to_string().as_bytes()).expect("decodes")
+    }
+
+    fn block(yaml: &str) -> Match {
+        serde_saphyr::from_str::<MatchSpec>(yaml).expect("parses").check().expect("checks")
+    }
+
+    #[test]
+    fn pods_mean_all_that_changes_a_pod_spec() {
+        let pods = block("kinds: [Pod]");
+        for (resource, taken) in [
+            ("pods", true),
+            ("pods/ephemeralcontainers", true),
+            ("pods/resize", true),
+            ("pods/status", false),
+            ("pods/binding", false),
+            ("pods/eviction", false),
+            ("pods/exec", false),
+        ] {
+            assert_eq!(pods.takes(&request("UPDATE", "", resource, "a")).is_some(), taken, "{resource}");
+        }
+        assert_eq!(pods.takes(&request("DELETE", "", "pods", "a")), None);
+        assert!(pods.on_pods && pods.pod_templates);
+    }
+
+    #[test]
+    fn templates_are_taken_by_policies_on_pods() {
+        let pods = block("kinds: [Pod]");
+        for t in &TEMPLATE_KINDS {
+            assert_eq!(pods.takes(&request("CREATE", t.group, t.resource, "a")), Some(Taken::Template(t)));
+        }
+        assert_eq!(pods.takes(&request("UPDATE", "apps", "deployments/scale", "a")), None);
+        assert_eq!(
+            block("kinds: [Pod]\npodTemplates: false").takes(&request("CREATE", "apps", "deployments", "a")),
+            None
+        );
+        let only_create = block("kinds: [Pod]\noperations: [CREATE]");
+        assert_eq!(only_create.takes(&request("UPDATE", "apps", "deployments", "a")), None);
+    }
+
+    #[test]
+    fn wildcards_follow_webhook_rules() {
+        let star = block("rules: [{resources: ['*']}]");
+        assert!(star.takes(&request("CREATE", "apps", "deployments", "a")).is_some());
+        assert!(star.takes(&request("UPDATE", "apps", "deployments/scale", "a")).is_none());
+        assert!(star.takes(&request("UPDATE", "", "pods/resize", "a")).is_some());
+        let sub = block("rules: [{resources: ['*/scale'], operations: ['*']}]");
+        assert!(sub.takes(&request("UPDATE", "apps", "deployments/scale", "a")).is_some());
+        assert!(sub.takes(&request("UPDATE", "apps", "deployments", "a")).is_none());
+        assert!(Match::default().takes(&request("CONNECT", "", "pods/exec", "a")).is_some());
+    }
+
+    #[test]
+    fn namespaces_scopes_and_labels() {
+        let m = block(
+            "{rules: [{resources: ['*'], scope: Namespaced}], namespaces: ['tenant-*'], excludedNamespaces: [tenant-x]}",
+        );
+        assert!(m.takes(&request("CREATE", "", "secrets", "tenant-b")).is_some());
+        assert!(m.takes(&request("CREATE", "", "secrets", "tenant-x")).is_none());
+        assert!(m.takes(&request("CREATE", "", "secrets", "other")).is_none());
+        assert!(m.takes(&request("CREATE", "", "namespaces", "tenant-b")).is_none());
+        let labels = block("{kinds: [Secret], labelSelector: {matchLabels: {app: db}}}");
+        assert!(labels.takes(&request("CREATE", "", "secrets", "a")).is_none());
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let fault =
+            |yaml: &str| serde_saphyr::from_str::<MatchSpec>(yaml).expect("parses").check().expect_err("faulty");
+        assert!(fault("kinds: [Pods]").contains("did you mean `Pod`"));
+        assert!(fault("{kinds: [Pod], operations: [PATCH]}").contains("unknown operation `PATCH`"));
+        assert!(fault("{kinds: [Pod], rules: []}").contains("both"));
+        assert!(fault("kinds: []").contains("takes nothing"));
+        assert!(fault("{kinds: [Secret], podTemplates: true}").contains("podTemplates"));
+        assert!(
+            fault("{kinds: [Pod], labelSelector: {matchExpressions: [{key: k, operator: In}]}}")
+                .contains("need values")
+        );
+    }
+}

@@ -1,0 +1,77 @@
+//! YAML to typed values with places in errors. The one user of the YAML library.
+
+use serde::de::DeserializeOwned;
+
+use crate::policy::LoadError;
+
+/// Where a piece of YAML begins in its file: lines and columns to add to the parser's.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Offset {
+    /// Lines before the text.
+    pub lines: u32,
+    /// Columns cut from each line.
+    pub columns: u32,
+}
+
+/// Parses one YAML document.
+///
+/// # Errors
+/// The first error, with its place in `file`.
+pub fn parse<T: DeserializeOwned>(file: &str, text: &str, offset: Offset) -> Result<T, LoadError> {
+    serde_saphyr::from_str_with_options(text, options()).map_err(|e| error(file, &e, offset))
+}
+
+/// Parses a stream of YAML documents; empty ones are left out.
+///
+/// # Errors
+/// The first error, with its place in `file`.
+pub fn parse_all<T: DeserializeOwned>(file: &str, text: &str) -> Result<Vec<T>, LoadError> {
+    serde_saphyr::from_multiple_with_options(text, options()).map_err(|e| error(file, &e, Offset::default()))
+}
+
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! { with_snippet: false }
+}
+
+fn error(file: &str, error: &serde_saphyr::Error, offset: Offset) -> LoadError {
+    let text = error.to_string();
+    // The library ends its messages with the place, which is told apart here.
+    let message = text.split(" at line ").next().unwrap_or(&text).trim_end_matches([',', ' ']);
+    let found = LoadError::new(file, "yaml", message);
+    match error.location() {
+        Some(place) if place.line() > 0 => {
+            let number = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+            found.at(number(place.line()) + offset.lines, number(place.column()) + offset.columns)
+        }
+        _ => found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Doc {
+        #[expect(dead_code, reason = "only its presence is checked")]
+        a: u32,
+    }
+
+    #[test]
+    fn errors_have_places() {
+        let unknown = parse::<Doc>("f.yaml", "a: 1\nbee: 2\n", Offset::default()).expect_err("unknown field");
+        assert_eq!((unknown.line, unknown.column), (Some(2), Some(1)), "{unknown}");
+        assert!(unknown.message.contains("bee"), "{unknown}");
+        let wrong = parse::<Doc>("f.yaml", "a: x\n", Offset { lines: 3, columns: 2 }).expect_err("not a number");
+        assert_eq!((wrong.line, wrong.column), (Some(4), Some(6)), "{wrong}");
+        let twice = parse::<Doc>("f.yaml", "a: 1\na: 2\n", Offset::default()).expect_err("duplicate key");
+        assert_eq!(twice.line, Some(2), "{twice}");
+    }
+
+    #[test]
+    fn empty_documents_are_left_out() {
+        let docs: Vec<serde_json::Value> = parse_all("f.yaml", "---\na: 1\n---\n---\nb: 2\n").expect("parses");
+        assert_eq!(docs.into_iter().filter(|d| !d.is_null()).count(), 2);
+    }
+}
