@@ -2,14 +2,17 @@
 //!
 //! # The map
 //! Imports go strictly downward; rooms of one level never import one another, `app` joins them.
-//! `tests/architecture.rs` holds this.
+//! `tests/it/architecture.rs` holds this.
 //!
 //! | level | room | what it knows |
 //! |---|---|---|
 //! | L0, pure | [`admission`] | the wire: AdmissionReview bytes in, AdmissionReview bytes out |
 //! | L1, pure | [`policy`] | policy documents: Rego with METADATA, what they match, digests |
 //! | L2, pure | [`engine`] | compile, select, evaluate, combine: [`engine::decide`], the one door; the only user of regorus |
+//! | L3, I/O | [`source`] | where policies and data come from: files, directories, the binary itself |
 
 pub mod admission;
 pub mod engine;
 pub mod policy;
+#[cfg(feature = "serve")]
+pub mod source;

@@ -1,1 +1,2 @@
+//! Thin binary.
 fn main() {}

@@ -1,12 +1,32 @@
 //! Judging: compiled policies and one door, [`decide`].
 //!
 //! The only room that knows regorus (behind `evaluate`). Must not know sockets, files, Kubernetes clients or the
-//! wall clock: time, randomness and the world come in as [`Context`] and [`Inventory`].
+//! wall clock: time, randomness and the world come in as [`Context`] and [`Inventory`]. The monotonic clock is used
+//! for budgets only.
 
+mod answer;
+mod builtins;
+mod check;
+mod combine;
+mod compile;
 mod context;
+mod decide;
 mod decision;
+mod evaluate;
+mod input;
+mod output;
+mod patch;
+mod pool;
+mod review;
+mod snapshot;
+mod syntax;
 
+pub use answer::answer;
+pub use compile::{CompileOptions, Compiled, DEFAULT_TIME_BUDGET, MAX_NESTING, compile};
 pub use context::{Context, FailureMode, FailureModes, Inventory, NamespaceMetadata, Namespaces};
+pub use decide::decide;
 pub use decision::{
     Cause, Decision, Ending, Endpoint, ErrorCode, Location, PolicyFailure, Read, Run, Verdict, Violation,
 };
+pub use pool::{Job, Pool, PoolOptions, PoolStats};
+pub use snapshot::{PolicySummary, Snapshot};

@@ -179,7 +179,7 @@ fn takes_resource(pattern: &str, resource: &str, sub_resource: &str) -> bool {
 /// A `match` block as it is written.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct MatchSpec {
+pub(super) struct MatchSpec {
     rules: Option<Vec<RuleSpec>>,
     kinds: Option<Vec<String>>,
     operations: Option<Vec<String>>,
@@ -218,7 +218,7 @@ impl MatchSpec {
     ///
     /// # Errors
     /// A sentence for the policy's author.
-    pub fn check(self) -> Result<Match, String> {
+    pub(super) fn check(self) -> Result<Match, String> {
         if self.rules.is_some() && self.kinds.is_some() {
             return Err("`match` has both `rules` and `kinds`; write one of them".to_owned());
         }

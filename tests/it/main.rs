@@ -1,1 +1,2 @@
 //! One integration binary: behaviour through the public surfaces.
+mod engine;

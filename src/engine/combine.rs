@@ -1,0 +1,196 @@
+//! Outcomes to one [`Decision`]: total and deterministic. Errors meet the failure mode here and nowhere else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::engine::review::{Outcome, Review};
+use crate::engine::{
+    Cause, Decision, Endpoint, ErrorCode, FailureMode, FailureModes, PolicyFailure, Run, Snapshot, Verdict, Violation,
+    patch,
+};
+use crate::policy::Enforcement;
+
+/// Combines the outcomes of all steps of a review, in order.
+pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc<Value>>) -> Decision {
+    let mut violations = Vec::new();
+    let mut failures = Vec::new();
+    let mut annotations = BTreeMap::new();
+    let mut runs = Vec::new();
+    let mut deny_selected = false;
+    for (step, outcome) in review.steps.iter().zip(outcomes) {
+        let policy = &step.policy;
+        let enforcement = review.using(step).map_or(Enforcement::Deny, |u| u.enforcement);
+        deny_selected |= enforcement == Enforcement::Deny;
+        runs.push(Run { policy: Arc::clone(&policy.name), ending: outcome.ending(), took: outcome.took });
+        let violation = |msg: String, enforcement| Violation {
+            policy: Arc::clone(&policy.name),
+            digest: policy.digest,
+            enforcement,
+            severity: policy.severity,
+            controls: Arc::clone(&policy.controls),
+            msg,
+            field: None,
+            details: None,
+            fix: None,
+            location: None,
+        };
+        match &outcome.result {
+            Err(fault) => failures.push(PolicyFailure {
+                policy: Arc::clone(&policy.name),
+                digest: policy.digest,
+                enforcement,
+                code: fault.code,
+                msg: fault.msg.clone(),
+                location: fault.location.clone(),
+            }),
+            Ok(output) => {
+                for finding in &output.findings {
+                    let milder = if finding.rule == "warn" { Enforcement::Warn } else { Enforcement::Deny };
+                    violations.push(Violation {
+                        field: finding.field.clone(),
+                        details: finding.details.clone(),
+                        fix: finding.fix.clone(),
+                        location: policy.rules.get(finding.rule).cloned(),
+                        ..violation(finding.msg.clone(), enforcement.min(milder))
+                    });
+                }
+                for (key, value) in &output.annotations {
+                    annotations.entry(key.clone()).or_insert_with(|| value.clone());
+                }
+                if enforcement != Enforcement::Deny
+                    && let Some(wanted) = &output.object
+                {
+                    let before = object.map_or_else(|| review.request.object(), |o| o.as_ref());
+                    let patch = patch::difference(before, wanted);
+                    let location = policy.rules.get("patch").or_else(|| policy.rules.get("mutate")).cloned();
+                    violations.push(Violation {
+                        details: patch.as_ref().and_then(|p| serde_json::to_value(p).ok()),
+                        location,
+                        ..violation("the object would be changed".to_owned(), enforcement)
+                    });
+                }
+            }
+        }
+    }
+    violations.sort_by(|a: &Violation, b| {
+        let key =
+            |v: &Violation| (std::cmp::Reverse(v.enforcement), Arc::clone(&v.policy), v.msg.clone(), v.field.clone());
+        key(a).cmp(&key(b))
+    });
+    violations.dedup();
+    let (verdict, cause) = judge(&violations, &failures, &review.context.failure);
+    let patch = match verdict {
+        Verdict::Allow => object.and_then(|o| patch::difference(review.request.object(), o)),
+        Verdict::Deny => None,
+    };
+    let mut decision = Decision {
+        endpoint: review.context.endpoint,
+        verdict,
+        cause,
+        warnings: Vec::new(),
+        violations,
+        failures,
+        patch,
+        audit_annotations: annotations,
+        runs,
+        reads: review.reads.clone(),
+        inventory_age: review.inventory_age,
+        policy_set: review.snapshot.policy_set,
+        data_digest: review.snapshot.data_digest,
+        deny_selected,
+    };
+    decision.warnings = warnings(&decision);
+    decision
+}
+
+fn judge(violations: &[Violation], failures: &[PolicyFailure], modes: &FailureModes) -> (Verdict, Cause) {
+    if violations.iter().any(|v| v.enforcement == Enforcement::Deny) {
+        return (Verdict::Deny, Cause::Policy);
+    }
+    let of_deny = || failures.iter().filter(|f| f.enforcement == Enforcement::Deny);
+    let late = |f: &PolicyFailure| f.code == ErrorCode::Deadline;
+    let causes = [
+        (of_deny().any(|f| !late(f)), Cause::PolicyError, modes.policy_error),
+        (of_deny().any(late), Cause::Deadline, modes.deadline),
+    ];
+    let met = || causes.iter().filter(|(there, ..)| *there);
+    match met().find(|(.., mode)| *mode == FailureMode::Deny).or_else(|| met().next()) {
+        Some((_, cause, mode)) => (verdict_of(*mode), *cause),
+        None => (Verdict::Allow, Cause::None),
+    }
+}
+
+fn verdict_of(mode: FailureMode) -> Verdict {
+    match mode {
+        FailureMode::Deny => Verdict::Deny,
+        FailureMode::Allow => Verdict::Allow,
+    }
+}
+
+/// What the client sees beside the verdict: violations that only warn, and failures that did not refuse.
+fn warnings(decision: &Decision) -> Vec<String> {
+    let warn = decision.violations.iter().filter(|v| v.enforcement == Enforcement::Warn).map(Violation::sentence);
+    let failed = decision.failures.iter().filter(|f| match f.enforcement {
+        Enforcement::Deny => decision.verdict == Verdict::Allow,
+        Enforcement::Warn => true,
+        Enforcement::Dryrun => false,
+    });
+    let failed = failed.map(|f| format!("policy {} could not be judged ({})", f.policy, f.code.as_str()));
+    warn.chain(failed).collect()
+}
+
+impl Violation {
+    /// `policy: message [field]`, as users read it.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let mut text = format!("{}: {}", self.policy, self.msg);
+        if let Some(field) = self.field.as_ref().filter(|f| !self.msg.contains(f.as_str())) {
+            text.push_str(&format!(" [{field}]"));
+        }
+        if let Some(fix) = &self.fix {
+            text.push_str(&format!(" (fix: {fix})"));
+        }
+        text
+    }
+}
+
+impl Decision {
+    /// The decision on a request that no policy could see: shed for overload, or out of time.
+    #[must_use]
+    pub fn shed(endpoint: Endpoint, cause: Cause, modes: &FailureModes, snapshot: &Snapshot) -> Self {
+        let mode = if cause == Cause::Deadline { modes.deadline } else { modes.overload };
+        Self {
+            endpoint,
+            verdict: verdict_of(mode),
+            cause,
+            violations: Vec::new(),
+            failures: Vec::new(),
+            warnings: match mode {
+                FailureMode::Allow => vec![format!("not judged ({}): let pass by failure mode", cause.as_str())],
+                FailureMode::Deny => Vec::new(),
+            },
+            patch: None,
+            audit_annotations: BTreeMap::new(),
+            runs: Vec::new(),
+            reads: Vec::new(),
+            inventory_age: None,
+            policy_set: snapshot.policy_set,
+            data_digest: snapshot.data_digest,
+            deny_selected: false,
+        }
+    }
+
+    /// The decision when its record could not be written: refused only where a `deny` policy was selected and the
+    /// mode says so. A deny stays what it is.
+    #[must_use]
+    pub fn log_failed(mut self, mode: FailureMode) -> Self {
+        if self.verdict == Verdict::Allow && mode == FailureMode::Deny && self.deny_selected {
+            self.verdict = Verdict::Deny;
+            self.cause = Cause::Log;
+            self.patch = None;
+        }
+        self
+    }
+}

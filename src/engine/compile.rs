@@ -1,0 +1,348 @@
+//! [`Sources`] to a [`Snapshot`]: parse, check, compile, bind. All errors of all files are reported at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use regorus::Value;
+
+use crate::engine::check::{self, Package};
+use crate::engine::evaluate::{self, Unit, UnitModule};
+use crate::engine::snapshot::{Bound, Health, Policy, PolicySummary, Snapshot, Use};
+use crate::engine::syntax::{self, ModuleInfo};
+use crate::engine::{Endpoint, Location};
+use crate::policy::{
+    BuiltinErrors, Digest, Enforcement, LoadError, Metadata, OnUpdate, PolicyBinding, RegoVersion, SourceFile, Sources,
+    digest_set, nearest, package_metadata,
+};
+
+/// Rules that are read, by endpoint.
+pub(crate) const RULES: [(Endpoint, &[&str]); 2] = [
+    (Endpoint::Validate, &["deny", "violation", "warn", "audit_annotations"]),
+    (Endpoint::Mutate, &["patch", "mutate"]),
+];
+
+/// Brackets may nest this deep in a policy: the parser's time grows with two to the power of it.
+pub const MAX_NESTING: usize = 16;
+
+/// Time a policy may take where its METADATA sets none.
+pub const DEFAULT_TIME_BUDGET: Duration = Duration::from_millis(500);
+
+/// What compiling may be told.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CompileOptions {
+    /// No policy does more than this, whatever it says (a rollout ceiling).
+    pub max_enforcement: Option<Enforcement>,
+}
+
+/// A snapshot with what is odd but not wrong.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The policy set.
+    pub snapshot: Snapshot,
+    /// For the author's eye.
+    pub notes: Vec<LoadError>,
+}
+
+/// A file, parsed.
+pub(crate) struct Parsed<'a> {
+    pub source: &'a SourceFile,
+    pub info: ModuleInfo,
+    pub metadata: Option<Metadata>,
+    pub version: RegoVersion,
+}
+
+/// Compiles a policy set.
+///
+/// # Errors
+/// Everything that is wrong, sorted by file and line.
+pub fn compile(sources: &Sources, options: CompileOptions) -> Result<Compiled, Vec<LoadError>> {
+    let mut errors = Vec::new();
+    let mut notes = Vec::new();
+    let parsed: Vec<Parsed<'_>> = sources
+        .modules
+        .iter()
+        .filter(|m| !m.is_test())
+        .filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok())
+        .collect();
+    for p in &parsed {
+        notes.extend(p.metadata.iter().flat_map(|m| m.notes.iter().cloned()));
+    }
+    let packages = check::packages(&parsed);
+    if errors.is_empty() {
+        errors.extend(check::check(&packages));
+    }
+    for binding in &sources.bindings {
+        if !packages.values().any(|p| p.is_policy() && *policy_name(&p.path) == *binding.policy) {
+            let names: Vec<String> =
+                packages.values().filter(|p| p.is_policy()).map(|p| policy_name(&p.path).to_string()).collect();
+            let near =
+                nearest(&binding.policy, names.iter().map(String::as_str)).map(|n| format!("; did you mean `{n}`?"));
+            let message =
+                format!("binding `{}`: no policy `{}`{}", binding.name, binding.policy, near.unwrap_or_default());
+            errors.push(LoadError::new(&binding.file, "binding", message));
+        }
+    }
+    let data = Value::from(serde_json::Value::Object(sources.data.clone()));
+    let mut bound = Vec::new();
+    let mut summaries = Vec::new();
+    if errors.is_empty() {
+        for package in packages.values().filter(|p| p.is_policy()) {
+            match compile_policy(package, &packages, &data, &sources.bindings, options, &mut notes) {
+                Ok((b, summary)) => {
+                    bound.push(b);
+                    summaries.push(summary);
+                }
+                Err(found) => errors.extend(found),
+            }
+        }
+    }
+    let mask_pointers = if errors.is_empty() { mask_pointers(&packages, &data, &mut errors) } else { Vec::new() };
+    if !errors.is_empty() {
+        errors.sort();
+        errors.dedup();
+        return Err(errors);
+    }
+    bound.sort_by(|a, b| a.policy.name.cmp(&b.policy.name));
+    summaries.sort_by(|a: &PolicySummary, b| a.name.cmp(&b.name));
+    let snapshot = Snapshot {
+        bound,
+        policy_set: policy_set(&parsed, &sources.bindings),
+        data_digest: Digest::of(serde_json::Value::Object(sources.data.clone()).to_string().as_bytes()),
+        namespaces: sources.namespaces.iter().map(|(name, m)| (name.clone(), Arc::new(m.clone()))).collect(),
+        mask_pointers,
+        summaries,
+    };
+    Ok(Compiled { snapshot, notes })
+}
+
+/// Parses one file and reads its METADATA.
+pub(crate) fn parse(source: &SourceFile) -> Result<Parsed<'_>, LoadError> {
+    let (depth, line) = syntax::bracket_depth(&source.text);
+    if depth > MAX_NESTING {
+        let message = format!("brackets nest {depth} deep; at most {MAX_NESTING} are allowed: name the inner values");
+        return Err(LoadError::new(&source.path, "nesting", message).at(line, 1));
+    }
+    let metadata = package_metadata(&source.path, &source.text)?;
+    let version = metadata.as_ref().map_or(RegoVersion::V1, |m| m.rego_version);
+    let info = parse_rego(source, version).map_err(|fault| {
+        let mut error = load_error(&source.path, "rego", &fault);
+        if version == RegoVersion::V1 && parse_rego(source, RegoVersion::V0).is_ok() {
+            error
+                .message
+                .push_str(" (it is Rego v0: declare `custom: {regoVersion: v0}` in its METADATA, or write v1)");
+        }
+        error
+    })?;
+    Ok(Parsed { source, info, metadata, version })
+}
+
+fn parse_rego(source: &SourceFile, version: RegoVersion) -> Result<ModuleInfo, evaluate::Fault> {
+    let mut engine = regorus::Engine::new();
+    engine.set_rego_v0(version == RegoVersion::V0);
+    engine.add_policy(source.path.clone(), source.text.clone()).map_err(|e| evaluate::fault(&e))?;
+    engine.get_modules().first().map(|m| syntax::module_info(m)).ok_or_else(|| evaluate::Fault {
+        code: crate::engine::ErrorCode::Evaluation,
+        msg: "the file holds no package".to_owned(),
+        location: None,
+    })
+}
+
+fn load_error(file: &str, code: &'static str, fault: &evaluate::Fault) -> LoadError {
+    match &fault.location {
+        Some(l) => LoadError::new(&l.file, code, &fault.msg).at(l.line, l.column),
+        None => LoadError::new(file, code, &fault.msg),
+    }
+}
+
+/// The name of the policy in `package`.
+pub(crate) fn policy_name(package: &[String]) -> Arc<str> {
+    match package {
+        [first, rest @ ..] if first == "portcullis" && !rest.is_empty() => rest.join(".").into(),
+        all => all.join(".").into(),
+    }
+}
+
+fn compile_policy(
+    package: &Package<'_>,
+    packages: &BTreeMap<Vec<String>, Package<'_>>,
+    data: &Value,
+    bindings: &[PolicyBinding],
+    options: CompileOptions,
+    notes: &mut Vec<LoadError>,
+) -> Result<(Bound, PolicySummary), Vec<LoadError>> {
+    let name = policy_name(&package.path);
+    let metadata = package.metadata().cloned().unwrap_or_default();
+    let needed = check::closure(package, packages);
+    let modules: Vec<&Parsed<'_>> = needed.iter().flat_map(|p| p.modules.iter().copied()).collect();
+    let rules = package.entry_rules();
+    let by_endpoint: BTreeMap<Endpoint, Vec<String>> = RULES
+        .iter()
+        .map(|(e, names)| (*e, names.iter().filter(|n| rules.contains_key(**n)).map(|n| (*n).to_owned()).collect()))
+        .filter(|(_, names): &(_, Vec<String>)| !names.is_empty())
+        .collect();
+    // Our own policies fail on a builtin error; plain OPA policies keep OPA's reading of it.
+    let strict = match metadata.builtin_errors {
+        Some(choice) => choice == BuiltinErrors::Strict,
+        None => metadata.has_custom,
+    };
+    let units: Vec<UnitModule<'_>> =
+        modules.iter().map(|m| UnitModule { path: &m.source.path, text: &m.source.text, version: m.version }).collect();
+    let file = package.file().to_owned();
+    let unit = Unit::compile(&units, data, &package.path, &by_endpoint, strict)
+        .map_err(|fault| vec![load_error(&file, "rego", &fault)])?;
+    let digest = match modules.as_slice() {
+        [only] => Digest::of(only.source.text.as_bytes()),
+        many => modules_digest(many),
+    };
+    let reads = check::Reads::of(&needed);
+    let on_update = metadata.on_update.unwrap_or(if reads.user { OnUpdate::All } else { OnUpdate::Ratchet });
+    if reads.user && on_update == OnUpdate::Ratchet {
+        let message = "the policy judges the user, and `onUpdate: ratchet` lets an update pass when the old object alone \
+                       would be refused too: write `onUpdate: all`";
+        notes.push(LoadError::new(&file, "ratchet", message));
+    }
+    let endpoints: Vec<Endpoint> = by_endpoint.keys().copied().collect();
+    let controls: Arc<[String]> = metadata.controls.clone().into();
+    let ceiling = options.max_enforcement.unwrap_or(Enforcement::Deny);
+    let uses = uses(&name, &metadata, on_update, bindings, ceiling)?;
+    let summary = PolicySummary {
+        name: Arc::clone(&name),
+        title: metadata.title.clone(),
+        description: metadata.description.clone(),
+        enforcement: uses.iter().map(|u| u.enforcement).max().unwrap_or_default(),
+        severity: metadata.severity,
+        controls: Arc::clone(&controls),
+        digest,
+        file,
+        endpoints: endpoints.clone(),
+        matching: metadata.matching.clone(),
+        on_update,
+    };
+    let policy = Policy {
+        name,
+        title: metadata.title,
+        digest,
+        severity: metadata.severity,
+        controls,
+        matching: metadata.matching,
+        unit,
+        rules,
+        endpoints,
+        reads_namespace: reads.namespace,
+        budget: metadata.time_budget.unwrap_or(DEFAULT_TIME_BUDGET),
+        health: Health::default(),
+    };
+    Ok((Bound { policy: Arc::new(policy), uses }, summary))
+}
+
+/// The uses of a policy: its bindings by name, then the policy as it stands where no binding takes the request.
+fn uses(
+    name: &str,
+    metadata: &Metadata,
+    on_update: OnUpdate,
+    bindings: &[PolicyBinding],
+    ceiling: Enforcement,
+) -> Result<Vec<Use>, Vec<LoadError>> {
+    let mut mine: Vec<&PolicyBinding> = bindings.iter().filter(|b| b.policy == name).collect();
+    mine.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut errors = Vec::new();
+    let mut uses = Vec::new();
+    for binding in mine {
+        let mut parameters = metadata.parameters.clone();
+        for (key, value) in &binding.parameters {
+            match parameters.get_mut(key) {
+                None => {
+                    let near = nearest(key, metadata.parameters.keys().map(String::as_str));
+                    let near = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
+                    let message = format!("binding `{}`: policy `{name}` has no parameter `{key}`{near}", binding.name);
+                    errors.push(LoadError::new(&binding.file, "binding", message));
+                }
+                Some(default)
+                    if !default.is_null() && std::mem::discriminant(default) != std::mem::discriminant(value) =>
+                {
+                    let message = format!(
+                        "binding `{}`: parameter `{key}` has another type than its default `{default}`",
+                        binding.name
+                    );
+                    errors.push(LoadError::new(&binding.file, "binding", message));
+                }
+                Some(default) => *default = value.clone(),
+            }
+        }
+        uses.push(Use {
+            narrowed: binding.matching.clone(),
+            parameters: Value::from(serde_json::Value::Object(parameters)),
+            enforcement: binding.enforcement.unwrap_or(metadata.enforcement).min(ceiling),
+            on_update: binding.on_update.unwrap_or(on_update),
+        });
+    }
+    uses.push(Use {
+        narrowed: None,
+        parameters: Value::from(serde_json::Value::Object(metadata.parameters.clone())),
+        enforcement: metadata.enforcement.min(ceiling),
+        on_update,
+    });
+    if errors.is_empty() { Ok(uses) } else { Err(errors) }
+}
+
+fn modules_digest(modules: &[&Parsed<'_>]) -> Digest {
+    let names: Vec<(String, Digest)> =
+        modules.iter().map(|m| (m.info.package.join("/"), Digest::of(m.source.text.as_bytes()))).collect();
+    digest_set(names.iter().map(|(name, digest)| ("module", name.as_str(), *digest)))
+}
+
+fn policy_set(parsed: &[Parsed<'_>], bindings: &[PolicyBinding]) -> Digest {
+    let modules = parsed.iter().map(|m| ("module", m.info.package.join("/"), Digest::of(m.source.text.as_bytes())));
+    let bindings = bindings.iter().map(|b| ("binding", b.name.clone(), Digest::of(b.document.to_string().as_bytes())));
+    let items: Vec<(&str, String, Digest)> = modules.chain(bindings).collect();
+    digest_set(items.iter().map(|(kind, name, digest)| (*kind, name.as_str(), *digest)))
+}
+
+/// What `data.system.log.mask` names, read once: rules that look at the decision itself are not taken.
+fn mask_pointers(
+    packages: &BTreeMap<Vec<String>, Package<'_>>,
+    data: &Value,
+    errors: &mut Vec<LoadError>,
+) -> Vec<String> {
+    let path = ["system".to_owned(), "log".to_owned()];
+    let Some(package) = packages.get(path.as_slice()) else { return Vec::new() };
+    let mut fault = |at: Option<&Location>, message: String| {
+        let error = LoadError::new(package.file(), "mask", message);
+        errors.push(match at {
+            Some(l) => error.at(l.line, l.column),
+            None => error,
+        });
+        Vec::new()
+    };
+    let mut mask_rules = package.modules.iter().flat_map(|m| m.info.rules.iter()).filter(|r| r.name == "mask");
+    if let Some(reference) = mask_rules.clone().flat_map(|r| r.references.iter()).find(|r| r.root == "input") {
+        let message = "`data.system.log.mask` is read once, at load: it cannot depend on `input`".to_owned();
+        return fault(Some(&reference.at), message);
+    }
+    if mask_rules.next().is_none() {
+        return Vec::new();
+    }
+    let units: Vec<UnitModule<'_>> = check::closure(package, packages)
+        .iter()
+        .flat_map(|p| p.modules.iter())
+        .map(|m| UnitModule { path: &m.source.path, text: &m.source.text, version: m.version })
+        .collect();
+    let rules = BTreeMap::from([(Endpoint::Validate, vec!["mask".to_owned()])]);
+    let run = Unit::compile(&units, data, &path, &rules, true).and_then(|unit| {
+        unit.run(Endpoint::Validate, Value::new_object(), evaluate::World::default(), DEFAULT_TIME_BUDGET)
+    });
+    let found = match run {
+        Ok(value) => value,
+        Err(f) => return fault(f.location.as_ref(), f.msg),
+    };
+    let mut pointers = Vec::new();
+    for item in found.get("mask").and_then(serde_json::Value::as_array).into_iter().flatten() {
+        let pointer = item.as_str().or_else(|| item.get("path").and_then(serde_json::Value::as_str));
+        match pointer.filter(|p| p.starts_with("/input/")) {
+            Some(pointer) => pointers.push(pointer.to_owned()),
+            None => return fault(None, format!("mask `{item}`: write a JSON pointer below `/input/`")),
+        }
+    }
+    pointers
+}

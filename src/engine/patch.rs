@@ -1,0 +1,131 @@
+//! Patches of policies onto objects: `patch` operations (RFC 6902) and `mutate` objects, and what they may not touch.
+
+use json_patch::{AddOperation, Patch, PatchOperation};
+use serde_json::{Map, Value};
+
+/// Identity of an object, which the API server does not let a webhook change.
+const IMMUTABLE: [&str; 8] = [
+    "/apiVersion",
+    "/kind",
+    "/metadata/name",
+    "/metadata/generateName",
+    "/metadata/namespace",
+    "/metadata/uid",
+    "/metadata/creationTimestamp",
+    "/metadata/resourceVersion",
+];
+
+/// The object after the mutating rules in `result`, or why they do not apply.
+pub(crate) fn apply(object: &Value, result: &Value) -> Result<Value, String> {
+    let mut changed = object.clone();
+    if let Some(operations) = result.get("patch") {
+        apply_operations(&mut changed, operations)?;
+    }
+    match result.get("mutate") {
+        None | Some(Value::Null) => {}
+        Some(wanted @ Value::Object(_)) => changed = wanted.clone(),
+        Some(Value::Array(items)) => match items.as_slice() {
+            [] => {}
+            [wanted @ Value::Object(_)] => changed = wanted.clone(),
+            _ => return Err("`mutate` must give one object".to_owned()),
+        },
+        Some(other) => return Err(format!("`mutate` must give the wanted object, not `{other}`")),
+    }
+    for pointer in IMMUTABLE {
+        if object.pointer(pointer) != changed.pointer(pointer) {
+            return Err(format!("the patch changes `{pointer}`, which is the object's identity"));
+        }
+    }
+    Ok(changed)
+}
+
+/// The minimal patch from one object to the other; `None` when they are equal.
+pub(crate) fn difference(from: &Value, to: &Value) -> Option<Patch> {
+    let patch = json_patch::diff(from, to);
+    (!patch.0.is_empty()).then_some(patch)
+}
+
+/// Operations are applied in order: an array in its own, a set sorted by path, so the outcome is always the same.
+fn apply_operations(object: &mut Value, operations: &Value) -> Result<(), String> {
+    let Value::Array(items) = operations else {
+        return Err(format!("`patch` must give a list of RFC 6902 operations, not `{operations}`"));
+    };
+    let mut flat = Vec::new();
+    for item in items {
+        match item {
+            Value::Array(inner) => flat.extend(inner),
+            other => flat.push(other),
+        }
+    }
+    for item in flat {
+        let operation: PatchOperation =
+            serde_json::from_value(item.clone()).map_err(|e| format!("`{item}` is no RFC 6902 operation: {e}"))?;
+        if let PatchOperation::Add(AddOperation { path, .. }) = &operation {
+            create_parents(object, path.as_str());
+        }
+        json_patch::patch(object, std::slice::from_ref(&operation))
+            .map_err(|e| format!("`{item}` does not apply: {e}"))?;
+    }
+    Ok(())
+}
+
+/// Creates the objects (or, before `-` and numbers, arrays) that a path goes through and that are not there.
+fn create_parents(object: &mut Value, path: &str) {
+    let tokens: Vec<String> = path.split('/').skip(1).map(|t| t.replace("~1", "/").replace("~0", "~")).collect();
+    let mut at = object;
+    for pair in tokens.windows(2) {
+        let [token, next] = pair else { return };
+        let fresh = || if next == "-" || next == "0" { Value::Array(Vec::new()) } else { Value::Object(Map::new()) };
+        at = match at {
+            Value::Object(map) => {
+                let entry = map.entry(token.clone()).or_insert_with(fresh);
+                if entry.is_null() {
+                    *entry = fresh();
+                }
+                entry
+            }
+            Value::Array(items) => match token.parse::<usize>().ok().and_then(|i| items.get_mut(i)) {
+                Some(item) => item,
+                None => return,
+            },
+            _ => return,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn missing_parents_are_created() {
+        let object = json!({"spec": {"containers": [{"name": "a"}]}});
+        let result = json!({"patch": [
+            {"op": "add", "path": "/metadata/labels/app.kubernetes.io~1name", "value": "x"},
+            {"op": "add", "path": "/spec/containers/0/securityContext/capabilities/drop/-", "value": "ALL"}]});
+        assert_eq!(
+            apply(&object, &result).expect("applies"),
+            json!({"metadata": {"labels": {"app.kubernetes.io/name": "x"}},
+                   "spec": {"containers": [{"name": "a", "securityContext": {"capabilities": {"drop": ["ALL"]}}}]}})
+        );
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let object = json!({"kind": "Pod", "metadata": {"name": "a"}});
+        let fault = |result: Value| apply(&object, &result).expect_err("faulty");
+        assert!(fault(json!({"patch": [{"op": "remove", "path": "/spec"}]})).contains("does not apply"));
+        assert!(fault(json!({"patch": [{"op": "put", "path": "/spec"}]})).contains("no RFC 6902 operation"));
+        assert!(fault(json!({"patch": {"op": "add"}})).contains("list of RFC 6902"));
+        assert!(fault(json!({"mutate": {"kind": "Pod", "metadata": {"name": "b"}}})).contains("/metadata/name"));
+    }
+
+    #[test]
+    fn the_difference_is_minimal() {
+        let from = json!({"a": {"b": 1, "c": 2}});
+        let patch = difference(&from, &json!({"a": {"b": 1, "c": 3}})).expect("differs");
+        assert_eq!(serde_json::to_value(&patch).expect("JSON"), json!([{"op": "replace", "path": "/a/c", "value": 3}]));
+        assert_eq!(difference(&from, &from), None);
+    }
+}

@@ -1,0 +1,305 @@
+//! One review, policy by policy: who is selected, and what each comes to. Steps are independent of the thread they
+//! run on, so the pool can go on with the next policy when one does not come back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::admission::{Operation, Request};
+use crate::engine::evaluate::{Fault, World};
+use crate::engine::input::{self, Inputs};
+use crate::engine::output::{self, Finding};
+use crate::engine::snapshot::{Bound, Policy, Snapshot, Use};
+use crate::engine::{Context, Ending, Endpoint, ErrorCode, Inventory, NamespaceMetadata, Read, patch};
+use crate::policy::{Digest, OnUpdate, Taken};
+
+/// What is the same for all policies of a review.
+pub(crate) struct Review {
+    pub snapshot: Arc<Snapshot>,
+    pub request: Arc<Request>,
+    pub context: Context,
+    pub reads: Vec<Read>,
+    pub inventory_age: Option<Duration>,
+    /// The selected policies in the order of their names.
+    pub steps: Vec<Step>,
+    inputs: Inputs,
+    namespace: Namespace,
+}
+
+/// A selected policy.
+pub(crate) struct Step {
+    pub policy: Arc<Policy>,
+    bound: usize,
+    using: usize,
+    taken: Taken,
+}
+
+/// What one policy came to.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcome {
+    pub result: Result<Output, Fault>,
+    pub took: Duration,
+}
+
+/// What a policy that could be judged gave.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Output {
+    pub findings: Vec<Finding>,
+    pub annotations: BTreeMap<String, String>,
+    /// The object after this policy, when it changed it.
+    pub object: Option<Arc<Value>>,
+}
+
+enum Namespace {
+    /// The request is on no namespace.
+    None,
+    Known(NamespaceMetadata),
+    Unknown(String),
+}
+
+impl Review {
+    /// Selects. Cheap: no policy is run.
+    pub(crate) fn new(snapshot: Arc<Snapshot>, inventory: &Inventory, request: Arc<Request>, context: Context) -> Self {
+        let mut steps = Vec::new();
+        for (bound, b) in snapshot.bound.iter().enumerate() {
+            if let Some((chosen, taken)) = b.takes(context.endpoint, &request)
+                && b.policy.wants(&request, taken, context.endpoint)
+            {
+                let using = b.uses.iter().position(|u| std::ptr::eq(u, chosen)).unwrap_or(0);
+                steps.push(Step { policy: Arc::clone(&b.policy), bound, using, taken });
+            }
+        }
+        let needed = steps.iter().any(|s| {
+            let chosen = snapshot.bound.get(s.bound).and_then(|b| b.uses.get(s.using));
+            s.policy.reads_namespace || chosen.is_some_and(|u| u.selects_by_namespace(&s.policy))
+        });
+        let (namespace, reads, inventory_age) = namespace_of(&request, inventory, needed);
+        let seen = match &namespace {
+            Namespace::Known(metadata) => Some(metadata.as_ref()),
+            Namespace::None | Namespace::Unknown(_) => None,
+        };
+        let inputs = Inputs::new(&request, None, seen);
+        Self { snapshot, request, context, reads, inventory_age, steps, inputs, namespace }
+    }
+
+    /// The time that step `index` may take from now on.
+    pub(crate) fn budget(&self, step: &Step, now: Instant) -> Duration {
+        let left = self.context.deadline.map_or(Duration::MAX, |d| d.saturating_duration_since(now));
+        step.policy.budget.min(left)
+    }
+
+    /// Runs step `index` on the object as the steps before left it. Never panics, may never return.
+    pub(crate) fn run(&self, step: &Step, object: Option<&Arc<Value>>) -> Outcome {
+        let started = Instant::now();
+        let result = self.judge(step, object, started);
+        let result = result.map_err(|fault| self.blame_deadline(fault));
+        Outcome { result, took: started.elapsed() }
+    }
+
+    /// The use of the policy that a step runs.
+    pub(crate) fn using(&self, step: &Step) -> Option<&Use> {
+        self.snapshot.bound.get(step.bound).and_then(|b: &Bound| b.uses.get(step.using))
+    }
+
+    /// A budget that the deadline cut short is the deadline's doing.
+    fn blame_deadline(&self, fault: Fault) -> Fault {
+        let late = self.context.deadline.is_some_and(|d| Instant::now() >= d);
+        if late && fault.code == ErrorCode::Budget {
+            return Fault { code: ErrorCode::Deadline, ..fault };
+        }
+        fault
+    }
+
+    fn judge(&self, step: &Step, object: Option<&Arc<Value>>, started: Instant) -> Result<Output, Fault> {
+        let policy = &step.policy;
+        if policy.health.quarantined() {
+            let msg = "the policy got stuck too often and is not run until the policies are loaded again";
+            return Err(fault(ErrorCode::Quarantined, msg));
+        }
+        let Some(using) = self.using(step) else { return Ok(Output::default()) };
+        if !self.selects(policy, using)? {
+            return Ok(Output::default());
+        }
+        let budget = self.budget(step, started);
+        if budget.is_zero() {
+            return Err(fault(ErrorCode::Deadline, "the request's time ran out before the policy could be judged"));
+        }
+        let input = match (object, step.taken) {
+            (Some(object), _) => {
+                let namespace = match &self.namespace {
+                    Namespace::Known(metadata) => Some(metadata.as_ref()),
+                    Namespace::None | Namespace::Unknown(_) => None,
+                };
+                Inputs::new(&self.request, Some(object), namespace).as_is(&using.parameters)
+            }
+            (None, Taken::AsIs) => self.inputs.as_is(&using.parameters),
+            (None, Taken::Template(kind)) => self.inputs.of_template(kind, &using.parameters),
+        };
+        let result = policy.unit.run(self.context.endpoint, input.clone(), self.world(), budget)?;
+        match self.context.endpoint {
+            Endpoint::Mutate => self.mutated(&result, object),
+            Endpoint::Validate => self.validated(step, using, &result, &input, started),
+        }
+    }
+
+    fn world(&self) -> World {
+        World { now_ns: self.context.now_ns, seed: self.context.seed }
+    }
+
+    fn selects(&self, policy: &Policy, using: &Use) -> Result<bool, Fault> {
+        let by_selector = using.selects_by_namespace(policy);
+        if !by_selector && !policy.reads_namespace {
+            return Ok(true);
+        }
+        match &self.namespace {
+            // Selectors on namespaces take every object that is in none, as in webhook configurations.
+            Namespace::None => Ok(true),
+            Namespace::Unknown(name) => {
+                let msg = format!("the labels of namespace `{name}` are not known");
+                Err(fault(ErrorCode::UnknownNamespace, &msg))
+            }
+            Namespace::Known(metadata) => {
+                let labels = |m: &'_ Value| m.get("labels").cloned().unwrap_or_default();
+                let mut sets = vec![labels(metadata)];
+                if self.request.is_on_namespace() {
+                    let old = self.request.old_object().get("metadata").map(labels);
+                    sets.extend(old);
+                }
+                Ok(using.selects(policy, &sets.iter().collect::<Vec<_>>()))
+            }
+        }
+    }
+
+    fn validated(
+        &self,
+        step: &Step,
+        using: &Use,
+        result: &Value,
+        input: &regorus::Value,
+        started: Instant,
+    ) -> Result<Output, Fault> {
+        let policy = &step.policy;
+        let title = policy.title.as_deref().unwrap_or(&policy.name);
+        let read = |result: &Value| output::findings(result, title).map_err(|m| fault(ErrorCode::Output, &m));
+        let mut findings = read(result)?;
+        let annotations = output::annotations(result).map_err(|m| fault(ErrorCode::Output, &m))?;
+        let update = self.request.operation == Operation::Update && !self.request.old_object().is_null();
+        if update && using.on_update == OnUpdate::Ratchet && !findings.is_empty() {
+            // Only a verdict on the old object takes violations away; where it cannot be had they all stand.
+            let budget = self.budget(step, Instant::now()).min(policy.budget.saturating_sub(started.elapsed()));
+            let old = input::of_old_object(input);
+            if let Ok(before) = policy.unit.run(Endpoint::Validate, old, self.world(), budget)
+                && let Ok(before) = output::findings(&before, title)
+            {
+                findings.retain(|f| !before.iter().any(|b| b.rule == f.rule && b.msg == f.msg && b.field == f.field));
+            }
+        }
+        if let Taken::Template(kind) = step.taken {
+            let prefix = kind.path.join(".");
+            for finding in &mut findings {
+                finding.field = finding.field.take().map(|field| format!("{prefix}.{field}"));
+            }
+        }
+        Ok(Output { findings, annotations, object: None })
+    }
+
+    fn mutated(&self, result: &Value, object: Option<&Arc<Value>>) -> Result<Output, Fault> {
+        let before = object.map_or_else(|| self.request.object(), |o| o.as_ref());
+        let after = patch::apply(before, result).map_err(|m| fault(ErrorCode::Patch, &m))?;
+        let object = (after != *before).then(|| Arc::new(after));
+        Ok(Output { object, ..Output::default() })
+    }
+}
+
+impl Step {
+    /// An outcome for a step that had to be given up.
+    pub(crate) fn given_up(&self, took: Duration) -> Outcome {
+        let msg = format!("the policy did not stop within {} ms and was given up", took.as_millis());
+        Outcome { result: Err(fault(ErrorCode::Stuck, &msg)), took }
+    }
+}
+
+impl Policy {
+    /// Whether the policy has anything to say on a request that its match takes.
+    fn wants(&self, request: &Request, taken: Taken, endpoint: Endpoint) -> bool {
+        match endpoint {
+            Endpoint::Mutate => {
+                // A changed template rolls out a workload, and a Pod's spec cannot be changed: Pods when they are made.
+                let pods = !self.matching.on_pods
+                    || (taken == Taken::AsIs
+                        && request.operation == Operation::Create
+                        && request.sub_resource.is_empty());
+                pods && request.object().is_object()
+            }
+            Endpoint::Validate => {
+                let of_spec = ["", "ephemeralcontainers", "resize"].contains(&request.sub_resource.as_str());
+                let pod = request.kind.kind == "Pod" && request.kind.group.is_empty() && of_spec;
+                let on_pod = self.matching.on_pods && (pod || taken != Taken::AsIs);
+                !(on_pod && request.operation == Operation::Update && !pod_changed(request, taken))
+            }
+        }
+    }
+}
+
+/// Whether an UPDATE changed the Pod's (or the template's) spec, labels or annotations. Kubelets, finalizers and
+/// controllers update Pods all the time without that.
+fn pod_changed(request: &Request, taken: Taken) -> bool {
+    fn pod(object: &Value, taken: Taken) -> Option<&Value> {
+        match taken {
+            Taken::AsIs => Some(object),
+            Taken::Template(kind) => kind.path.iter().try_fold(object, |o, step| o.get(step)),
+        }
+    }
+    match (pod(request.object(), taken), pod(request.old_object(), taken)) {
+        (Some(new), Some(old)) => {
+            ["/spec", "/metadata/labels", "/metadata/annotations"].iter().any(|p| new.pointer(p) != old.pointer(p))
+        }
+        _ => true,
+    }
+}
+
+fn namespace_of(request: &Request, inventory: &Inventory, needed: bool) -> (Namespace, Vec<Read>, Option<Duration>) {
+    if request.is_on_namespace() {
+        let own = request.subject().get("metadata").or_else(|| request.old_object().get("metadata"));
+        let is_namespace = request.subject().get("kind").and_then(Value::as_str) == Some("Namespace");
+        if let Some(metadata) = own.filter(|_| is_namespace) {
+            return (Namespace::Known(Arc::new(metadata.clone())), Vec::new(), None);
+        }
+    }
+    // A subresource of a Namespace that carries another object is judged by what is known of the Namespace.
+    let name = if request.is_on_namespace() { &request.name } else { &request.namespace };
+    if name.is_empty() || !needed {
+        return (Namespace::None, Vec::new(), None);
+    }
+    match inventory.namespaces.metadata(name) {
+        None => (Namespace::Unknown(name.clone()), Vec::new(), inventory.age),
+        Some(metadata) => {
+            let text = |key: &str| metadata.get(key).and_then(Value::as_str).map(str::to_owned);
+            let read = Read {
+                path: format!("namespaces/{name}"),
+                uid: text("uid"),
+                resource_version: text("resourceVersion"),
+                digest: Digest::of(metadata.to_string().as_bytes()),
+            };
+            (Namespace::Known(metadata), vec![read], inventory.age)
+        }
+    }
+}
+
+fn fault(code: ErrorCode, msg: &str) -> Fault {
+    Fault { code, msg: msg.to_owned(), location: None }
+}
+
+impl Outcome {
+    /// How the run ended, for metrics.
+    pub(crate) fn ending(&self) -> Ending {
+        match &self.result {
+            Err(fault) => Ending::Fail(fault.code),
+            Ok(output) if output.object.is_some() => Ending::Patch,
+            Ok(output) if !output.findings.is_empty() => Ending::Violate,
+            Ok(_) => Ending::Pass,
+        }
+    }
+}

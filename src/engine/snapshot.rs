@@ -1,0 +1,177 @@
+//! A compiled policy set: immutable, shared by every review that began under it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use regorus::Value;
+
+use crate::admission::Request;
+use crate::engine::evaluate::Unit;
+use crate::engine::{Endpoint, Location, NamespaceMetadata};
+use crate::policy::{Digest, Enforcement, Match, OnUpdate, Severity, Taken};
+
+/// What is loaded, for people and `policy_set`. Made by [`compile`](crate::engine::compile).
+pub struct Snapshot {
+    /// Sorted by policy name.
+    pub(crate) bound: Vec<Bound>,
+    pub(crate) policy_set: Digest,
+    pub(crate) data_digest: Digest,
+    pub(crate) namespaces: BTreeMap<String, NamespaceMetadata>,
+    pub(crate) mask_pointers: Vec<String>,
+    pub(crate) summaries: Vec<PolicySummary>,
+}
+
+/// One policy, for lists and messages.
+#[derive(Debug, Clone)]
+pub struct PolicySummary {
+    /// Policy name: the package, without a leading `portcullis.`.
+    pub name: Arc<str>,
+    /// From METADATA.
+    pub title: Option<String>,
+    /// From METADATA.
+    pub description: Option<String>,
+    /// What its violations do, after bindings and the ceiling (the strictest of its bindings).
+    pub enforcement: Enforcement,
+    /// From METADATA.
+    pub severity: Option<Severity>,
+    /// From METADATA.
+    pub controls: Arc<[String]>,
+    /// Digest of its content.
+    pub digest: Digest,
+    /// The first of its files.
+    pub file: String,
+    /// Where it takes part.
+    pub endpoints: Vec<Endpoint>,
+    /// What it takes.
+    pub matching: Match,
+    /// How updates are measured.
+    pub on_update: OnUpdate,
+}
+
+/// A policy, compiled once, bound at least once.
+pub(crate) struct Policy {
+    pub name: Arc<str>,
+    pub title: Option<String>,
+    pub digest: Digest,
+    pub severity: Option<Severity>,
+    pub controls: Arc<[String]>,
+    pub matching: Match,
+    pub unit: Unit,
+    /// Rules that are read, with the place of the first definition of each.
+    pub rules: BTreeMap<String, Location>,
+    pub endpoints: Vec<Endpoint>,
+    pub reads_namespace: bool,
+    pub budget: Duration,
+    pub health: Health,
+}
+
+/// The ways in which one policy is used, the first that takes a request counts.
+pub(crate) struct Bound {
+    pub policy: Arc<Policy>,
+    pub uses: Vec<Use>,
+}
+
+/// Parameters, enforcement and scope of one use of a policy.
+pub(crate) struct Use {
+    /// Narrows the policy's own match.
+    pub narrowed: Option<Match>,
+    pub parameters: Value,
+    pub enforcement: Enforcement,
+    pub on_update: OnUpdate,
+}
+
+/// How often a policy did not come back.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    stuck: AtomicU32,
+}
+
+impl Health {
+    /// Threads of one policy that may be given up before it is not run any more.
+    const MOST_STUCK: u32 = 2;
+
+    pub(crate) fn quarantined(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed) >= Self::MOST_STUCK
+    }
+
+    /// Counts a thread that was given up. `last`: the process has none to spare, so this one is the last.
+    pub(crate) fn got_stuck(&self, last: bool) {
+        self.stuck.fetch_add(if last { Self::MOST_STUCK } else { 1 }, Ordering::Relaxed);
+    }
+}
+
+impl Bound {
+    /// The use that takes the request at `endpoint`, and how.
+    pub(crate) fn takes(&self, endpoint: Endpoint, request: &Request) -> Option<(&Use, Taken)> {
+        let policy = &self.policy;
+        if !policy.endpoints.contains(&endpoint) {
+            return None;
+        }
+        let taken = policy.matching.takes(request)?;
+        let chosen = self.uses.iter().find(|u| u.narrowed.as_ref().is_none_or(|m| m.takes(request).is_some()))?;
+        Some((chosen, taken))
+    }
+}
+
+impl Use {
+    /// Whether the labels of the namespace have to be known to say if it applies.
+    pub(crate) fn selects_by_namespace(&self, policy: &Policy) -> bool {
+        policy.matching.namespace_selector.is_some()
+            || self.narrowed.as_ref().is_some_and(|m| m.namespace_selector.is_some())
+    }
+
+    /// Whether the namespace selectors take the labels.
+    pub(crate) fn selects(&self, policy: &Policy, labels: &[&serde_json::Value]) -> bool {
+        policy.matching.selects_namespace(labels) && self.narrowed.as_ref().is_none_or(|m| m.selects_namespace(labels))
+    }
+}
+
+impl Snapshot {
+    /// The policies, sorted by name.
+    pub fn policies(&self) -> impl Iterator<Item = &PolicySummary> {
+        self.summaries.iter()
+    }
+
+    /// Digest over policies and bindings.
+    #[must_use]
+    pub fn policy_set(&self) -> Digest {
+        self.policy_set
+    }
+
+    /// Digest over the data documents.
+    #[must_use]
+    pub fn data_digest(&self) -> Digest {
+        self.data_digest
+    }
+
+    /// Namespaces that came with the data files.
+    #[must_use]
+    pub fn fixed_namespaces(&self) -> BTreeMap<String, NamespaceMetadata> {
+        self.namespaces.clone()
+    }
+
+    /// JSON pointers below the decision event that `data.system.log.mask` names (`/input/request/object/...`).
+    #[must_use]
+    pub fn mask_pointers(&self) -> &[String] {
+        &self.mask_pointers
+    }
+
+    /// Whether any policy at `endpoint` that may take `request` looks at its namespace.
+    #[must_use]
+    pub fn needs_namespace(&self, endpoint: Endpoint, request: &Request) -> bool {
+        !request.namespace.is_empty()
+            && !request.is_on_namespace()
+            && self.bound.iter().any(|b| {
+                b.takes(endpoint, request)
+                    .is_some_and(|(u, _)| b.policy.reads_namespace || u.selects_by_namespace(&b.policy))
+            })
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").field("policy_set", &self.policy_set).finish_non_exhaustive()
+    }
+}

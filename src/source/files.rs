@@ -1,0 +1,69 @@
+//! Reading files and walking directories: sorted, bounded, hidden entries left out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::policy::LoadError;
+
+/// No policy or data file is longer.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// Directories are not followed deeper than this, so a loop of links ends.
+const MAX_DEPTH: usize = 16;
+
+/// All files below `root` (or `root` itself), sorted. Names that begin with a dot are left out, as `..data` in a
+/// mounted ConfigMap.
+pub(super) fn walk(root: &Path, errors: &mut Vec<LoadError>) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    if root.is_dir() {
+        descend(root, 0, &mut found, errors);
+    } else {
+        found.push(root.to_owned());
+    }
+    found.sort();
+    found
+}
+
+fn descend(dir: &Path, depth: usize, found: &mut Vec<PathBuf>, errors: &mut Vec<LoadError>) {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) => {
+            errors.push(LoadError::new(dir.display().to_string(), "io", format!("cannot list: {e}")));
+            return;
+        }
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        if path.is_dir() {
+            if depth < MAX_DEPTH {
+                descend(&path, depth + 1, found, errors);
+            }
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// The text of a file.
+pub(super) fn text(path: &Path) -> Result<String, LoadError> {
+    let fault = |message: String| LoadError::new(path.display().to_string(), "io", message);
+    let length = fs::metadata(path).map_err(|e| fault(format!("cannot read: {e}")))?.len();
+    if length > MAX_FILE_BYTES {
+        return Err(fault(format!("the file has {length} bytes; at most {MAX_FILE_BYTES} are read")));
+    }
+    let bytes = fs::read(path).map_err(|e| fault(format!("cannot read: {e}")))?;
+    String::from_utf8(bytes).map_err(|_| fault("the file is not UTF-8".to_owned()))
+}
+
+/// Whether `path` ends in one of the extensions.
+pub(super) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    path.extension().and_then(|e| e.to_str()).is_some_and(|e| extensions.contains(&e))
+}
+
+/// Whether there is any Rego below `root`.
+pub(super) fn holds_rego(root: &Path) -> bool {
+    root.is_dir() && walk(root, &mut Vec::new()).iter().any(|p| has_extension(p, &["rego"]))
+}

@@ -1,0 +1,419 @@
+//! The one door: what a set of policies comes to on one request.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use portcullis::admission::{Request, decode};
+use portcullis::engine::{
+    Cause, CompileOptions, Context, Decision, Endpoint, ErrorCode, FailureMode, FailureModes, Inventory, Pool,
+    PoolOptions, Snapshot, Verdict, answer, compile, decide,
+};
+use portcullis::policy::{Enforcement, LoadError, PolicyBinding, SourceFile, Sources};
+use serde_json::{Value, json};
+
+const META: &str = "# METADATA\n# scope: package\n# title: T\n# custom:\n#   match: {kinds: [Pod]}\n";
+
+fn sources(files: &[(&str, &str)]) -> Sources {
+    let modules = files.iter().map(|(path, text)| SourceFile { path: (*path).into(), text: (*text).into() }).collect();
+    Sources { modules, ..Sources::default() }
+}
+
+fn snapshot(files: &[(&str, &str)]) -> Arc<Snapshot> {
+    Arc::new(compile(&sources(files), CompileOptions::default()).expect("compiles").snapshot)
+}
+
+fn load_errors(files: &[(&str, &str)]) -> Vec<String> {
+    let errors = compile(&sources(files), CompileOptions::default()).expect_err("must not compile");
+    errors.iter().map(LoadError::to_string).collect()
+}
+
+/// A request on a Pod of namespace `shop` by alice.
+fn request(operation: &str, object: Value, old: Value) -> Arc<Request> {
+    request_on("", "pods", "Pod", operation, object, old)
+}
+
+fn request_on(group: &str, resource: &str, kind: &str, operation: &str, object: Value, old: Value) -> Arc<Request> {
+    let (resource, sub) = resource.split_once('/').unwrap_or((resource, ""));
+    let review = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {
+        "uid": "u-1", "kind": {"group": group, "version": "v1", "kind": kind},
+        "resource": {"group": group, "version": "v1", "resource": resource}, "subResource": sub,
+        "name": "n", "namespace": "shop", "operation": operation,
+        "userInfo": {"username": "alice", "groups": ["devs"]}, "object": object, "oldObject": old}});
+    Arc::new(decode(review.to_string().as_bytes()).expect("decodes"))
+}
+
+fn pod(image: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "n"}, "spec": {"containers": [{"name": "a", "image": image}]}})
+}
+
+fn context(endpoint: Endpoint) -> Context {
+    Context { endpoint, now_ns: 1, seed: 7, deadline: None, failure: FailureModes::default() }
+}
+
+fn inventory() -> Inventory {
+    let metadata = Arc::new(json!({"name": "shop", "labels": {"tenant": "a"}, "uid": "x", "resourceVersion": "5"}));
+    Inventory::fixed([("shop".to_owned(), metadata)].into())
+}
+
+fn validate(files: &[(&str, &str)], request: &Arc<Request>) -> Decision {
+    decide(&snapshot(files), &inventory(), request, &context(Endpoint::Validate))
+}
+
+fn messages(decision: &Decision) -> Vec<(&str, &str, Option<&str>)> {
+    decision.violations.iter().map(|v| (&*v.policy, v.msg.as_str(), v.field.as_deref())).collect()
+}
+
+fn with_meta(body: &str) -> String {
+    format!("{META}package portcullis.p\n{body}")
+}
+
+const NO_LATEST: &str = r#"
+deny contains {"msg": sprintf("image %s", [c.image]), "field": sprintf("spec.containers[%d].image", [i])} if {
+	some i, c in input.request.object.spec.containers
+	endswith(c.image, ":latest")
+}
+"#;
+
+#[test]
+fn all_violations_of_all_policies_in_a_stable_order() {
+    let second = "package portcullis.a\nwarn contains \"w\" if true\ndeny contains \"z\" if true\n";
+    let decision = validate(
+        &[("p.rego", &with_meta(NO_LATEST)), ("a.rego", second)],
+        &request("CREATE", pod("x:latest"), Value::Null),
+    );
+    assert_eq!((decision.verdict, decision.cause), (Verdict::Deny, Cause::Policy));
+    assert_eq!(
+        messages(&decision),
+        [("a", "z", None), ("p", "image x:latest", Some("spec.containers[0].image")), ("a", "w", None)]
+    );
+    assert_eq!(decision.warnings, ["a: w"]);
+    let response = answer(&decision, "u-1");
+    let status = response.status.expect("a status");
+    assert_eq!((status.code, status.reason), (403, "Forbidden"));
+    assert_eq!(status.message, "a: z\np: image x:latest [spec.containers[0].image]");
+    let location = decision.violations[1].location.clone().expect("a location");
+    assert_eq!((location.file.as_str(), location.line), ("p.rego", 8));
+}
+
+#[test]
+fn enforcement_says_what_a_violation_does() {
+    for (enforcement, verdict, warnings) in
+        [("deny", Verdict::Deny, 0), ("warn", Verdict::Allow, 1), ("dryrun", Verdict::Allow, 0)]
+    {
+        let text = with_meta(NO_LATEST).replace("#   match", &format!("#   enforcement: {enforcement}\n#   match"));
+        let decision = validate(&[("p.rego", &text)], &request("CREATE", pod("x:latest"), Value::Null));
+        assert_eq!(
+            (decision.verdict, decision.warnings.len(), decision.violations.len()),
+            (verdict, warnings, 1),
+            "{enforcement}"
+        );
+        assert_eq!(decision.deny_selected, enforcement == "deny");
+        if enforcement == "dryrun" {
+            let response = answer(&decision, "u");
+            assert!(response.warnings.is_empty() && response.status.is_none() && response.audit_annotations.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_ceiling_and_bindings_change_enforcement() {
+    let mut set = sources(&[("p.rego", &with_meta(NO_LATEST))]);
+    let ceiling = CompileOptions { max_enforcement: Some(Enforcement::Dryrun) };
+    let snapshot = Arc::new(compile(&set, ceiling).expect("compiles").snapshot);
+    let bad = request("CREATE", pod("x:latest"), Value::Null);
+    let decision = decide(&snapshot, &inventory(), &bad, &context(Endpoint::Validate));
+    assert_eq!((decision.verdict, decision.violations[0].enforcement), (Verdict::Allow, Enforcement::Dryrun));
+    let binding = |name: &str| {
+        json!({"apiVersion": "portcullis.io/v1alpha1", "kind": "PolicyBinding", "metadata": {"name": "b"},
+        "spec": {"policyRef": {"name": name}, "enforcement": "warn", "match": {"namespaces": ["shop"]}}})
+    };
+    set.bindings = vec![PolicyBinding::from_document("b.yaml", binding("p")).expect("reads")];
+    let snapshot = Arc::new(compile(&set, CompileOptions::default()).expect("compiles").snapshot);
+    assert_eq!(decide(&snapshot, &inventory(), &bad, &context(Endpoint::Validate)).warnings.len(), 1);
+    set.bindings = vec![PolicyBinding::from_document("b.yaml", binding("q")).expect("reads")];
+    let errors = compile(&set, CompileOptions::default()).expect_err("no such policy");
+    assert!(errors[0].to_string().contains("no policy `q`"), "{errors:?}");
+}
+
+#[test]
+fn workloads_are_judged_through_their_template() {
+    let template =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "x:latest"}]}});
+    let spec = json!({"template": template.clone()});
+    for (group, resource, kind, object, prefix) in [
+        ("apps", "deployments", "Deployment", json!({"spec": spec.clone()}), "spec.template."),
+        ("apps", "replicasets", "ReplicaSet", json!({"spec": spec.clone()}), "spec.template."),
+        ("apps", "statefulsets", "StatefulSet", json!({"spec": spec.clone()}), "spec.template."),
+        ("apps", "daemonsets", "DaemonSet", json!({"spec": spec.clone()}), "spec.template."),
+        ("", "replicationcontrollers", "ReplicationController", json!({"spec": spec.clone()}), "spec.template."),
+        ("batch", "jobs", "Job", json!({"spec": spec.clone()}), "spec.template."),
+        (
+            "batch",
+            "cronjobs",
+            "CronJob",
+            json!({"spec": {"jobTemplate": {"spec": spec.clone()}}}),
+            "spec.jobTemplate.spec.template.",
+        ),
+        ("", "podtemplates", "PodTemplate", json!({"template": template.clone()}), "template."),
+    ] {
+        let decision = validate(
+            &[("p.rego", &with_meta(NO_LATEST))],
+            &request_on(group, resource, kind, "CREATE", object, Value::Null),
+        );
+        let field = format!("{prefix}spec.containers[0].image");
+        assert_eq!(messages(&decision), [("p", "image x:latest", Some(field.as_str()))], "{kind}");
+    }
+    let parent = "deny contains msg if { input.parent.kind.kind == \"Deployment\"; input.request.kind.kind == \"Pod\"; input.request.object.metadata.namespace == \"shop\"; msg := input.request.resource.resource }";
+    let decision = validate(
+        &[("p.rego", &with_meta(parent))],
+        &request_on("apps", "deployments", "Deployment", "CREATE", json!({"spec": spec}), Value::Null),
+    );
+    assert_eq!(messages(&decision), [("p", "pods", None)]);
+}
+
+#[test]
+fn updates_are_ratcheted() {
+    let files = [("p.rego", &*with_meta(NO_LATEST))];
+    let mut labelled = pod("x:latest");
+    labelled["metadata"]["labels"] = json!({"new": "label"});
+    assert_eq!(validate(&files, &request("UPDATE", labelled.clone(), pod("x:latest"))).verdict, Verdict::Allow);
+    assert_eq!(validate(&files, &request("UPDATE", pod("y:latest"), pod("x:latest"))).verdict, Verdict::Deny);
+    let all = with_meta(NO_LATEST).replace("#   match", "#   onUpdate: all\n#   match");
+    assert_eq!(
+        validate(&[("p.rego", &all)], &request("UPDATE", labelled.clone(), pod("x:latest"))).verdict,
+        Verdict::Deny
+    );
+    // A policy on the user is not ratcheted: the old object would be refused to the same user too.
+    let user = with_meta("deny contains \"not alice\" if input.request.userInfo.username == \"alice\"");
+    assert_eq!(validate(&[("p.rego", &user)], &request("UPDATE", labelled, pod("x:latest"))).verdict, Verdict::Deny);
+}
+
+#[test]
+fn a_pod_update_that_changes_nothing_is_not_judged() {
+    let always = with_meta("deny contains \"always\" if input.request.userInfo");
+    let files = [("p.rego", &*always)];
+    let mut finalized = pod("x");
+    finalized["metadata"]["finalizers"] = json!(["f"]);
+    assert_eq!(validate(&files, &request("UPDATE", finalized, pod("x"))).runs.len(), 0);
+    let mut annotated = pod("x");
+    annotated["metadata"]["annotations"] = json!({"a": "b"});
+    assert_eq!(validate(&files, &request("UPDATE", annotated, pod("x"))).verdict, Verdict::Deny);
+    let resize = request_on("", "pods/resize", "Pod", "UPDATE", pod("y"), pod("x"));
+    assert_eq!(validate(&files, &resize).verdict, Verdict::Deny);
+    for sub in ["pods/status", "pods/binding", "pods/eviction"] {
+        assert_eq!(validate(&files, &request_on("", sub, "Pod", "UPDATE", pod("y"), pod("x"))).runs.len(), 0, "{sub}");
+    }
+}
+
+#[test]
+fn errors_meet_the_failure_mode_and_are_never_no_violation() {
+    let cases = [
+        ("deny contains \"x\" if to_number(input.request.name) > 1", ErrorCode::Evaluation),
+        ("deny contains 5 if true", ErrorCode::Output),
+        ("deny contains {\"message\": \"no msg\"} if true", ErrorCode::Output),
+        ("x := 1 if true\nx := 2 if true\ndeny contains \"x\" if x == 1", ErrorCode::Evaluation),
+        (
+            "deny contains \"x\" if { some i in numbers.range(1, 3000); some j in numbers.range(1, 3000); i * j == -1 }",
+            ErrorCode::Budget,
+        ),
+    ];
+    for (body, code) in cases {
+        let text = with_meta(body).replace("#   match", "#   budget: {time: 50ms}\n#   match");
+        let good = "package portcullis.good\nwarn contains \"still judged\" if true\n";
+        let files = [("p.rego", &*text), ("good.rego", good)];
+        let bad = request("CREATE", pod("x"), Value::Null);
+        let decision = validate(&files, &bad);
+        assert_eq!((decision.verdict, decision.cause), (Verdict::Deny, Cause::PolicyError), "{body}");
+        assert_eq!(decision.failures[0].code, code, "{body}: {}", decision.failures[0].msg);
+        assert_eq!(decision.warnings, ["good: still judged"], "{body}");
+        assert_eq!(answer(&decision, "u").status.expect("a status").code, 500);
+        let open = Context { failure: FailureModes::all(FailureMode::Allow), ..context(Endpoint::Validate) };
+        let decision = decide(&snapshot(&files), &inventory(), &bad, &open);
+        assert_eq!(
+            (decision.verdict, decision.cause, decision.warnings.len()),
+            (Verdict::Allow, Cause::PolicyError, 2),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn namespaces_are_seen_or_it_is_an_error() {
+    let text = with_meta("deny contains input.namespace.labels.tenant if true");
+    let create = request("CREATE", pod("x"), Value::Null);
+    let decision = validate(&[("p.rego", &text)], &create);
+    assert_eq!(messages(&decision), [("p", "a", None)]);
+    assert_eq!(
+        (decision.reads[0].path.as_str(), decision.reads[0].resource_version.as_deref()),
+        ("namespaces/shop", Some("5"))
+    );
+    let nothing = Inventory::fixed([].into());
+    let files = [("p.rego", text.as_str())];
+    let decision = decide(&snapshot(&files), &nothing, &create, &context(Endpoint::Validate));
+    assert_eq!((decision.verdict, decision.failures[0].code), (Verdict::Deny, ErrorCode::UnknownNamespace));
+    let selector = with_meta("deny contains \"x\" if true")
+        .replace("kinds: [Pod]", "kinds: [Pod], namespaceSelector: {matchLabels: {tenant: b}}");
+    assert_eq!(validate(&[("p.rego", &selector)], &create).verdict, Verdict::Allow);
+    let decision = decide(&snapshot(&[("p.rego", &selector)]), &nothing, &create, &context(Endpoint::Validate));
+    assert_eq!(decision.failures[0].code, ErrorCode::UnknownNamespace);
+    // Who does not look at it does not need it.
+    let plain = with_meta("deny contains \"x\" if input.request.name == \"other\"");
+    let decision = decide(&snapshot(&[("p.rego", &plain)]), &nothing, &create, &context(Endpoint::Validate));
+    assert_eq!((decision.verdict, decision.cause), (Verdict::Allow, Cause::None));
+}
+
+#[test]
+fn leaving_a_namespace_selection_is_judged() {
+    let text = "# METADATA\n# scope: package\n# custom:\n#   match: {kinds: [Namespace], namespaceSelector: {matchLabels: {guarded: \"yes\"}}}\npackage portcullis.p\ndeny contains \"guarded\" if input.request.userInfo\n";
+    let namespace = |label: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n", "labels": {"guarded": label}}});
+    let update = |new, old| request_on("", "namespaces", "Namespace", "UPDATE", namespace(new), namespace(old));
+    assert_eq!(validate(&[("p.rego", text)], &update("no", "yes")).verdict, Verdict::Deny);
+    assert_eq!(validate(&[("p.rego", text)], &update("no", "no")).verdict, Verdict::Allow);
+}
+
+#[test]
+fn mutations_are_merged_in_the_order_of_names() {
+    let a = "package portcullis.a\npatch contains {\"op\": \"add\", \"path\": \"/metadata/labels/a\", \"value\": \"1\"} if not input.request.object.metadata.labels.a\n";
+    let b = "package portcullis.b\nmutate := object.union(input.request.object, {\"metadata\": {\"labels\": {\"b\": input.request.object.metadata.labels.a}}})\n";
+    let files = [("b.rego", b), ("a.rego", a)];
+    let decision =
+        decide(&snapshot(&files), &inventory(), &request("CREATE", pod("x"), Value::Null), &context(Endpoint::Mutate));
+    let patch = serde_json::to_value(decision.patch.expect("a patch")).expect("JSON");
+    assert_eq!(patch, json!([{"op": "add", "path": "/metadata/labels", "value": {"a": "1", "b": "1"}}]));
+    let mut done = pod("x");
+    done["metadata"]["labels"] = json!({"a": "1", "b": "1"});
+    let decision =
+        decide(&snapshot(&files), &inventory(), &request("CREATE", done, Value::Null), &context(Endpoint::Mutate));
+    assert_eq!(decision.patch, None);
+    let named = "package portcullis.a\npatch contains {\"op\": \"replace\", \"path\": \"/metadata/name\", \"value\": \"other\"}\n";
+    let decision = decide(
+        &snapshot(&[("a.rego", named)]),
+        &inventory(),
+        &request("CREATE", pod("x"), Value::Null),
+        &context(Endpoint::Mutate),
+    );
+    assert_eq!((decision.verdict, decision.failures[0].code), (Verdict::Deny, ErrorCode::Patch));
+}
+
+#[test]
+fn mutations_of_pods_act_on_their_creation_only() {
+    let text = with_meta("patch contains {\"op\": \"add\", \"path\": \"/metadata/labels/a\", \"value\": \"1\"}");
+    let files = [("p.rego", text.as_str())];
+    let mutate =
+        |r: Arc<Request>| decide(&snapshot(&files), &inventory(), &r, &context(Endpoint::Mutate)).patch.is_some();
+    assert!(mutate(request("CREATE", pod("x"), Value::Null)));
+    assert!(!mutate(request("UPDATE", pod("y"), pod("x"))));
+    let deployment = json!({"spec": {"template": {"spec": {}}}});
+    assert!(!mutate(request_on("apps", "deployments", "Deployment", "CREATE", deployment, Value::Null)));
+}
+
+#[test]
+fn load_errors_have_places() {
+    for (text, wanted) in [
+        ("package a\ndeny contains x if { x := unknwon(1) }\n", "p.rego:2:27: unknown function `unknwon`"),
+        (
+            "package a\ndeny contains \"x\" if starts_with(\"a\", \"b\")\n",
+            "p.rego:2:22: unknown function `starts_with`; did you mean `startswith`?",
+        ),
+        ("package a\ndeny contains \"x\" if data.a.missing\n", "p.rego:2:22: no rule `missing` in package `a`"),
+        ("package a\nf(x) := f(x)\ndeny contains \"x\" if f(1)\n", "p.rego:2:1: recursion: f -> f"),
+        ("package a\nx := y\ny := x\ndeny contains \"x\" if x\n", "p.rego:2:1: recursion: x -> y -> x"),
+        ("package a\ndeny contains x if {\n", "p.rego:3:1: "),
+        ("package a\ndeny[msg] { msg := \"old\" }\n", "p.rego:2:"),
+    ] {
+        let errors = load_errors(&[("p.rego", text)]);
+        assert!(errors[0].starts_with(wanted), "{text}\n{errors:?}");
+    }
+    let deep = format!("package a\nx := {}1{}\n", "[".repeat(40), "]".repeat(40));
+    let started = Instant::now();
+    assert!(load_errors(&[("p.rego", &deep)])[0].contains("brackets nest 40 deep"));
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(load_errors(&[("p.rego", "package a\ndeny[msg] { msg := \"old\" }\n")])[0].contains("regoVersion: v0"));
+}
+
+#[test]
+fn v0_where_declared() {
+    let text = "# METADATA\n# scope: package\n# custom: {regoVersion: v0}\npackage kubernetes.admission\ndeny[msg] { input.request.kind.kind == \"Pod\"; msg := \"old\" }\n";
+    let decision = validate(&[("p.rego", text)], &request("CREATE", pod("x"), Value::Null));
+    assert_eq!(messages(&decision), [("kubernetes.admission", "old", None)]);
+}
+
+#[test]
+fn libraries_are_found() {
+    let lib = "package lib.images\nis_latest(i) if endswith(i, \":latest\")\n";
+    let text = with_meta(
+        "import data.lib.images\ndeny contains c.image if { some c in input.request.object.spec.containers; images.is_latest(c.image) }",
+    );
+    let decision = validate(&[("p.rego", &text), ("lib.rego", lib)], &request("CREATE", pod("x:latest"), Value::Null));
+    assert_eq!(messages(&decision), [("p", "x:latest", None)]);
+}
+
+#[test]
+fn the_world_is_an_argument() {
+    let text = with_meta(
+        "deny contains sprintf(\"%d %d %s %v\", [time.now_ns(), rand.intn(\"k\", 1000), uuid.rfc4122(\"k\"), opa.runtime().env])",
+    );
+    let files = [("p.rego", text.as_str())];
+    let create = request("CREATE", pod("x"), Value::Null);
+    let first = validate(&files, &create);
+    assert_eq!(first.violations[0].msg, validate(&files, &create).violations[0].msg);
+    assert!(
+        first.violations[0].msg.starts_with("1 ") && first.violations[0].msg.ends_with(" {}"),
+        "{}",
+        first.violations[0].msg
+    );
+}
+
+#[test]
+fn a_message_never_vanishes() {
+    let text = with_meta("deny contains sprintf(\"%d of %s %s\", [1.5, \"x\"])");
+    let decision = validate(&[("p.rego", &text)], &request("CREATE", pod("x"), Value::Null));
+    assert_eq!(messages(&decision), [("p", "%!d(float64=1.5) of x %!s(MISSING)", None)]);
+}
+
+#[test]
+fn digests_do_not_depend_on_the_order_of_files() {
+    let text = with_meta(NO_LATEST);
+    let other = "package portcullis.a\nwarn contains \"w\"\n";
+    let one = snapshot(&[("p.rego", &text), ("a.rego", other)]);
+    let two = snapshot(&[("a.rego", other), ("p.rego", &text), ("p_test.rego", "package x\nnot rego")]);
+    assert_eq!(one.policy_set(), two.policy_set());
+    assert_ne!(one.policy_set(), snapshot(&[("a.rego", other)]).policy_set());
+}
+
+/// A builtin that no timer interrupts; the watchdog must answer in its place.
+const STUCK: &str = "deny contains \"x\" if units.parse_bytes(sprintf(\"1e1000000%dGi\", [0])) == 1";
+
+#[test]
+fn the_answer_never_waits_for_a_stuck_policy() {
+    let stuck = with_meta(STUCK).replace("#   match", "#   budget: {time: 50ms}\n#   match");
+    let good = "package portcullis.z\nwarn contains \"still judged\" if true\n";
+    let snapshot = snapshot(&[("p.rego", &stuck), ("z.rego", good)]);
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 });
+    let create = request("CREATE", pod("x"), Value::Null);
+    for (round, code) in [(1, ErrorCode::Stuck), (2, ErrorCode::Stuck), (3, ErrorCode::Quarantined)] {
+        let started = Instant::now();
+        let decision = pool.decide(&snapshot, &inventory(), &create, &context(Endpoint::Validate)).expect("an answer");
+        assert!(started.elapsed() < Duration::from_secs(4), "round {round} took {:?}", started.elapsed());
+        assert_eq!((decision.verdict, decision.failures[0].code), (Verdict::Deny, code), "round {round}");
+        assert_eq!(decision.warnings, ["z: still judged"], "round {round}");
+    }
+}
+
+#[test]
+fn a_full_queue_hands_the_job_back() {
+    let snapshot = snapshot(&[("z.rego", "package portcullis.z\nwarn contains \"w\"\n")]);
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 0 });
+    let create = request("CREATE", pod("x"), Value::Null);
+    assert!(pool.decide(&snapshot, &inventory(), &create, &context(Endpoint::Validate)).is_none());
+}
+
+#[test]
+fn a_deadline_that_passed_is_its_own_cause() {
+    let text = with_meta("deny contains \"x\" if false");
+    let late = Context { deadline: Some(Instant::now()), ..context(Endpoint::Validate) };
+    let decision =
+        decide(&snapshot(&[("p.rego", &text)]), &inventory(), &request("CREATE", pod("x"), Value::Null), &late);
+    assert_eq!((decision.verdict, decision.cause), (Verdict::Deny, Cause::Deadline));
+    assert_eq!(answer(&decision, "u").status.expect("a status").code, 503);
+}
