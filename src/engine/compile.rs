@@ -127,6 +127,10 @@ pub(crate) fn parse(source: &SourceFile) -> Result<Parsed<'_>, LoadError> {
     let version = metadata.as_ref().map_or(RegoVersion::V1, |m| m.rego_version);
     let info = parse_rego(source, version).map_err(|fault| {
         let mut error = load_error(&source.path, "rego", &fault);
+        if let (Some(line), Some(column)) = (error.line, error.column) {
+            let text = source.text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
+            error.column = Some(syntax::column_in(text, column));
+        }
         if version == RegoVersion::V1 && parse_rego(source, RegoVersion::V0).is_ok() {
             error
                 .message

@@ -43,6 +43,11 @@ pub(crate) fn world() -> World {
     WORLD.get()
 }
 
+/// Sets the world for evaluations that do not go through a [`Unit`].
+pub(crate) fn set_world(world: World) {
+    WORLD.set(world);
+}
+
 /// Why an evaluation gave nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fault {

@@ -20,6 +20,7 @@ mod pool;
 mod review;
 mod snapshot;
 mod syntax;
+mod testing;
 
 pub use answer::answer;
 pub use compile::{CompileOptions, Compiled, DEFAULT_TIME_BUDGET, MAX_NESTING, compile};
@@ -30,3 +31,4 @@ pub use decision::{
 };
 pub use pool::{Job, Pool, PoolOptions, PoolStats};
 pub use snapshot::{PolicySummary, Snapshot};
+pub use testing::{FileCoverage, TestEnding, TestReport, TestResult, run_tests};

@@ -68,6 +68,12 @@ pub(crate) fn module_info(module: &Module) -> ModuleInfo {
     ModuleInfo { package, rules, imports }
 }
 
+/// The first name of a rule's head below its package, with its place.
+pub(crate) fn rule_name(head: &Ref<Expr>) -> Option<(String, Location)> {
+    let (name, _) = flatten(head)?;
+    Some((name, start(head)))
+}
+
 struct Alias {
     name: String,
     target: Reference,
@@ -309,15 +315,54 @@ fn start(expr: &Ref<Expr>) -> Location {
     }
 }
 
-fn location(span: &Span) -> Location {
-    Location { file: span.source.file().clone(), line: span.line, column: span.col }
+/// The place of a span. The column is counted in characters: the parser's own counts a tab as four.
+pub(crate) fn location(span: &Span) -> Location {
+    let text = span.source.contents();
+    let before = usize::try_from(span.start).ok().and_then(|start| text.get(..start)).unwrap_or_default();
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    Location { file: span.source.file().clone(), line: span.line, column: u32::try_from(column).unwrap_or(span.col) }
+}
+
+/// A column of the parser, which counts a tab as four, as a column in characters.
+pub(crate) fn column_in(line: &str, column: u32) -> u32 {
+    let mut reached = 1;
+    for (index, c) in (1..).zip(line.chars()) {
+        if reached >= column {
+            return index;
+        }
+        reached += if c == '\t' { 4 } else { 1 };
+    }
+    column.min(u32::try_from(line.chars().count()).unwrap_or(column) + 1)
 }
 
 /// The deepest nesting of brackets in `text`, outside strings and comments, with its line.
 ///
 /// The parser takes time exponential in this depth, and no timer interrupts it, so it is measured before.
 pub(crate) fn bracket_depth(text: &str) -> (usize, u32) {
-    let (mut depth, mut deepest, mut at, mut line) = (0usize, 0usize, 1u32, 1u32);
+    let (mut depth, mut deepest, mut at) = (0usize, 0usize, 1u32);
+    brackets(text, |opens, line| {
+        depth = if opens { depth + 1 } else { depth.saturating_sub(1) };
+        if depth > deepest {
+            (deepest, at) = (depth, line);
+        }
+    });
+    (deepest, at)
+}
+
+/// How many brackets `text` closes that it has not opened.
+pub(crate) fn surplus_closers(text: &str) -> usize {
+    let (mut depth, mut surplus) = (0usize, 0usize);
+    brackets(text, |opens, _| match (opens, depth) {
+        (true, _) => depth += 1,
+        (false, 0) => surplus += 1,
+        (false, _) => depth -= 1,
+    });
+    surplus
+}
+
+/// Calls `found` for each bracket outside strings and comments: whether it opens, and its line.
+fn brackets(text: &str, mut found: impl FnMut(bool, u32)) {
+    let mut line = 1u32;
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         match c {
@@ -337,20 +382,14 @@ pub(crate) fn bracket_depth(text: &str) -> (usize, u32) {
                 }
             }
             '`' => {
-                line +=
-                    u32::try_from(chars.by_ref().take_while(|c| *c != '`').filter(|c| *c == '\n').count()).unwrap_or(0)
+                let lines = chars.by_ref().take_while(|c| *c != '`').filter(|c| *c == '\n').count();
+                line += u32::try_from(lines).unwrap_or(0);
             }
-            '(' | '[' | '{' => {
-                depth += 1;
-                if depth > deepest {
-                    (deepest, at) = (depth, line);
-                }
-            }
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            '(' | '[' | '{' => found(true, line),
+            ')' | ']' | '}' => found(false, line),
             _ => {}
         }
     }
-    (deepest, at)
 }
 
 #[cfg(test)]

@@ -1,0 +1,388 @@
+//! Rego tests, by OPA's conventions: `test_*` rules pass when they are true, `todo_test_*` rules are skipped, a
+//! partial rule `test_x[case]` is a table whose cases each must hold. A test that fails says at which expression.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use regorus::unstable::{Expr, Literal, Query, Ref, Rule, RuleHead};
+use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::{Engine, Value};
+
+use crate::engine::Location;
+use crate::engine::check;
+use crate::engine::compile::{Parsed, parse};
+use crate::engine::evaluate::{self, Fault, World, rego_path};
+use crate::engine::syntax;
+use crate::policy::{BuiltinErrors, LoadError, RegoVersion, Sources};
+
+/// No single test runs longer.
+const TEST_BUDGET: Duration = Duration::from_secs(10);
+
+/// How a test ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TestEnding {
+    /// It is true.
+    Pass,
+    /// It is not; with the expression that did not hold, if there is one.
+    Fail {
+        /// Where the expression stands.
+        at: Option<Location>,
+        /// Its text.
+        expression: String,
+    },
+    /// It could not be evaluated.
+    Error {
+        /// Where.
+        at: Option<Location>,
+        /// Why.
+        msg: String,
+    },
+    /// It is marked `todo_`.
+    Skip,
+}
+
+/// One test with its result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestResult {
+    /// `data.<package>.test_<name>`, for a case of a table with `[case]`.
+    pub name: String,
+    /// Where it stands.
+    pub at: Location,
+    /// How it ended.
+    pub ending: TestEnding,
+    /// How long it took.
+    pub took: Duration,
+    /// What it printed, each with its place.
+    pub prints: Vec<String>,
+}
+
+/// Lines of one file that tests did or did not reach; only lines that hold an expression count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileCoverage {
+    /// The file.
+    pub file: String,
+    /// Lines that were evaluated.
+    pub covered: Vec<u32>,
+    /// Lines that were not.
+    pub not_covered: Vec<u32>,
+}
+
+/// All results.
+#[derive(Debug, Clone)]
+pub struct TestReport {
+    /// In the order of files and lines.
+    pub results: Vec<TestResult>,
+    /// Coverage of the files that hold no tests.
+    pub coverage: Vec<FileCoverage>,
+}
+
+/// Runs the tests that `wanted` takes by name.
+///
+/// `now_ns` is what `time.now_ns()` gives; tests that depend on it say `with time.now_ns as`.
+///
+/// # Errors
+/// Everything that keeps the files, tests included, from being loaded.
+pub fn run_tests(sources: &Sources, wanted: &dyn Fn(&str) -> bool, now_ns: i64) -> Result<TestReport, Vec<LoadError>> {
+    let mut errors = Vec::new();
+    let parsed: Vec<Parsed<'_>> =
+        sources.modules.iter().filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok()).collect();
+    let packages = check::packages(&parsed);
+    if errors.is_empty() {
+        errors.extend(check::check(&packages));
+    }
+    if !errors.is_empty() {
+        errors.sort();
+        return Err(errors);
+    }
+    let data = Value::from(serde_json::Value::Object(sources.data.clone()));
+    let mut benches: BTreeMap<bool, Bench> = BTreeMap::new();
+    for strict in [true, false] {
+        let bench = Bench::new(&parsed, &data, strict).map_err(|fault| {
+            let at = fault.location.clone();
+            let error = LoadError::new(at.as_ref().map_or("", |l| &l.file), "rego", &fault.msg);
+            vec![at.map_or(error.clone(), |l| error.at(l.line, l.column))]
+        })?;
+        benches.insert(strict, bench);
+    }
+    let mut results = Vec::new();
+    for package in packages.values() {
+        // What a test sees of builtin errors is what its policy sees.
+        let strict =
+            check::closure(package, &packages).iter().filter_map(|p| p.metadata()).any(|m| match m.builtin_errors {
+                Some(choice) => choice == BuiltinErrors::Strict,
+                None => m.has_custom,
+            });
+        let Some(bench) = benches.get_mut(&strict) else { continue };
+        bench.run_package(&package.path, wanted, now_ns, &mut results);
+    }
+    results.sort_by(|a, b| (&a.at, &a.name).cmp(&(&b.at, &b.name)));
+    let coverage = coverage(&benches, &parsed);
+    Ok(TestReport { results, coverage })
+}
+
+/// All modules in one engine, with the tests found in them.
+struct Bench {
+    engine: Engine,
+    texts: BTreeMap<String, (String, RegoVersion)>,
+}
+
+/// A test rule with all its definitions.
+struct Test {
+    name: String,
+    at: Location,
+    definitions: Vec<Ref<Rule>>,
+}
+
+impl Bench {
+    fn new(parsed: &[Parsed<'_>], data: &Value, strict: bool) -> Result<Self, Fault> {
+        let mut engine = evaluate::new_engine(strict).map_err(|e| evaluate::fault(&e))?;
+        let mut texts = BTreeMap::new();
+        for module in parsed {
+            engine.set_rego_v0(module.version == RegoVersion::V0);
+            engine
+                .add_policy(module.source.path.clone(), module.source.text.clone())
+                .map_err(|e| evaluate::fault(&e))?;
+            texts.insert(module.source.path.clone(), (module.source.text.clone(), module.version));
+        }
+        engine.set_rego_v0(false);
+        engine.add_data(data.clone()).map_err(|e| evaluate::fault(&e))?;
+        engine.set_enable_coverage(true);
+        engine.set_execution_timer_config(ExecutionTimerConfig { limit: TEST_BUDGET, check_interval: NonZeroU32::MIN });
+        Ok(Self { engine, texts })
+    }
+
+    fn run_package(
+        &mut self,
+        package: &[String],
+        wanted: &dyn Fn(&str) -> bool,
+        now_ns: i64,
+        results: &mut Vec<TestResult>,
+    ) {
+        evaluate::set_world(World { now_ns, seed: 0 });
+        for test in self.tests(package) {
+            let full = format!("data.{}.{}", package.join("."), test.name);
+            if !wanted(&full) {
+                continue;
+            }
+            if test.name.starts_with("todo_") {
+                let (name, at) = (full, test.at);
+                results.push(TestResult {
+                    name,
+                    at,
+                    ending: TestEnding::Skip,
+                    took: Duration::ZERO,
+                    prints: Vec::new(),
+                });
+                continue;
+            }
+            self.run_test(package, &test, full, results);
+        }
+    }
+
+    fn tests(&mut self, package: &[String]) -> Vec<Test> {
+        let mut found: Vec<Test> = Vec::new();
+        for module in self.engine.get_modules().iter() {
+            let info = syntax::module_info(module);
+            if info.package != package {
+                continue;
+            }
+            for rule in &module.policy {
+                let Rule::Spec { head, .. } = rule.as_ref() else { continue };
+                let refr = match head {
+                    RuleHead::Compr { refr, .. } | RuleHead::Set { refr, .. } => refr,
+                    RuleHead::Func { .. } => continue,
+                };
+                let Some((name, at)) = syntax::rule_name(refr) else { continue };
+                if !name.starts_with("test_") && !name.starts_with("todo_test_") {
+                    continue;
+                }
+                match found.iter_mut().find(|t| t.name == name) {
+                    Some(test) => test.definitions.push(rule.clone()),
+                    None => found.push(Test { name, at, definitions: vec![rule.clone()] }),
+                }
+            }
+        }
+        found
+    }
+
+    fn run_test(&mut self, package: &[String], test: &Test, full: String, results: &mut Vec<TestResult>) {
+        let started = Instant::now();
+        let value = self.eval(&format!("{}.{}", rego_path(package), test.name));
+        let took = started.elapsed();
+        let prints = self.engine.take_prints().unwrap_or_default();
+        let result =
+            |name: String, ending| TestResult { name, at: test.at.clone(), ending, took, prints: prints.clone() };
+        let value = match value {
+            Err(fault) => {
+                results.push(result(full, TestEnding::Error { at: fault.location, msg: fault.msg }));
+                return;
+            }
+            Ok(value) => value,
+        };
+        let cases: Vec<Value> = test.definitions.iter().flat_map(|d| self.cases(package, d)).collect();
+        if cases.is_empty() {
+            let holds = match &value {
+                Value::Undefined | Value::Bool(false) => false,
+                Value::Object(map) => !map.is_empty() && map.values().all(|v| *v == Value::from(true)),
+                Value::Set(items) => !items.is_empty(),
+                _ => true,
+            };
+            let ending = if holds { TestEnding::Pass } else { self.failure(package, test) };
+            results.push(result(full, ending));
+            return;
+        }
+        for case in cases {
+            let holds = match &value {
+                Value::Object(map) => map.get(&case) == Some(&Value::from(true)),
+                Value::Set(items) => items.contains(&case),
+                _ => false,
+            };
+            let name = format!("{full}[{}]", case.to_json_str().unwrap_or_default());
+            let expression = "the case does not hold".to_owned();
+            let ending =
+                if holds { TestEnding::Pass } else { TestEnding::Fail { at: Some(test.at.clone()), expression } };
+            results.push(result(name, ending));
+        }
+    }
+
+    fn eval(&mut self, path: &str) -> Result<Value, Fault> {
+        let engine = &mut self.engine;
+        let run = AssertUnwindSafe(|| engine.eval_rule(path.to_owned()).map_err(|e| evaluate::fault(&e)));
+        catch_unwind(run).unwrap_or_else(|_| {
+            let msg = "the evaluation panicked".to_owned();
+            Err(Fault { code: crate::engine::ErrorCode::Panic, msg, location: None })
+        })
+    }
+
+    /// The cases of a table: all values that the key in the head takes where the body binds it.
+    fn cases(&self, package: &[String], rule: &Ref<Rule>) -> Vec<Value> {
+        let Some((key, query)) = table_key(rule) else { return Vec::new() };
+        let binding = query.stmts.iter().position(|stmt| match &stmt.literal {
+            Literal::SomeIn { key: k, value, .. } => {
+                k.iter().chain([value]).any(|e| matches!(e.as_ref(), Expr::Var { span, .. } if span.text() == key))
+            }
+            _ => false,
+        });
+        let Some(binding) = binding else { return Vec::new() };
+        let Some(body) = self.statements(query, binding + 1) else { return Vec::new() };
+        match self.probe(package, query, &format!("probe contains {key} if {{\n{body}\n}}\n")) {
+            Ok(Value::Set(items)) => items.iter_sorted().cloned().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Why a test is not true: the first statement up to which its body does not hold.
+    fn failure(&self, package: &[String], test: &Test) -> TestEnding {
+        let Some(Rule::Spec { bodies, .. }) = test.definitions.first().map(std::ops::Deref::deref) else {
+            return TestEnding::Fail { at: Some(test.at.clone()), expression: String::new() };
+        };
+        let queries = bodies.iter().map(|b| &b.query);
+        for query in queries {
+            for count in 1..=query.stmts.len() {
+                let Some(body) = self.statements(query, count) else { break };
+                let holds = self.probe(package, query, &format!("probe if {{\n{body}\n}}\n"));
+                let Some(stmt) = query.stmts.get(count - 1) else { break };
+                let at = Some(syntax::location(&stmt.span));
+                match holds {
+                    Ok(Value::Undefined) => {
+                        let before = self.statements(query, count - 1).unwrap_or_default();
+                        let expression =
+                            body.get(before.len()..).unwrap_or(&body).trim().trim_start_matches(';').trim();
+                        return TestEnding::Fail { at, expression: expression.to_owned() };
+                    }
+                    Err(fault) => return TestEnding::Error { at, msg: fault.msg },
+                    Ok(_) => {}
+                }
+            }
+        }
+        TestEnding::Fail { at: Some(test.at.clone()), expression: "the value of the rule is not true".to_owned() }
+    }
+
+    /// The text of the first `count` statements of a body.
+    fn statements(&self, query: &Ref<Query>, count: usize) -> Option<String> {
+        let first = query.stmts.first()?;
+        let (text, _) = self.texts.get(first.span.source.file())?;
+        let from = usize::try_from(first.span.start).ok()?;
+        let to = match query.stmts.get(count) {
+            Some(next) => next.span.start,
+            None => query.span.end.max(query.stmts.last()?.span.end),
+        };
+        let body = text.get(from..usize::try_from(to).ok()?)?.trim_end();
+        if count == 0 {
+            return Some(String::new());
+        }
+        // The last statement is followed by the brace of the body, unless the body is a single expression.
+        let mut body = body.trim_end_matches(';');
+        while syntax::surplus_closers(body) > 0 {
+            body = body.strip_suffix('}')?.trim_end();
+        }
+        Some(body.to_owned())
+    }
+
+    /// Evaluates one more rule, `probe`, beside the module that `query` stands in.
+    fn probe(&self, package: &[String], query: &Ref<Query>, rule: &str) -> Result<Value, Fault> {
+        let file = query.span.source.file();
+        let (text, version) = self.texts.get(file).cloned().unwrap_or_default();
+        let mut engine = self.engine.clone();
+        engine.set_enable_coverage(false);
+        engine.set_rego_v0(version == RegoVersion::V0);
+        let head: String = text.lines().filter(|l| l.starts_with("package ") || l.starts_with("import ")).fold(
+            String::new(),
+            |mut head, line| {
+                head.push_str(line);
+                head.push('\n');
+                head
+            },
+        );
+        let rule = rule.replacen("probe", "portcullis_probe", 1);
+        engine.add_policy("probe".to_owned(), format!("{head}{rule}")).map_err(|e| evaluate::fault(&e))?;
+        let path = format!("{}.portcullis_probe", rego_path(package));
+        engine.eval_rule(path).map_err(|e| evaluate::fault(&e))
+    }
+}
+
+/// The variable in the brackets of `test_x[case] if { .. }` (or `test_x contains case if { .. }`), with the body.
+fn table_key(rule: &Ref<Rule>) -> Option<(&str, &Ref<Query>)> {
+    let Rule::Spec { head, bodies, .. } = rule.as_ref() else { return None };
+    let key = match head {
+        RuleHead::Set { key: Some(key), .. } => key,
+        RuleHead::Compr { refr, .. } | RuleHead::Set { refr, .. } => match refr.as_ref() {
+            Expr::RefBrack { index, .. } => index,
+            _ => return None,
+        },
+        RuleHead::Func { .. } => return None,
+    };
+    match key.as_ref() {
+        Expr::Var { span, .. } => Some((span.text(), &bodies.first()?.query)),
+        _ => None,
+    }
+}
+
+fn coverage(benches: &BTreeMap<bool, Bench>, parsed: &[Parsed<'_>]) -> Vec<FileCoverage> {
+    let mut lines: BTreeMap<String, BTreeMap<u32, bool>> = BTreeMap::new();
+    for bench in benches.values() {
+        let Ok(report) = bench.engine.get_coverage_report() else { continue };
+        for file in report.files {
+            let tested = parsed.iter().any(|p| p.source.path == file.path && !p.source.is_test());
+            if !tested {
+                continue;
+            }
+            let of_file = lines.entry(file.path).or_default();
+            for line in file.not_covered {
+                of_file.entry(line).or_insert(false);
+            }
+            for line in file.covered {
+                of_file.insert(line, true);
+            }
+        }
+    }
+    let pick = |lines: &BTreeMap<u32, bool>, wanted: bool| {
+        lines.iter().filter(|(_, c)| **c == wanted).map(|(l, _)| *l).collect()
+    };
+    lines
+        .into_iter()
+        .map(|(file, lines)| FileCoverage { file, covered: pick(&lines, true), not_covered: pick(&lines, false) })
+        .collect()
+}
