@@ -10,8 +10,11 @@
 //! | L1, pure | [`policy`] | policy documents: Rego with METADATA, what they match, digests |
 //! | L2, pure | [`engine`] | compile, select, evaluate, combine: [`engine::decide`], the one door; the only user of regorus |
 //! | L3, I/O | [`source`] | where policies and data come from: files, directories, the binary itself |
+//! | L6 | [`cli`] | one file a command |
 
 pub mod admission;
+#[cfg(feature = "serve")]
+pub mod cli;
 pub mod engine;
 pub mod policy;
 #[cfg(feature = "serve")]

@@ -1,2 +1,5 @@
-//! Thin binary.
-fn main() {}
+//! The `portcullis` command: arguments in, exit code out.
+
+fn main() -> std::process::ExitCode {
+    portcullis::cli::run()
+}

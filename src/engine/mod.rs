@@ -31,4 +31,4 @@ pub use decision::{
 };
 pub use pool::{Job, Pool, PoolOptions, PoolStats};
 pub use snapshot::{PolicySummary, Snapshot};
-pub use testing::{FileCoverage, TestEnding, TestReport, TestResult, run_tests};
+pub use testing::{FileCoverage, TestEnding, TestReport, TestResult, check_tests, run_tests};

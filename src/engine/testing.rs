@@ -122,6 +122,16 @@ pub fn run_tests(sources: &Sources, wanted: &dyn Fn(&str) -> bool, now_ns: i64) 
     Ok(TestReport { results, coverage })
 }
 
+/// What is wrong with the test files alone; they are no part of a policy set, so compiling does not look at them.
+#[must_use]
+pub fn check_tests(sources: &Sources) -> Vec<LoadError> {
+    let mut errors = Vec::new();
+    let parsed: Vec<Parsed<'_>> =
+        sources.modules.iter().filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok()).collect();
+    errors.extend(check::check(&check::packages(&parsed)));
+    errors
+}
+
 /// All modules in one engine, with the tests found in them.
 struct Bench {
     engine: Engine,

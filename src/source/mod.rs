@@ -72,3 +72,13 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<LoadError>> {
     errors.sort();
     if errors.is_empty() { Ok(Loaded { sources, from }) } else { Err(errors) }
 }
+
+/// The JSON and YAML files below `root`, sorted, or `root` itself: documents to judge.
+///
+/// # Errors
+/// When `root` is not there.
+pub fn document_files(root: &Path) -> std::io::Result<Vec<PathBuf>> {
+    std::fs::metadata(root)?;
+    let files = files::walk(root, &mut Vec::new());
+    Ok(files.into_iter().filter(|p| p == root || files::has_extension(p, &["yaml", "yml", "json"])).collect())
+}

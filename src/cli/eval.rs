@@ -1,0 +1,386 @@
+//! `portcullis eval`: judges AdmissionReviews and plain manifests through the same door as the webhook.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::admission::{Operation, Request, decode};
+use crate::cli::manifest::{self, Circumstances};
+use crate::cli::style::Style;
+use crate::cli::{Exit, PolicyArgs, now_ns, report_load_errors};
+use crate::engine::{
+    CompileOptions, Context, Decision, Endpoint, FailureModes, Inventory, NamespaceMetadata, Namespaces, Pool,
+    PoolOptions, Snapshot, Verdict, compile,
+};
+use crate::policy::{Enforcement, yaml};
+use crate::source;
+
+/// Judge AdmissionReviews and manifests, as the webhook would.
+///
+/// Each document is mutated first and judged then, like the API server does. Manifests become the request that the
+/// given operation, user and groups would make; nothing is defaulted, so what the API server would fill in is absent.
+/// Exit codes: 0 all allowed, 1 at least one denied, 2 at least one could not be judged.
+#[derive(Debug, Args)]
+pub(super) struct EvalArgs {
+    /// Files, directories, or `-` for standard input: JSON or YAML, one or many documents.
+    #[arg(value_name = "FILE", default_value = "-")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    policies: PolicyArgs,
+    /// Operation, for manifests.
+    #[arg(long, default_value = "CREATE", value_parser = parse_operation)]
+    operation: Operation,
+    /// User name, for manifests.
+    #[arg(long, default_value = "kubernetes-admin")]
+    user: String,
+    /// Group of the user, for manifests; may be given more than once. Default: `system:masters` while `--user` is not
+    /// given; `system:authenticated` always.
+    #[arg(long)]
+    group: Vec<String>,
+    /// Namespace of manifests that name none.
+    #[arg(long, short, default_value = "default")]
+    namespace: String,
+    /// Labels of the namespaces of all requests, over what the data says: `tenant=a,env=prod`.
+    #[arg(long, value_name = "K=V,..", value_delimiter = ',', value_parser = parse_label)]
+    namespace_labels: Option<Vec<(String, String)>>,
+    /// The object as it was before, for `--operation UPDATE` with manifests.
+    #[arg(long, value_name = "FILE")]
+    old: Option<PathBuf>,
+    /// Read only the rules of one endpoint.
+    #[arg(long, value_enum, default_value_t = Endpoints::Both)]
+    endpoint: Endpoints,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Output::Pretty)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Endpoints {
+    Both,
+    Validate,
+    Mutate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Pretty,
+    Json,
+}
+
+fn parse_operation(text: &str) -> Result<Operation, String> {
+    let wanted = text.to_uppercase();
+    let found = Operation::ALL.into_iter().find(|o| o.as_str() == wanted);
+    found.ok_or_else(|| "write CREATE, UPDATE, DELETE or CONNECT".to_owned())
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write `key=value`")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// One document to judge, with where it came from.
+struct Document {
+    source: String,
+    value: Value,
+}
+
+/// What one document came to.
+struct Judged {
+    source: String,
+    request: Arc<Request>,
+    mutation: Option<Decision>,
+    validation: Option<Decision>,
+}
+
+pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
+    let example_data = args.policies.data.is_empty();
+    let loaded = source::load(&args.policies.load_options(&[], example_data));
+    let compiled = loaded.and_then(|l| compile(&l.sources, CompileOptions::default()));
+    let snapshot = match compiled {
+        Ok(compiled) => Arc::new(compiled.snapshot),
+        Err(errors) => {
+            report_load_errors(&errors);
+            return Ok(Exit::CouldNotRun);
+        }
+    };
+    anyhow::ensure!(snapshot.policies().next().is_some(), "no policy was found: nothing can be judged");
+    let old = args.old.as_deref().map(read_one).transpose()?;
+    let documents = read_documents(&args.files)?;
+    anyhow::ensure!(!documents.is_empty(), "there is no document to judge");
+    let inventory = Inventory { namespaces: Arc::new(Labelled::new(args, &snapshot)), age: None };
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 1 });
+    let mut judged = Vec::new();
+    for (number, document) in documents.into_iter().enumerate() {
+        let request =
+            to_request(&document, old.as_ref(), args, number + 1).with_context(|| format!("`{}`", document.source))?;
+        judged.push(judge(args, document.source, request, &snapshot, &inventory, &pool)?);
+    }
+    match args.output {
+        Output::Pretty => judged.iter().for_each(print_pretty),
+        Output::Json => {
+            let results: Vec<Value> = judged.iter().map(to_json).collect();
+            println!("{:#}", json!({"policy_set": snapshot.policy_set(), "results": results}));
+        }
+    }
+    let endings: Vec<Exit> = judged.iter().map(Judged::exit).collect();
+    if args.output == Output::Pretty && judged.len() > 1 {
+        let count = |exit| endings.iter().filter(|e| **e == exit).count();
+        println!(
+            "{} allowed, {} denied, {} could not be judged",
+            count(Exit::Fine),
+            count(Exit::Finding),
+            count(Exit::CouldNotRun)
+        );
+    }
+    Ok(endings.into_iter().max_by_key(|e| *e as u8).unwrap_or(Exit::Fine))
+}
+
+impl Judged {
+    fn decisions(&self) -> impl Iterator<Item = &Decision> {
+        self.mutation.iter().chain(&self.validation)
+    }
+
+    fn failed(&self) -> bool {
+        self.decisions().flat_map(|d| &d.failures).any(|f| f.enforcement == Enforcement::Deny)
+    }
+
+    fn exit(&self) -> Exit {
+        let refused = |d: &Decision| d.violations.iter().any(|v| v.enforcement == Enforcement::Deny);
+        if self.decisions().any(refused) {
+            Exit::Finding
+        } else if self.failed() || self.decisions().any(|d| d.verdict == Verdict::Deny) {
+            Exit::CouldNotRun
+        } else {
+            Exit::Fine
+        }
+    }
+}
+
+fn judge(
+    args: &EvalArgs,
+    source: String,
+    request: Arc<Request>,
+    snapshot: &Arc<Snapshot>,
+    inventory: &Inventory,
+    pool: &Pool,
+) -> anyhow::Result<Judged> {
+    let context =
+        |endpoint| Context { endpoint, now_ns: now_ns(), seed: 0, deadline: None, failure: FailureModes::default() };
+    let decide = |endpoint, request: &Arc<Request>| {
+        pool.decide(snapshot, inventory, request, &context(endpoint)).context("the evaluation gave no answer")
+    };
+    let mutation = (args.endpoint != Endpoints::Validate).then(|| decide(Endpoint::Mutate, &request)).transpose()?;
+    let mut mutated = Arc::clone(&request);
+    if let Some(patch) = mutation.as_ref().and_then(|d| d.patch.as_ref()) {
+        let mut review = request.review().as_ref().clone();
+        if let Some(object) = review.pointer_mut("/request/object") {
+            json_patch::patch(object, patch).context("the patch does not apply")?;
+        }
+        mutated = Arc::new(decode(review.to_string().as_bytes())?);
+    }
+    let validation = (args.endpoint != Endpoints::Mutate).then(|| decide(Endpoint::Validate, &mutated)).transpose()?;
+    Ok(Judged { source, request, mutation, validation })
+}
+
+fn to_request(
+    document: &Document,
+    old: Option<&Value>,
+    args: &EvalArgs,
+    number: usize,
+) -> anyhow::Result<Arc<Request>> {
+    let is_review = document.value.get("kind").and_then(Value::as_str) == Some("AdmissionReview");
+    let review = if is_review {
+        document.value.to_string()
+    } else {
+        let mut groups = args.group.clone();
+        if groups.is_empty() && args.user == "kubernetes-admin" {
+            groups.push("system:masters".to_owned());
+        }
+        if !groups.iter().any(|g| g == "system:authenticated") {
+            groups.push("system:authenticated".to_owned());
+        }
+        let who = Circumstances {
+            operation: args.operation,
+            user: args.user.clone(),
+            groups,
+            namespace: args.namespace.clone(),
+        };
+        manifest::review(&document.value, old, &who, number).map_err(anyhow::Error::msg)?.to_string()
+    };
+    Ok(Arc::new(decode(review.as_bytes())?))
+}
+
+/// The namespaces of the data, with the labels of `--namespace-labels` over them.
+struct Labelled {
+    known: BTreeMap<String, NamespaceMetadata>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Labelled {
+    fn new(args: &EvalArgs, snapshot: &Snapshot) -> Self {
+        let labels = args.namespace_labels.clone().map(|l| l.into_iter().collect());
+        Self { known: snapshot.fixed_namespaces(), labels }
+    }
+}
+
+impl Namespaces for Labelled {
+    fn metadata(&self, name: &str) -> Option<NamespaceMetadata> {
+        let known = self.known.get(name);
+        let Some(labels) = &self.labels else { return known.cloned() };
+        let mut metadata = known.map_or_else(|| json!({"name": name}), |m| m.as_ref().clone());
+        let map = metadata.as_object_mut()?;
+        map.insert("labels".to_owned(), json!(labels));
+        Some(Arc::new(metadata))
+    }
+}
+
+fn read_documents(files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
+    let mut documents = Vec::new();
+    for file in files {
+        if file == Path::new("-") {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+            documents.extend(parse("<stdin>", &text)?);
+            continue;
+        }
+        for path in source::document_files(file).with_context(|| format!("cannot read `{}`", file.display()))? {
+            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+            documents.extend(parse(&path.display().to_string(), &text)?);
+        }
+    }
+    Ok(documents)
+}
+
+fn read_one(path: &Path) -> anyhow::Result<Value> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let mut documents = parse(&path.display().to_string(), &text)?;
+    anyhow::ensure!(documents.len() == 1, "`--old {}` must hold one document", path.display());
+    Ok(documents.remove(0).value)
+}
+
+/// All documents of a text; `List`s are taken apart.
+fn parse(source: &str, text: &str) -> anyhow::Result<Vec<Document>> {
+    let values: Vec<Value> = match serde_json::from_str::<Value>(text) {
+        Ok(value) => vec![value],
+        Err(e) if text.trim_start().starts_with('{') && !text.contains("\n---") => {
+            anyhow::bail!("`{source}` is not JSON: {e}")
+        }
+        Err(_) => yaml::parse_all(source, text)?,
+    };
+    let values = values.into_iter().filter(|v| !v.is_null()).flat_map(|v| match v.get("items") {
+        Some(Value::Array(items)) if v.get("kind").and_then(Value::as_str).is_some_and(|k| k.ends_with("List")) => {
+            items.clone()
+        }
+        _ => vec![v],
+    });
+    Ok(values.map(|value| Document { source: source.to_owned(), value }).collect())
+}
+
+fn subject(request: &Request) -> String {
+    let name = if request.name.is_empty() { request.generate_name().unwrap_or_default() } else { &request.name };
+    let sub = if request.sub_resource.is_empty() { String::new() } else { format!("/{}", request.sub_resource) };
+    match request.namespace.as_str() {
+        "" => format!("{}{sub} {name}", request.kind.kind),
+        _ if request.is_on_namespace() => format!("{}{sub} {name}", request.kind.kind),
+        namespace => format!("{}{sub} {namespace}/{name}", request.kind.kind),
+    }
+}
+
+fn print_pretty(judged: &Judged) {
+    let style = Style::stdout();
+    let word = match judged.exit() {
+        Exit::Fine => style.green("ALLOW"),
+        Exit::Finding => style.red("DENY"),
+        Exit::CouldNotRun => style.red("ERROR"),
+    };
+    let request = &judged.request;
+    println!(
+        "{word} {} {} by {} {}",
+        request.operation,
+        style.bold(&subject(request)),
+        request.user.username,
+        style.dim(&format!("({})", judged.source))
+    );
+    for decision in judged.decisions() {
+        for violation in &decision.violations {
+            let word = match violation.enforcement {
+                Enforcement::Deny => style.red("deny"),
+                Enforcement::Warn => style.yellow("warn"),
+                Enforcement::Dryrun => style.dim("dryrun"),
+            };
+            println!("  {word} {}: {}", style.bold(&violation.policy), violation.msg);
+            if let Some(field) = &violation.field {
+                println!("       at  {field}");
+            }
+            if let Some(fix) = &violation.fix {
+                println!("       fix {fix}");
+            }
+            if let Some(location) = &violation.location {
+                println!("       {}", style.dim(&format!("by  {location}")));
+            }
+        }
+        for failure in &decision.failures {
+            println!(
+                "  {} {}: {} ({})",
+                style.red("error"),
+                style.bold(&failure.policy),
+                failure.msg,
+                failure.code.as_str()
+            );
+            if let Some(location) = &failure.location {
+                println!("       {}", style.dim(&format!("at  {location}")));
+            }
+            if failure.code == crate::engine::ErrorCode::UnknownNamespace {
+                println!("       fix give its labels with --namespace-labels, or its manifest with --data");
+            }
+        }
+        if let Some(patch) = &decision.patch {
+            println!("  {} {} operations:", style.yellow("patch"), patch.0.len());
+            for operation in &patch.0 {
+                println!("       {}", serde_json::to_string(operation).unwrap_or_default());
+            }
+        }
+    }
+}
+
+fn to_json(judged: &Judged) -> Value {
+    let request = &judged.request;
+    let verdict = match judged.exit() {
+        Exit::Fine => "allow",
+        Exit::Finding => "deny",
+        Exit::CouldNotRun => "error",
+    };
+    json!({
+        "source": judged.source, "uid": request.uid, "operation": request.operation, "kind": request.kind,
+        "resource": request.resource_path(), "namespace": request.namespace, "name": request.name,
+        "user": request.user.username, "verdict": verdict,
+        "mutate": judged.mutation.as_ref().map(decision_json), "validate": judged.validation.as_ref().map(decision_json),
+    })
+}
+
+fn decision_json(decision: &Decision) -> Value {
+    let violations: Vec<Value> = decision.violations.iter().map(|v| json!({
+        "policy": &*v.policy, "enforcement": v.enforcement, "severity": v.severity, "controls": &*v.controls, "msg": v.msg,
+        "field": v.field, "details": v.details, "fix": v.fix, "location": v.location.as_ref().map(ToString::to_string),
+    })).collect();
+    let errors: Vec<Value> = decision
+        .failures
+        .iter()
+        .map(|f| {
+            json!({
+                "policy": &*f.policy, "enforcement": f.enforcement, "code": f.code, "msg": f.msg,
+                "location": f.location.as_ref().map(ToString::to_string),
+            })
+        })
+        .collect();
+    let runs: Vec<Value> = decision.runs.iter().map(|r| json!({
+        "policy": &*r.policy, "result": r.ending.as_str(), "duration_ns": u64::try_from(r.took.as_nanos()).unwrap_or(u64::MAX),
+    })).collect();
+    json!({"verdict": decision.verdict, "cause": decision.cause, "violations": violations, "errors": errors,
+           "warnings": decision.warnings, "patch": decision.patch, "auditAnnotations": decision.audit_annotations, "policies": runs})
+}

@@ -1,0 +1,103 @@
+//! The command line: one file a command. Arguments in, an exit code out; results on stdout, the rest on stderr.
+
+mod check;
+mod eval;
+mod manifest;
+mod style;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::policy::LoadError;
+use crate::source::LoadOptions;
+
+/// How a command ended. The numbers are a contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well.
+    Fine = 0,
+    /// It ran, and what it found is not well: a denial, a failed test, a record that is not there.
+    Finding = 1,
+    /// It could not do what was asked.
+    CouldNotRun = 2,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// A Kubernetes admission webhook policy engine.
+///
+/// Exit codes: 0 fine, 1 a negative finding (denied, failed, not found), 2 could not run.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Eval(eval::EvalArgs),
+    Test(test::TestArgs),
+    Check(check::CheckArgs),
+}
+
+/// Which policies and data a command works on.
+#[derive(Debug, Clone, Args)]
+struct PolicyArgs {
+    /// File or directory of policies; may be given more than once. Default: `./policies`, else the shipped ones.
+    #[arg(long, value_name = "PATH", env = "PORTCULLIS_POLICIES", value_delimiter = ',')]
+    policies: Vec<PathBuf>,
+    /// File or directory of data (JSON, YAML, Kubernetes manifests); may be given more than once.
+    #[arg(long, value_name = "PATH", env = "PORTCULLIS_DATA", value_delimiter = ',')]
+    data: Vec<PathBuf>,
+}
+
+impl PolicyArgs {
+    fn load_options(&self, more: &[PathBuf], example_data: bool) -> LoadOptions {
+        LoadOptions {
+            policies: self.policies.iter().chain(more).cloned().collect(),
+            data: self.data.clone(),
+            example_data,
+        }
+    }
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn run() -> ExitCode {
+    // A reader that leaves (`| head`) ends the command quietly.
+    sigpipe::reset();
+    let result = match Cli::parse().command {
+        Command::Eval(args) => eval::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Check(args) => check::run(&args),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("{}: {error:#}", style::Style::stderr().red("error"));
+            Exit::CouldNotRun.into()
+        }
+    }
+}
+
+/// Prints load errors, one a line, and says how many there are.
+fn report_load_errors(errors: &[LoadError]) {
+    let style = style::Style::stderr();
+    for error in errors {
+        eprintln!("{}: {error}", style.red("error"));
+    }
+    eprintln!("{} error{} in the policies or data", errors.len(), if errors.len() == 1 { "" } else { "s" });
+}
+
+/// Nanoseconds since the Unix epoch.
+fn now_ns() -> i64 {
+    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+}
