@@ -19,3 +19,5 @@ pub mod engine;
 pub mod policy;
 #[cfg(feature = "serve")]
 pub mod source;
+#[cfg(feature = "serve")]
+pub mod webhook;

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::admission::Operation;
-use crate::policy::kinds::built_in;
+use crate::policy::kinds::{built_in, is_cluster_scoped};
 
 /// Who and how, for manifests.
 #[derive(Debug, Clone)]
@@ -15,36 +15,6 @@ pub(super) struct Circumstances {
     /// For objects that name none.
     pub namespace: String,
 }
-
-/// Built-in kinds that live in no namespace.
-const CLUSTER_SCOPED: [&str; 26] = [
-    "Namespace",
-    "Node",
-    "PersistentVolume",
-    "ClusterRole",
-    "ClusterRoleBinding",
-    "CustomResourceDefinition",
-    "APIService",
-    "StorageClass",
-    "PriorityClass",
-    "IngressClass",
-    "RuntimeClass",
-    "CSIDriver",
-    "CSINode",
-    "VolumeAttachment",
-    "VolumeAttributesClass",
-    "CertificateSigningRequest",
-    "DeviceClass",
-    "ResourceSlice",
-    "IPAddress",
-    "ServiceCIDR",
-    "FlowSchema",
-    "PriorityLevelConfiguration",
-    "ValidatingWebhookConfiguration",
-    "MutatingWebhookConfiguration",
-    "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionPolicyBinding",
-];
 
 /// The review of `object` (the new one, or on DELETE the old one), with `old` on UPDATE.
 pub(super) fn review(object: &Value, old: Option<&Value>, who: &Circumstances, number: usize) -> Result<Value, String> {
@@ -60,7 +30,7 @@ pub(super) fn review(object: &Value, old: Option<&Value>, who: &Circumstances, n
     let mut object = object.clone();
     let namespace = if kind == "Namespace" && group.is_empty() {
         name.to_owned()
-    } else if CLUSTER_SCOPED.contains(&kind) {
+    } else if is_cluster_scoped(kind) {
         String::new()
     } else {
         match (text("/metadata/namespace"), known) {

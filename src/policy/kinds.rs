@@ -57,6 +57,50 @@ pub fn built_in(kind: &str) -> Vec<Kind> {
         .collect()
 }
 
+/// Whether a built-in kind lives in no namespace.
+#[must_use]
+pub fn is_cluster_scoped(kind: &str) -> bool {
+    CLUSTER_SCOPED.contains(&kind)
+}
+
+const CLUSTER_SCOPED: [&str; 26] = [
+    "APIService",
+    "CSIDriver",
+    "CSINode",
+    "CertificateSigningRequest",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "DeviceClass",
+    "FlowSchema",
+    "IPAddress",
+    "IngressClass",
+    "MutatingWebhookConfiguration",
+    "Namespace",
+    "Node",
+    "PersistentVolume",
+    "PriorityClass",
+    "PriorityLevelConfiguration",
+    "ResourceSlice",
+    "RuntimeClass",
+    "ServiceCIDR",
+    "StorageClass",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "ValidatingWebhookConfiguration",
+    "VolumeAttachment",
+    "VolumeAttributesClass",
+];
+
+/// The built-in kind of a resource.
+#[must_use]
+pub fn of_resource(group: &str, resource: &str) -> Option<Kind> {
+    BUILT_IN
+        .iter()
+        .flat_map(|(group, kinds)| kinds.iter().map(move |(kind, resource)| Kind { kind, group, resource }))
+        .find(|k| k.group == group && k.resource == resource)
+}
+
 type Group = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// As served by Kubernetes 1.36, without the kinds that exist only as request bodies.

@@ -1,0 +1,5 @@
+//! What a cluster needs to call the webhook.
+
+mod registration;
+
+pub use registration::{RegistrationOptions, Target, mutating, validating};
