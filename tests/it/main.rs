@@ -1,3 +1,5 @@
 //! One integration binary: behaviour through the public surfaces.
+mod architecture;
+mod cli;
 mod engine;
 mod rego_tests;
