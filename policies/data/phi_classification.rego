@@ -53,24 +53,19 @@ package portcullis.phi_classification
 import data.portcullis.lib.objects
 import data.portcullis.lib.pods
 
-request := input.request
-
 parameters := input.parameters
 
 key := parameters.label
 
-subject := request.object
+subject := input.request.object
 
-on_pod if {
-	request.kind.kind == "Pod"
-	object.get(request.kind, "group", "") == ""
-}
+on_pod if input.request.kind.kind == "Pod"
 
 field := objects.field("metadata.labels", key)
 
 default namespace := ""
 
-namespace := request.namespace if is_string(request.namespace)
+namespace := input.request.namespace if is_string(input.request.namespace)
 
 # ---- Levels
 
@@ -96,10 +91,7 @@ deny contains fault if {
 	some fault in pods.faults(subject)
 }
 
-deny contains fault if {
-	not on_pod
-	some fault in objects.metadata_faults(subject)
-}
+deny contains fault if some fault in objects.metadata_faults(subject)
 
 deny contains violation if {
 	level := level_of(subject)
@@ -116,21 +108,21 @@ deny contains violation if {
 deny contains violation if {
 	removed
 	violation := {
-		"msg": sprintf("the label `%s` was `%s` and cannot be removed", [key, objects.shown(level_of(request.oldObject))]),
+		"msg": sprintf("the label `%s` was `%s` and cannot be removed", [key, objects.shown(level_of(input.request.oldObject))]),
 		"field": field,
 		"fix": "keep the label",
 	}
 }
 
 removed if {
-	request.operation == "UPDATE"
-	level_of(request.oldObject)
+	input.request.operation == "UPDATE"
+	level_of(input.request.oldObject)
 	objects.value(objects.labels(subject), key) == null
 }
 
 deny contains violation if {
-	request.operation == "UPDATE"
-	before := level_of(request.oldObject)
+	input.request.operation == "UPDATE"
+	before := level_of(input.request.oldObject)
 	after := level_of(subject)
 	rank(after) < rank(before)
 	violation := {

@@ -84,19 +84,15 @@ may_transfer if {
 	g in groups
 }
 
-# Tenants that the one who asks is a member of.
-memberships contains name if {
-	some name, tenant in tenants
-	some g in objects.items(tenant, "groups")
+# Whether the one who asks is a member of the tenant. Looks at that tenant alone, however many there are.
+member_of(tenant) if {
+	some g in objects.items(objects.child(tenants, tenant), "groups")
 	g in groups
 }
 
-memberships contains name if {
-	some name, tenant in tenants
-	username in objects.items(tenant, "users")
-}
+member_of(tenant) if username in objects.items(objects.child(tenants, tenant), "users")
 
-memberships contains tenant_in(service_account_namespace_labels)
+member_of(tenant) if tenant == tenant_in(service_account_namespace_labels)
 
 # Of exactly `system:serviceaccount:<namespace>:<name>`.
 service_account_namespace := segments[2] if {
@@ -119,7 +115,7 @@ service_account_namespace_labels := objects.labels(namespace) if {
 
 may_act_for(_) if platform
 
-may_act_for(tenant) if tenant in memberships
+may_act_for(tenant) if member_of(tenant)
 
 # ---- What it is about
 
@@ -293,7 +289,7 @@ may_manage(_) if platform
 
 may_manage(tenant) if {
 	parameters.tenantsManageNamespaces == true
-	tenant in memberships
+	member_of(tenant)
 }
 
 warn contains warning if {
