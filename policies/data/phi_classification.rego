@@ -114,14 +114,13 @@ deny contains violation if {
 	}
 }
 
+# Only an update has an old object.
 removed if {
-	input.request.operation == "UPDATE"
 	level_of(input.request.oldObject)
 	objects.value(objects.labels(subject), key) == null
 }
 
 deny contains violation if {
-	input.request.operation == "UPDATE"
 	before := level_of(input.request.oldObject)
 	after := level_of(subject)
 	rank(after) < rank(before)

@@ -157,6 +157,10 @@ test_removing_in_a_marked_namespace_says_one_thing if {
 	denied(in_marked(update({}, phi), "phi")) == {"the label `classification` was `phi` and cannot be removed"}
 }
 
+test_updates_in_marked_namespaces_are_judged if {
+	denied(in_marked(update({}, {}), "phi")) == {"the Pod must carry the label `classification`: namespace `tenant-b` is marked PHI"}
+}
+
 test_a_pod_without_a_namespace if denied(json.remove(create({}, sound), ["namespace", "request/namespace"])) == set()
 
 # ---- Marked workloads
