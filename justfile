@@ -30,9 +30,9 @@ policies:
     cargo run --release -- check policies
     cargo run --release -- test policies --coverage
 
-# criterion: decode, decide, record
+# every benchmark; `just bench --bench NAME` for one
 bench *args:
-    cargo bench --locked --bench criterion {{args}}
+    cargo bench --locked {{args}}
 
 # requests a second and latencies over HTTPS, against a TLS no-op in the same run
 load:

@@ -1,3 +1,4 @@
 //! One integration binary: behaviour through the public surfaces.
+mod deploy;
 mod engine;
 mod rego_tests;
