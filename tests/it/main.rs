@@ -1,5 +1,7 @@
 //! One integration binary: behaviour through the public surfaces.
+
 mod architecture;
 mod cli;
+mod deploy;
 mod engine;
 mod rego_tests;
