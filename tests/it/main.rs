@@ -5,3 +5,4 @@ mod cli;
 mod deploy;
 mod engine;
 mod rego_tests;
+mod reviews;
