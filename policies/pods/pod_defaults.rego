@@ -38,8 +38,9 @@ tenant := name if {
 new_pod if {
 	input.request.operation == "CREATE"
 	input.request.kind.kind == "Pod"
-	is_object(objects.value(pod, "spec"))
 	tenant
+	# Nothing is put into what cannot be read; the API server refuses such a Pod.
+	count(pods.faults(pod)) == 0
 }
 
 patch contains {"op": "add", "path": path, "value": tenant} if {
@@ -65,6 +66,7 @@ patch contains {"op": "add", "path": path, "value": ["ALL"]} if {
 	input.parameters.dropAllCapabilities == true
 	some c in containers
 	not context(c).privileged == true
+	type_name(objects.value(context(c), "capabilities")) in {"null", "object"}
 	objects.value(objects.child(context(c), "capabilities"), "drop") in {null, []}
 	path := concat("/", [c.path, "securityContext/capabilities/drop"])
 }
@@ -75,7 +77,6 @@ containers contains {"path": sprintf("/spec/%s/%d", [list, i]), "container": con
 	not pods.windows(pod)
 	some list in ["initContainers", "containers"]
 	some i, container in objects.items(pods.spec(pod), list)
-	is_object(container)
 }
 
 context(c) := objects.child(c.container, "securityContext")

@@ -142,10 +142,18 @@ test_label_keys_are_escaped if {
 	patched(on) == {"/metadata/labels/acme.io~1ten~0ant": "b"}
 }
 
-test_shapes_that_cannot_be_read_are_left_to_the_others if {
-	every spec in [null, "x", []] {
+test_nothing_is_put_into_shapes_that_cannot_be_read if {
+	every spec in [
+		null,
+		"x",
+		[],
+		{"containers": ["x"]},
+		{"containers": {}},
+		{"containers": [], "securityContext": "x"},
+		{"containers": [{"name": "a", "securityContext": "x"}]},
+	] {
 		patched(review({}, spec)) == {}
 	}
-	patched(review(labelled, object.union(complete, {"containers": ["x"]}))) == {}
-	patched(review(labelled, object.union(complete, {"containers": {}}))) == {}
+	patched(review({"labels": "x"}, bare)) == {}
+	with_parameter({"allowPrivilegeEscalation": false, "capabilities": "x"}) == {}
 }
