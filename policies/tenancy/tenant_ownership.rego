@@ -14,7 +14,11 @@
 #   enforcement: deny
 #   controls: ["NIST 800-53 AC-3", "NIST 800-53 AC-4", "HIPAA 164.312(a)(1)", "SOC 2 CC6.1"]
 #   match:
-#     rules: [{apiGroups: ["*"], apiVersions: ["*"], resources: ["*/*"], operations: ["*"]}]
+#     # Everything in a namespace, and Namespaces. Not what is in none (nodes, volumes, their attachments): a webhook
+#     # that fails closed on those could keep its own volumes from being attached.
+#     rules:
+#     - {apiGroups: ["*"], apiVersions: ["*"], resources: ["*/*"], operations: ["*"], scope: Namespaced}
+#     - {apiGroups: [""], apiVersions: ["*"], resources: [namespaces, namespaces/*], operations: ["*"], scope: Cluster}
 #   onUpdate: all
 #   parameters:
 #     # Key of the label, on namespaces and on objects.

@@ -49,10 +49,12 @@ pub enum Target {
 const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-node-lease", "kube-public"];
 
 /// Cluster-scoped objects a cluster needs to mend itself: seen by `observe`, never held up by `enforce`.
-const OBSERVED: [(&str, &[&str]); 3] = [
+const OBSERVED: [(&str, &[&str]); 4] = [
     ("", &["nodes", "nodes/proxy", "persistentvolumes"]),
     ("certificates.k8s.io", &["certificatesigningrequests", "certificatesigningrequests/approval"]),
     ("karpenter.sh", &["nodeclaims"]),
+    // Without these no volume is attached, our own included.
+    ("storage.k8s.io", &["csinodes", "volumeattachments"]),
 ];
 
 /// The ValidatingWebhookConfiguration for the policies that have validating rules; `None` when none has.
