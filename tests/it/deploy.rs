@@ -722,6 +722,8 @@ const ROUTES: &[(&str, &str, Option<&str>, &[&str])] = &[
     ("CREATE", "certificates.k8s.io/certificatesigningrequests", None, &["observe.validate"]),
     ("UPDATE", "certificates.k8s.io/certificatesigningrequests/approval", None, &["observe.validate"]),
     ("CREATE", "/persistentvolumes", None, &["observe.validate"]),
+    ("CREATE", "storage.k8s.io/volumeattachments", None, &["observe.validate"]),
+    ("DELETE", "storage.k8s.io/csinodes", None, &["observe.validate"]),
     // Never sent.
     ("UPDATE", "/nodes/status", None, &[]),
     ("UPDATE", "coordination.k8s.io/leases", Some("kube-node-lease"), &[]),
@@ -733,7 +735,7 @@ const ROUTES: &[(&str, &str, Option<&str>, &[&str])] = &[
     ("CREATE", "authorization.k8s.io/localsubjectaccessreviews", Some("tenant-b"), &[]),
     ("UPDATE", "admissionregistration.k8s.io/validatingwebhookconfigurations", None, &[]),
     // Of the cluster itself, and no shipped policy's business: without these Portcullis could not come back.
-    ("CREATE", "storage.k8s.io/volumeattachments", None, &[]),
+    ("CREATE", "storage.k8s.io/storageclasses", None, &[]),
     ("UPDATE", "apiregistration.k8s.io/apiservices/status", None, &[]),
     ("CREATE", "apiextensions.k8s.io/customresourcedefinitions", None, &[]),
     ("CREATE", "rbac.authorization.k8s.io/clusterrolebindings", None, &[]),
