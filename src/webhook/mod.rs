@@ -2,4 +2,4 @@
 
 mod registration;
 
-pub use registration::{RegistrationOptions, Target, mutating, validating};
+pub use registration::{RegistrationOptions, Target, mutating, taking_the_cluster, validating};
