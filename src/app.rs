@@ -192,8 +192,7 @@ fn open_log(options: &Options, snapshot: &Snapshot) -> anyhow::Result<(DecisionL
     std::fs::create_dir_all(&options.state_dir)
         .with_context(|| format!("--state-dir: cannot create `{}`", options.state_dir.display()))?;
     let path = options.state_dir.join("mask.key");
-    let mask_key = MaskKey::load_or_create(&path).with_context(|| format!("--state-dir: `{}`", path.display()))?;
-    let masker = Masker::new(mask_key.clone(), snapshot.mask_pointers().to_vec());
+    let mask_key = MaskKey::load_or_create(&path).context("--state-dir")?;
     let log = DecisionLog::open(LogOptions {
         dir: options.decision_log.clone(),
         durability: options.durability,
@@ -207,7 +206,8 @@ fn open_log(options: &Options, snapshot: &Snapshot) -> anyhow::Result<(DecisionL
         origin: format!("portcullis/{}/{}", options.cluster_name, options.replica),
         mask_key,
     })
-    .with_context(|| format!("--decision-log: `{}`", options.decision_log.display()))?;
+    .context("--decision-log")?;
+    let masker = log.masker().with_pointers(snapshot.mask_pointers());
     Ok((log, masker))
 }
 
@@ -310,9 +310,11 @@ impl Gauges {
     fn decision_log(&self) -> Check {
         let health = self.log.health();
         let m = &self.metrics;
-        m.log_appended.set(wide(health.appended));
-        m.log_failed.set(wide(health.failed));
-        m.log_queued.set(wide(health.queued));
+        m.raise(&m.log_appended, health.appended);
+        m.raise(&m.log_failed, health.failed);
+        m.raise(&m.log_sync_failures, health.sync_failures);
+        m.raise(&m.log_pruned, health.pruned);
+        m.log_queued.set(number(health.queued));
         m.log_bytes.set(wide(health.bytes));
         m.log_gap.set(wide(health.gap));
         m.log_lag.set(health.lag.as_secs_f64());
@@ -320,7 +322,8 @@ impl Gauges {
         let detail = if health.writable {
             format!("{} records, {} bytes", health.appended, health.bytes)
         } else {
-            format!("cannot be written; {} records are missing", health.gap)
+            let error = health.last_error.unwrap_or_else(|| "closed".to_owned());
+            format!("cannot be written: {error}; {} decisions are missing", health.gap)
         };
         Check { name: "decision_log", ready: health.writable || !self.log_required, detail }
     }

@@ -1,5 +1,6 @@
 //! The metrics. Labels come from closed enums, from policy names, or are digests of which one is set at a time.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{
@@ -57,6 +58,7 @@ pub enum Lookup {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
+    raising: Arc<Mutex<()>>,
     requests: IntCounterVec,
     duration: HistogramVec,
     stages: HistogramVec,
@@ -85,9 +87,13 @@ pub struct Metrics {
     /// When the serving certificate ends, seconds since the epoch.
     pub certificate_expiry: IntGauge,
     /// Records written.
-    pub log_appended: IntGauge,
+    pub log_appended: IntCounter,
     /// Records that could not be written.
-    pub log_failed: IntGauge,
+    pub log_failed: IntCounter,
+    /// Times the disk did not confirm what it was given.
+    pub log_sync_failures: IntCounter,
+    /// Records that went to keep the log within its bound.
+    pub log_pruned: IntCounter,
     /// Records that wait to be written.
     pub log_queued: IntGauge,
     /// Age of the oldest record that is not written yet, seconds.
@@ -154,15 +160,12 @@ impl Metrics {
             evaluation_queue: gauge(&r, "evaluation_queue", "Reviews that wait for a thread.")?,
             abandoned_threads: gauge(&r, "abandoned_threads", "Threads given up that have not ended.")?,
             connections: gauge(&r, "connections", "Open connections.")?,
-            connections_refused: {
-                let counter =
-                    IntCounter::with_opts(opts("connections_refused_total", "Connections refused at the bound."))?;
-                r.register(Box::new(counter.clone()))?;
-                counter
-            },
+            connections_refused: counter(&r, "connections_refused_total", "Connections refused at the bound.")?,
             certificate_expiry: gauge(&r, "certificate_expiry_timestamp_seconds", "End of the serving certificate.")?,
-            log_appended: gauge(&r, "decision_log_appended", "Records written since the start.")?,
-            log_failed: gauge(&r, "decision_log_failures", "Records that could not be written since the start.")?,
+            log_appended: counter(&r, "decision_log_appended_total", "Records written.")?,
+            log_failed: counter(&r, "decision_log_failures_total", "Records that could not be written.")?,
+            log_sync_failures: counter(&r, "decision_log_sync_failures_total", "Times the disk did not confirm.")?,
+            log_pruned: counter(&r, "decision_log_pruned_total", "Records that went to keep the log in bounds.")?,
             log_queued: gauge(&r, "decision_log_queued", "Records that wait to be written.")?,
             log_lag: float(&r, "decision_log_lag_seconds", "Age of the oldest record not yet written.")?,
             log_bytes: gauge(&r, "decision_log_bytes", "Size of the decision log.")?,
@@ -171,6 +174,7 @@ impl Metrics {
             namespaces_age: float(&r, "namespaces_age_seconds", "Since the namespaces were last heard of.")?,
             namespaces_synced: gauge(&r, "namespaces_synced", "1 when the namespaces are complete.")?,
             ready: gauge(&r, "ready", "1 when requests are taken.")?,
+            raising: Arc::default(),
             registry: r,
         })
     }
@@ -263,6 +267,13 @@ impl Metrics {
         }
     }
 
+    /// Raises a counter whose count is kept elsewhere to `total`.
+    pub fn raise(&self, counter: &IntCounter, total: u64) {
+        // Two scrapes at once may both add what is new; this lets one of them.
+        let _one_at_a_time = self.raising.lock().unwrap_or_else(PoisonError::into_inner);
+        counter.inc_by(total.saturating_sub(counter.get()));
+    }
+
     /// The text format (version 0.0.4) of all metrics.
     ///
     /// # Errors
@@ -287,6 +298,12 @@ fn opts(name: &str, help: &str) -> Opts {
 
 fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
     let metric = IntCounterVec::new(opts(name, help), labels)?;
+    r.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    let metric = IntCounter::with_opts(opts(name, help))?;
     r.register(Box::new(metric.clone()))?;
     Ok(metric)
 }
