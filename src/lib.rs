@@ -9,6 +9,7 @@
 //! | L0, pure | [`admission`] | the wire: AdmissionReview bytes in, AdmissionReview bytes out |
 //! | L1, pure | [`policy`] | policy documents: Rego with METADATA, what they match, digests |
 //! | L2, pure | [`engine`] | compile, select, evaluate, combine: [`engine::decide`], the one door; the only user of regorus |
+//! | L3, I/O | [`decisions`] | the decision log: record v1, masking, the single writer, queries |
 //! | L3, I/O | [`source`] | where policies and data come from: files, directories, the binary itself |
 //! | L3, I/O | [`inventory`] | the cluster: Namespace metadata, reflected |
 //! | L3, I/O | [`webhook`] | what a cluster needs to call us: registration, certificates |
