@@ -3,8 +3,10 @@
 mod check;
 mod eval;
 mod manifest;
+mod serve;
 mod style;
 mod test;
+mod webhook;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,9 +45,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(Box<serve::ServeArgs>),
     Eval(eval::EvalArgs),
     Test(test::TestArgs),
     Check(check::CheckArgs),
+    Webhook(webhook::WebhookArgs),
 }
 
 /// Which policies and data a command works on.
@@ -72,12 +76,17 @@ impl PolicyArgs {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn run() -> ExitCode {
-    // A reader that leaves (`| head`) ends the command quietly.
-    sigpipe::reset();
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // A reader that leaves (`| head`) ends the command quietly; a server outlives whoever reads its messages.
+    if !matches!(command, Command::Serve(_)) {
+        sigpipe::reset();
+    }
+    let result = match command {
+        Command::Serve(args) => serve::run(*args),
         Command::Eval(args) => eval::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Webhook(args) => webhook::run(&args),
     };
     match result {
         Ok(exit) => exit.into(),
