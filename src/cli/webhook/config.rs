@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::cli::{Exit, PolicyArgs, report_load_errors};
 use crate::engine::{CompileOptions, PolicySummary, compile};
 use crate::source;
-use crate::webhook::{RegistrationOptions, Target, mutating, validating};
+use crate::webhook::{RegistrationOptions, Target, mutating, taking_the_cluster, validating};
 
 /// Print the Validating- and the MutatingWebhookConfiguration for the loaded policies
 ///
@@ -77,6 +77,13 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<Exit> {
     };
     let policies: Vec<PolicySummary> = compiled.snapshot.policies().cloned().collect();
     let options = registration(args)?;
+    for policy in taking_the_cluster(&policies) {
+        eprintln!(
+            "note: policy `{}` takes every cluster-scoped object, so `enforce` holds all of them up when nobody answers; \
+             give it a `match`",
+            policy.name
+        );
+    }
     let documents: Vec<Value> = [
         validating(&policies, &options).map(serde_json::to_value).transpose()?,
         mutating(&policies, &options).map(serde_json::to_value).transpose()?,
