@@ -1,6 +1,7 @@
 //! The command line: one file a command. Arguments in, an exit code out; results on stdout, the rest on stderr.
 
 mod check;
+mod decisions;
 mod eval;
 mod manifest;
 mod style;
@@ -46,6 +47,7 @@ enum Command {
     Eval(eval::EvalArgs),
     Test(test::TestArgs),
     Check(check::CheckArgs),
+    Decisions(decisions::DecisionsArgs),
 }
 
 /// Which policies and data a command works on.
@@ -78,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Decisions(args) => decisions::run(&args),
     };
     match result {
         Ok(exit) => exit.into(),
