@@ -9,6 +9,7 @@
 
 mod architecture;
 mod cli;
+mod decisions;
 mod deploy;
 mod engine;
 mod rego_tests;
