@@ -9,6 +9,7 @@
 
 mod architecture;
 mod cli;
+mod cluster;
 mod decisions;
 mod deploy;
 mod engine;
