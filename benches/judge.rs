@@ -1,5 +1,11 @@
 //! What one review costs, stage by stage: decode, decide, record. Figures depend on the machine; compare within a run.
 
+#![allow(
+    clippy::expect_used,
+    missing_docs,
+    reason = "a benchmark that cannot set up its subject has nothing to measure"
+)]
+
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;

@@ -207,7 +207,7 @@ fn open_log(options: &Options, snapshot: &Snapshot) -> anyhow::Result<(DecisionL
         mask_key,
     })
     .context("--decision-log")?;
-    let masker = log.masker().with_pointers(snapshot.mask_pointers());
+    let masker = log.masker(snapshot.mask_pointers().to_vec());
     Ok((log, masker))
 }
 
@@ -314,7 +314,7 @@ impl Gauges {
         m.raise(&m.log_failed, health.failed);
         m.raise(&m.log_sync_failures, health.sync_failures);
         m.raise(&m.log_pruned, health.pruned);
-        m.log_queued.set(number(health.queued));
+        m.log_queued.set(wide(health.queued));
         m.log_bytes.set(wide(health.bytes));
         m.log_gap.set(wide(health.gap));
         m.log_lag.set(health.lag.as_secs_f64());

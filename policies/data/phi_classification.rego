@@ -304,9 +304,8 @@ text(value) := value if is_string(value)
 text(value) := "" if not is_string(value)
 
 # `[registry[:port]/]path[:tag][@digest]`: neither a digest nor a tag other than `latest`. A colon before the last
-# slash belongs to a port.
+# slash belongs to a port; a digest has a colon of its own, so what follows the first one is never just `latest`.
 loose(image) if {
-	not contains(image, "@")
 	segments := split(image, "/")
 	parts := split(segments[count(segments) - 1], ":")
 	tag := concat(":", array.slice(parts, 1, count(parts)))

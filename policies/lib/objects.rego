@@ -46,7 +46,6 @@ metadata_faults(obj) := {fault |
 	not is_object(found)
 	fault := {"msg": sprintf("metadata.%s is not an object", [key]), "field": sprintf("metadata.%s", [key])}
 } | {fault |
-	is_object(obj)
 	found := value(obj, "metadata")
 	found != null
 	not is_object(found)

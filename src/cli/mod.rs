@@ -1,6 +1,7 @@
 //! The command line: one file a command. Arguments in, an exit code out; results on stdout, the rest on stderr.
 
 mod check;
+mod decisions;
 mod eval;
 mod manifest;
 mod serve;
@@ -50,6 +51,7 @@ enum Command {
     Test(test::TestArgs),
     Check(check::CheckArgs),
     Webhook(webhook::WebhookArgs),
+    Decisions(decisions::DecisionsArgs),
 }
 
 /// Which policies and data a command works on.
@@ -87,6 +89,7 @@ pub fn run() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Webhook(args) => webhook::run(&args),
+        Command::Decisions(args) => decisions::run(&args),
     };
     match result {
         Ok(exit) => exit.into(),

@@ -1,5 +1,7 @@
 //! `portcullis webhook`: what a cluster needs to call us.
 
+mod config;
+
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -27,6 +29,7 @@ enum WebhookCommand {
     /// `--out-dir`. The authority's key is thrown away, so each run makes a new authority: apply Secret and caBundle
     /// of the same run together.
     Certs(CertsArgs),
+    Config(config::ConfigArgs),
 }
 
 #[derive(Debug, Args)]
@@ -73,6 +76,7 @@ enum CertsOutput {
 pub(super) fn run(args: &WebhookArgs) -> anyhow::Result<Exit> {
     match &args.command {
         WebhookCommand::Certs(args) => certs(args, SystemTime::now()),
+        WebhookCommand::Config(args) => config::run(args),
     }
 }
 

@@ -83,9 +83,9 @@ pub struct LogHealth {
     /// Age of the oldest entry that is not written yet.
     pub lag: Duration,
     /// Entries that wait.
-    pub queued: usize,
+    pub queued: u64,
     /// Bytes that wait.
-    pub queued_bytes: usize,
+    pub queued_bytes: u64,
     /// Envelopes and bodies on disk, in bytes.
     pub bytes: u64,
     /// Decisions written since the log was opened.
@@ -262,8 +262,8 @@ impl DecisionLog {
         health.gap = status.gap.count;
         drop(status);
         health.writable &= shared.queue.is_open();
-        health.queued = queued;
-        health.queued_bytes = queued_bytes;
+        health.queued = u64::try_from(queued).unwrap_or(u64::MAX);
+        health.queued_bytes = u64::try_from(queued_bytes).unwrap_or(u64::MAX);
         health.lag = oldest.map_or(Duration::ZERO, |since| since.elapsed());
         health
     }
@@ -274,10 +274,10 @@ impl DecisionLog {
         &self.inner.origin
     }
 
-    /// A masker with the log's key.
+    /// A masker with the log's key, for these [pointers](Masker::new).
     #[must_use]
-    pub fn masker(&self) -> Masker {
-        Masker::new(&self.inner.mask_key)
+    pub fn masker(&self, pointers: Vec<String>) -> Masker {
+        Masker::new(self.inner.mask_key.clone(), pointers)
     }
 
     /// Takes no more entries, writes what waits and a `stop` record with `reason`, and returns when all of it is on
@@ -285,7 +285,7 @@ impl DecisionLog {
     ///
     /// # Errors
     /// [`LogError::Closed`] when it was closed before; [`LogError::Io`] when the disk does not take it.
-    pub async fn close(self, reason: &str) -> Result<(), LogError> {
+    pub async fn close(&self, reason: &str) -> Result<(), LogError> {
         let (reply, outcome) = oneshot::channel();
         let closing = Closing { reason: Some(reason.to_owned()), reply: Some(reply) };
         if !self.inner.shared.queue.close(closing) {

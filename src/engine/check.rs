@@ -7,12 +7,47 @@ use crate::engine::Location;
 use crate::engine::builtins;
 use crate::engine::compile::{Parsed, RULES};
 use crate::engine::syntax::{Reference, RuleInfo};
-use crate::policy::{LoadError, Metadata, nearest};
+use crate::policy::{LoadError, Metadata, glob_matches, nearest};
 
 /// All modules of one package.
 pub(crate) struct Package<'a> {
     pub path: Vec<String>,
     pub modules: Vec<&'a Parsed<'a>>,
+}
+
+/// Where a rule is defined, with the string constants of each definition.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Definitions(Vec<(Location, Vec<String>)>);
+
+impl Definitions {
+    /// The definition that most likely gave `msg`: the one with the longest constant that is the message, or is a
+    /// format that could have made it. Without a sign the first one.
+    pub(crate) fn of_message(&self, msg: &str) -> Option<&Location> {
+        let fit = |strings: &[String]| strings.iter().filter(|s| may_print(s, msg)).map(String::len).max();
+        let best = self.0.iter().rev().max_by_key(|(_, strings)| fit(strings));
+        best.map(|(at, _)| at)
+    }
+}
+
+/// Whether a `sprintf` of `format` may have given `msg`.
+fn may_print(format: &str, msg: &str) -> bool {
+    if !format.contains('%') {
+        return !format.is_empty() && format == msg;
+    }
+    let mut glob = String::with_capacity(format.len());
+    let mut chars = format.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '%' if chars.next_if_eq(&'%').is_some() => glob.push('%'),
+            '%' => {
+                while chars.next_if(|c| !c.is_ascii_alphabetic()).is_some() {}
+                chars.next();
+                glob.push('*');
+            }
+            c => glob.push(c),
+        }
+    }
+    glob != "*" && glob_matches(&glob, msg)
 }
 
 /// Groups modules by package.
@@ -35,12 +70,13 @@ impl<'a> Package<'a> {
         self.path.first().is_some_and(|p| p != "system") && !self.entry_rules().is_empty()
     }
 
-    /// The rules that are read, with the place of the first definition of each.
-    pub(crate) fn entry_rules(&self) -> BTreeMap<String, Location> {
+    /// The rules that are read, with their definitions in the order of the files.
+    pub(crate) fn entry_rules(&self) -> BTreeMap<String, Definitions> {
         let read = |name: &str| RULES.iter().any(|(_, rules)| rules.contains(&name));
-        let mut found = BTreeMap::new();
+        let mut found: BTreeMap<String, Definitions> = BTreeMap::new();
         for rule in self.rules().filter(|r| !r.is_function && read(&r.name)) {
-            found.entry(rule.name.clone()).or_insert_with(|| rule.at.clone());
+            let definition = (rule.at.clone(), rule.strings.clone());
+            found.entry(rule.name.clone()).or_default().0.push(definition);
         }
         found
     }

@@ -52,7 +52,7 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
                         field: finding.field.clone(),
                         details: finding.details.clone(),
                         fix: finding.fix.clone(),
-                        location: policy.rules.get(finding.rule).cloned(),
+                        location: policy.rules.get(finding.rule).and_then(|d| d.of_message(&finding.msg)).cloned(),
                         ..violation(finding.msg.clone(), enforcement.min(milder))
                     });
                 }
@@ -64,7 +64,8 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
                 {
                     let before = object.map_or_else(|| review.request.object(), |o| o.as_ref());
                     let patch = patch::difference(before, wanted);
-                    let location = policy.rules.get("patch").or_else(|| policy.rules.get("mutate")).cloned();
+                    let rule = policy.rules.get("patch").or_else(|| policy.rules.get("mutate"));
+                    let location = rule.and_then(|d| d.of_message("")).cloned();
                     violations.push(Violation {
                         details: patch.as_ref().and_then(|p| serde_json::to_value(p).ok()),
                         location,

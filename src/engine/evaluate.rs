@@ -173,7 +173,7 @@ pub(crate) fn rego_path(package: &[String]) -> String {
 /// Takes an error of regorus apart: its messages are a picture of the source with the message at the end.
 pub(crate) fn fault(error: &anyhow::Error) -> Fault {
     let text = error.to_string();
-    let limit = error.chain().any(|e| e.is::<LimitError>());
+    let limit = error.chain().any(<dyn std::error::Error>::is::<LimitError>);
     let location = text.lines().find_map(|line| {
         let place = line.trim_start().strip_prefix("--> ")?;
         let mut parts = place.rsplitn(3, ':');

@@ -118,7 +118,6 @@ impl Pool {
     ///
     /// # Errors
     /// The job comes back when the queue is full.
-    #[expect(clippy::result_large_err, reason = "the job is handed back whole, and only under overload")]
     pub fn submit(&self, job: Job) -> Result<(), Job> {
         let mut state = lock(&self.shared.state);
         if state.jobs.len() >= self.shared.queue {

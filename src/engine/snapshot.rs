@@ -8,8 +8,9 @@ use std::time::Duration;
 use regorus::Value;
 
 use crate::admission::Request;
+use crate::engine::check::Definitions;
 use crate::engine::evaluate::Unit;
-use crate::engine::{Endpoint, Location, NamespaceMetadata};
+use crate::engine::{Endpoint, NamespaceMetadata};
 use crate::policy::{Digest, Enforcement, Match, OnUpdate, Severity, Taken};
 
 /// What is loaded, for people and `policy_set`. Made by [`compile`](crate::engine::compile).
@@ -59,8 +60,8 @@ pub(crate) struct Policy {
     pub controls: Arc<[String]>,
     pub matching: Match,
     pub unit: Unit,
-    /// Rules that are read, with the place of the first definition of each.
-    pub rules: BTreeMap<String, Location>,
+    /// Rules that are read, with their definitions.
+    pub rules: BTreeMap<String, Definitions>,
     pub endpoints: Vec<Endpoint>,
     pub reads_namespace: bool,
     pub budget: Duration,

@@ -43,6 +43,8 @@ pub(crate) struct RuleInfo {
     pub calls: Vec<Call>,
     /// Names bound in it, which hide rules of the same name.
     pub locals: BTreeSet<String>,
+    /// String constants in it: messages and their formats among them.
+    pub strings: Vec<String>,
 }
 
 /// One module.
@@ -95,7 +97,8 @@ fn aliases(imports: &[Import]) -> Vec<Alias> {
 }
 
 fn rule_info(rule: &Ref<Rule>, aliases: &[Alias]) -> Option<RuleInfo> {
-    let mut walk = Walk { aliases, references: Vec::new(), calls: Vec::new(), locals: BTreeSet::new() };
+    let mut walk =
+        Walk { aliases, references: Vec::new(), calls: Vec::new(), locals: BTreeSet::new(), strings: Vec::new() };
     let (refr, is_function) = match rule.as_ref() {
         Rule::Spec { head, bodies, .. } => {
             let (refr, is_function) = walk.head(head);
@@ -114,8 +117,8 @@ fn rule_info(rule: &Ref<Rule>, aliases: &[Alias]) -> Option<RuleInfo> {
     if !steps.is_empty() {
         walk.indexes(refr);
     }
-    let Walk { references, calls, locals, .. } = walk;
-    Some(RuleInfo { name, is_function, at: start(refr), references, calls, locals })
+    let Walk { references, calls, locals, strings, .. } = walk;
+    Some(RuleInfo { name, is_function, at: start(refr), references, calls, locals, strings })
 }
 
 struct Walk<'a> {
@@ -123,6 +126,7 @@ struct Walk<'a> {
     references: Vec<Reference>,
     calls: Vec<Call>,
     locals: BTreeSet<String>,
+    strings: Vec<String>,
 }
 
 impl Walk<'_> {
@@ -224,6 +228,9 @@ impl Walk<'_> {
                     self.expr(lhs);
                 }
                 self.expr(rhs);
+            }
+            Expr::String { value, .. } | Expr::RawString { value, .. } => {
+                self.strings.extend(value.as_string().ok().map(|s| s.as_ref().to_owned()));
             }
             Expr::ArrayCompr { term, query, .. } | Expr::SetCompr { term, query, .. } => {
                 self.expr(term);
@@ -367,11 +374,7 @@ fn brackets(text: &str, mut found: impl FnMut(bool, u32)) {
     while let Some(c) = chars.next() {
         match c {
             '\n' => line += 1,
-            '#' => {
-                if chars.by_ref().any(|c| c == '\n') {
-                    line += 1;
-                }
-            }
+            '#' if chars.by_ref().any(|c| c == '\n') => line += 1,
             '"' => {
                 while let Some(c) = chars.next() {
                     match c {

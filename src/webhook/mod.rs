@@ -13,4 +13,4 @@ pub use authority::{Authority, KeyPem, Pair};
 pub use error::CertificateError;
 pub use files::{ServingFiles, ensure, write_private};
 pub use manifest::{ca_bundle, secret};
-pub use registration::{RegistrationOptions, Target, mutating, validating};
+pub use registration::{RegistrationOptions, Target, mutating, taking_the_cluster, validating};

@@ -96,6 +96,16 @@ fn all_violations_of_all_policies_in_a_stable_order() {
 }
 
 #[test]
+fn a_violation_names_the_rule_that_found_it() {
+    let body = "deny contains \"one\" if input.never\ndeny contains msg if msg := sprintf(\"image %s of %d%%\", [\"x\", 5])\n\ndeny contains m if {\n\tm := concat(\"\", [\"made \", \"up\"])\n}\ndeny contains \"two\" if true";
+    let decision = validate(&[("p.rego", &with_meta(body))], &request("CREATE", pod("x"), Value::Null));
+    let places: Vec<(&str, u32)> =
+        decision.violations.iter().map(|v| (v.msg.as_str(), v.location.as_ref().map_or(0, |l| l.line))).collect();
+    // What is put together from parts has no sign: the first definition is named.
+    assert_eq!(places, [("image x of 5%", 8), ("made up", 7), ("two", 13)]);
+}
+
+#[test]
 fn enforcement_says_what_a_violation_does() {
     for (enforcement, verdict, warnings) in
         [("deny", Verdict::Deny, 0), ("warn", Verdict::Allow, 1), ("dryrun", Verdict::Allow, 0)]

@@ -34,21 +34,17 @@ pub struct Masker {
 }
 
 impl Masker {
-    /// The defaults.
+    /// Masks by default rules, and all below `pointers`: JSON pointers (RFC 6901) below `/input`, the AdmissionReview,
+    /// as `data.system.log.mask` names them; a segment `*` stands for any one. They cover the record's own copies of
+    /// request fields too.
     #[must_use]
-    pub fn new(key: &MaskKey) -> Self {
-        Self { prk: Prk::new(key), pointers: Arc::from([]) }
-    }
-
-    /// The same, and all below these JSON pointers (RFC 6901; below `/input`, the AdmissionReview; a segment `*`
-    /// stands for any one). They cover the record's own copies of request fields too.
-    #[must_use]
-    pub fn with_pointers(&self, pointers: &[String]) -> Self {
+    #[expect(clippy::needless_pass_by_value, reason = "a masker is made once a policy set, from what it is to keep")]
+    pub fn new(key: MaskKey, pointers: Vec<String>) -> Self {
         let segments = |p: &String| {
             let p = p.strip_prefix("/input").filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(p);
             p.split('/').skip(1).map(|s| s.replace("~1", "/").replace("~0", "~")).collect()
         };
-        Self { prk: self.prk.clone(), pointers: pointers.iter().map(segments).collect() }
+        Self { prk: Prk::new(&key), pointers: pointers.iter().map(segments).collect() }
     }
 
     /// `text` without what looks like a credential, for logs that have no decision to commit to.
