@@ -81,7 +81,8 @@ pub(super) fn run(args: &WebhookArgs) -> anyhow::Result<Exit> {
 }
 
 fn certs(args: &CertsArgs, now: SystemTime) -> anyhow::Result<Exit> {
-    for (flag, name) in [("service", &args.service), ("namespace", &args.namespace)] {
+    for (flag, name) in [("service", &args.service), ("namespace", &args.namespace), ("secret-name", &args.secret_name)]
+    {
         if !is_label(name) {
             bail!("--{flag}: `{name}` is not a name of RFC 1123: lower case letters, digits and `-`, at most 63");
         }
@@ -100,7 +101,7 @@ fn certs(args: &CertsArgs, now: SystemTime) -> anyhow::Result<Exit> {
     let serving = authority.serving(&names, now, args.validity.0)?;
     let ca = &authority.pair().certificate;
     let secret = webhook::secret(&args.secret_name, &args.namespace, &serving, ca);
-    let yaml = yaml(&secret, args)?;
+    let yaml = yaml(&secret, args);
     if let Some(dir) = &args.out_dir {
         std::fs::create_dir_all(dir).with_context(|| format!("--out-dir: cannot create `{}`", dir.display()))?;
         for (file, text) in
@@ -118,17 +119,24 @@ fn certs(args: &CertsArgs, now: SystemTime) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-fn yaml(secret: &Value, args: &CertsArgs) -> anyhow::Result<String> {
-    let body = serde_saphyr::to_string(secret)?;
-    Ok(format!(
+/// By hand, so that each value stays on one line: names and base64 need no quotes.
+fn yaml(secret: &Value, args: &CertsArgs) -> String {
+    let mut text = format!(
         "# Serving certificate of Service {service} in namespace {namespace}: kubectl apply -f this file.\n\
          # The value of `ca.crt` below is the caBundle: put it, as it stands, into `clientConfig.caBundle` of every\n\
          # webhook in the ValidatingWebhookConfiguration and the MutatingWebhookConfiguration, or read it back with\n\
-         #   kubectl -n {namespace} get secret {name} -o 'jsonpath={{.data.ca\\.crt}}'\n{body}",
+         #   kubectl -n {namespace} get secret {name} -o 'jsonpath={{.data.ca\\.crt}}'\n\
+         apiVersion: v1\nkind: Secret\ntype: kubernetes.io/tls\nmetadata:\n  name: {name}\n  namespace: {namespace}\n  \
+         labels:\n    app.kubernetes.io/name: portcullis\ndata:\n",
         service = args.service,
         namespace = args.namespace,
         name = args.secret_name,
-    ))
+    );
+    for key in ["ca.crt", "tls.crt", "tls.key"] {
+        let value = secret.pointer(&format!("/data/{key}")).and_then(Value::as_str).unwrap_or_default();
+        text.push_str(&format!("  {key}: {value}\n"));
+    }
+    text
 }
 
 fn is_label(name: &str) -> bool {

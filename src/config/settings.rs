@@ -24,10 +24,12 @@ pub struct Settings {
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
+    /// Of the file: `portcullis.io/v1alpha1`, if it is there.
     #[arg(skip)]
-    pub(super) api_version: Option<String>,
+    pub api_version: Option<String>,
+    /// Of the file: `Config`, if it is there.
     #[arg(skip)]
-    pub(super) kind: Option<String>,
+    pub kind: Option<String>,
 
     /// Policies: a file or directory; repeatable, or separated by commas
     /// [default: ./policies if it holds Rego, else the ones in the binary]

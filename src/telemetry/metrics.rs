@@ -86,9 +86,9 @@ pub struct Metrics {
     pub connections_refused: IntCounter,
     /// When the serving certificate ends, seconds since the epoch.
     pub certificate_expiry: IntGauge,
-    /// Records written.
+    /// Decisions recorded.
     pub log_appended: IntCounter,
-    /// Records that could not be written.
+    /// Decisions that could not be recorded.
     pub log_failed: IntCounter,
     /// Times the disk did not confirm what it was given.
     pub log_sync_failures: IntCounter,
@@ -162,8 +162,8 @@ impl Metrics {
             connections: gauge(&r, "connections", "Open connections.")?,
             connections_refused: counter(&r, "connections_refused_total", "Connections refused at the bound.")?,
             certificate_expiry: gauge(&r, "certificate_expiry_timestamp_seconds", "End of the serving certificate.")?,
-            log_appended: counter(&r, "decision_log_appended_total", "Records written.")?,
-            log_failed: counter(&r, "decision_log_failures_total", "Records that could not be written.")?,
+            log_appended: counter(&r, "decision_log_appended_total", "Decisions recorded.")?,
+            log_failed: counter(&r, "decision_log_failures_total", "Decisions that could not be recorded.")?,
             log_sync_failures: counter(&r, "decision_log_sync_failures_total", "Times the disk did not confirm.")?,
             log_pruned: counter(&r, "decision_log_pruned_total", "Records that went to keep the log in bounds.")?,
             log_queued: gauge(&r, "decision_log_queued", "Records that wait to be written.")?,

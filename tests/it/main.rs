@@ -15,3 +15,5 @@ mod deploy;
 mod engine;
 mod rego_tests;
 mod reviews;
+mod serve;
+mod support;
