@@ -15,7 +15,6 @@ mod process;
 mod record;
 mod workloads;
 
-use std::cell::RefCell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -24,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 
 use control_plane::{Account, ControlPlane};
 use gate::{Gate, REGISTRATION};
@@ -34,7 +34,7 @@ const ACTIVE_WITHIN: Duration = Duration::from_secs(60);
 
 /// An API server with Portcullis in front of it, and namespaces `tenant-a` and `tenant-b`.
 struct Cluster {
-    gate: RefCell<Gate>,
+    gate: Mutex<Gate>,
     control_plane: ControlPlane,
     _dir: TempDir,
 }
@@ -56,7 +56,7 @@ fn a_real_api_server_asks_portcullis() {
         let cluster = Rc::new(Cluster::start(&assets).await);
         let failed = run(&cluster).await;
         if !failed.is_empty() {
-            let gate = cluster.gate.borrow();
+            let gate = cluster.gate.lock().await;
             let (gate, apiserver) = (gate.tail(), cluster.control_plane.apiserver.tail());
             panic!("{} failed: {}\n{gate}\n{apiserver}", failed.len(), failed.join(", "));
         }
@@ -118,14 +118,14 @@ impl Cluster {
         let admin = Person::new(control_plane.client(None), "platform-admin");
         grant(&admin).await;
         let gate = Gate::start(&control_plane, dir.path()).await;
-        let cluster = Self { gate: RefCell::new(gate), control_plane, _dir: dir };
+        let cluster = Self { gate: Mutex::new(gate), control_plane, _dir: dir };
         cluster.register(&admin).await;
         cluster
     }
 
     /// Registers both webhooks, waits until each is asked, and makes the tenants' namespaces.
     async fn register(&self, admin: &Person) {
-        let [validating, mutating] = self.gate.borrow().registrations();
+        let [validating, mutating] = self.gate.lock().await.registrations();
         for (resource, configuration) in
             [("validatingwebhookconfigurations", validating), ("mutatingwebhookconfigurations", mutating)]
         {

@@ -17,7 +17,7 @@ const UNDONE_WITHIN: Duration = Duration::from_secs(60);
 
 /// `Fail` in tenants' namespaces, `Ignore` in the system's.
 pub(super) async fn without_the_gate_tenants_stand_still_and_the_system_goes_on(cluster: Rc<Cluster>) {
-    cluster.gate.borrow_mut().kill();
+    cluster.gate.lock().await.kill();
     let ben = cluster.member_of_b();
     let refused = ben.post(PODS, &pod("unguarded")).await;
     refused.has_code(500);
@@ -30,7 +30,7 @@ pub(super) async fn without_the_gate_tenants_stand_still_and_the_system_goes_on(
 /// Comes back with its certificate and its log. It may not list Namespaces any more, so it is not ready; whoever asks
 /// it all the same gets an answer from what the API server says at that moment.
 pub(super) async fn a_restarted_gate_goes_on_and_reads_what_it_cannot_watch(cluster: Rc<Cluster>) {
-    let mut gate = cluster.gate.borrow_mut();
+    let mut gate = cluster.gate.lock().await;
     let before = gate.records().len();
     gate.restart(&cluster.control_plane, Account::Unwatching).await;
     assert!(!gate.is_ready(), "without namespaces it must not say that it is ready");
@@ -54,7 +54,7 @@ pub(super) async fn a_restarted_gate_goes_on_and_reads_what_it_cannot_watch(clus
 
 /// As `kubectl delete validatingwebhookconfigurations,mutatingwebhookconfigurations -l ...` does it.
 pub(super) async fn one_deletion_undoes_the_registration(cluster: Rc<Cluster>) {
-    cluster.gate.borrow_mut().kill();
+    cluster.gate.lock().await.kill();
     let (admin, ben) = (cluster.admin(), cluster.member_of_b());
     for resource in ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"] {
         let path = format!("/apis/admissionregistration.k8s.io/v1/{resource}");

@@ -22,7 +22,7 @@ pub(super) async fn the_audit_log_leads_to_the_decision_log(cluster: Rc<Cluster>
     let denied = audited(&cluster, "audited-root").await;
     assert_eq!(denied["responseStatus"]["code"], 403);
     let allowed = audited(&cluster, "audited").await;
-    let gate = cluster.gate.borrow();
+    let gate = cluster.gate.lock().await;
     let records = gate.decisions();
     let by_id: BTreeMap<&str, &Value> = records.iter().filter_map(|r| Some((r["decision_id"].as_str()?, r))).collect();
     assert_eq!(by_id.len(), records.len(), "every decision has an id of its own");
