@@ -52,7 +52,6 @@ impl ClusterNamespaces {
         let heard = Arc::new(Heard::default());
         heard.now();
         let api: Api<Metadata> = Api::all(client.clone());
-        // Bookmarks come about once a minute, so a quiet cluster does not look like a lost one.
         let events = reflector(writer, watcher(api, watcher::Config::default()).default_backoff());
         tokio::spawn(follow(events, Arc::clone(&heard)));
         Self { client, store: reader, heard }
@@ -64,7 +63,8 @@ impl ClusterNamespaces {
         self.heard.synced.load(Ordering::Acquire)
     }
 
-    /// Time since the API server was last heard.
+    /// Time since the watch last brought something. In a quiet cluster that is long and no harm: a lost watch shows
+    /// in the messages, and a namespace that is not there is read live.
     #[must_use]
     pub fn age(&self) -> Duration {
         let since_start = self.heard.started.get().map(Instant::elapsed).unwrap_or_default();
@@ -183,6 +183,49 @@ mod tests {
             let found = reader.get(&ObjectRef::new(name)).map(|o| metadata_of(&o)).expect("is known");
             assert_eq!(*found, serde_json::json!({"name": name, "labels": {"tenant": tenant}}));
         }
+    }
+
+    /// An API server that knows one namespace and never answers a watch.
+    fn client(answers_after: Duration) -> Client {
+        let service = tower::service_fn(move |request: axum::http::Request<kube::client::Body>| async move {
+            let path = request.uri().path().to_owned();
+            let accept = request.headers().get("accept").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+            tokio::time::sleep(answers_after).await;
+            let (status, body) = match path.strip_prefix("/api/v1/namespaces/") {
+                // Only metadata is asked for.
+                Some("fresh") if accept.contains("as=PartialObjectMetadata") => (
+                    200,
+                    serde_json::json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+                        "metadata": {"name": "fresh", "labels": {"tenant": "one"}, "managedFields": [{"manager": "x"}]}}),
+                ),
+                Some("broken") => (500, serde_json::json!({"message": "no"})),
+                Some(_) => (
+                    404,
+                    serde_json::json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "NotFound",
+                        "message": "not found", "code": 404}),
+                ),
+                None => std::future::pending().await,
+            };
+            let mut response = axum::http::Response::new(axum::body::Body::from(body.to_string()));
+            *response.status_mut() = axum::http::StatusCode::from_u16(status).expect("a status");
+            Ok::<_, std::convert::Infallible>(response)
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test]
+    async fn a_miss_is_read_live_and_told_apart_from_a_failure() {
+        let soon = || Instant::now() + Duration::from_secs(5);
+        let namespaces = ClusterNamespaces::watch(client(Duration::ZERO));
+        assert!(!namespaces.synced() && namespaces.metadata("fresh").is_none());
+        let fresh = namespaces.read("fresh", soon()).await.expect("answers").expect("is there");
+        assert_eq!(*fresh, serde_json::json!({"name": "fresh", "labels": {"tenant": "one"}}));
+        assert!(namespaces.read("absent", soon()).await.expect("answers").is_none());
+        assert!(namespaces.read("broken", soon()).await.is_err(), "an error is not an absence");
+        let slow = ClusterNamespaces::watch(client(Duration::from_secs(60)));
+        let start = Instant::now();
+        let late = slow.read("fresh", start + Duration::from_millis(50)).await;
+        assert!(matches!(late, Err(InventoryError::Timeout)) && start.elapsed() < Duration::from_secs(5));
     }
 
     #[test]

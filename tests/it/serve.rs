@@ -302,6 +302,31 @@ async fn past_the_bound_requests_are_shed_by_their_failure_mode_and_recorded() {
 }
 
 #[tokio::test]
+async fn a_log_that_cannot_be_written_meets_its_failure_mode_and_readiness() {
+    for (mode, allowed) in [("deny", false), ("allow", true)] {
+        let server = Server::start_with_small_files(64, &["--failure-mode", mode, "--log-level", "off"]);
+        let mut client = Client::http1(&server).await;
+        let lost = "portcullis_decision_log_failures_total";
+        let mut response = Value::Null;
+        let mut sent = 0;
+        while metric(&server, lost).await == 0.0 {
+            sent += 1;
+            assert!(sent < 1_000, "the log never filled up");
+            response = client.post("/v1/validate?timeout=5s", &harmless("u")).await.response();
+        }
+        assert_eq!(response["allowed"], allowed, "{response}");
+        assert_eq!(response["status"]["code"].as_u64(), (!allowed).then_some(503), "{response}");
+        let ready = Client::admin(&server).await.get("/readyz").await;
+        // Whoever fails open without a log goes on answering, and says so.
+        assert_eq!(ready.status.is_success(), allowed, "{}", ready.text());
+        assert!(ready.text().contains("decision_log: cannot be written: "), "{}", ready.text());
+        assert_eq!(metric(&server, "portcullis_decision_log_writable").await, 0.0);
+        let written = server.records().iter().filter(|r| r["type"] == "decision").count();
+        assert_eq!(written, sent - 1, "whatever was acknowledged is there");
+    }
+}
+
+#[tokio::test]
 async fn a_caller_who_leaves_is_still_judged_recorded_and_no_longer_in_flight() {
     let server = Server::start_in(slow_policy(300), &["--threads", "1"]);
     let mut client = Client::http1(&server).await;

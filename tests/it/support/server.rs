@@ -11,6 +11,8 @@ use serde_json::Value;
 /// How long anything may take before the test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+const FIXED: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+
 /// A running server.
 pub(crate) struct Server {
     child: Child,
@@ -43,13 +45,29 @@ impl Server {
 
     /// The same in a directory that already holds something.
     pub(crate) fn start_in(dir: tempfile::TempDir, args: &[&str]) -> Self {
-        let fixed = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let command = command(dir.path(), &[&FIXED, args].concat());
+        Self::run(dir, command)
+    }
+
+    /// The same where no file can grow past `blocks` of the shell's `ulimit -f` (512 or 1,024 bytes each): as a full
+    /// disk, but for this process alone.
+    pub(crate) fn start_with_small_files(blocks: u32, args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let words = command(dir.path(), &[&FIXED, args].concat());
+        let mut shell = Command::new("sh");
+        // Without the trap a write past the limit would kill the process.
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &script]).arg(words.get_program()).args(words.get_args());
+        shell.current_dir(dir.path()).stdin(Stdio::null());
+        for (name, _) in words.get_envs() {
+            shell.env_remove(name);
+        }
+        Self::run(dir, shell)
+    }
+
+    fn run(dir: tempfile::TempDir, mut command: Command) -> Self {
         let stderr = std::fs::File::create(dir.path().join("stderr.log")).expect("a file");
-        let mut child = command(dir.path(), &[&fixed, args].concat())
-            .stdout(Stdio::piped())
-            .stderr(stderr)
-            .spawn()
-            .expect("the binary starts");
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
         let mut banner = String::new();
         for line in lines.by_ref() {
