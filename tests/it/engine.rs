@@ -136,6 +136,27 @@ fn a_ceiling_and_bindings_change_enforcement() {
 }
 
 #[test]
+fn where_a_bindings_selector_leaves_out_the_policy_stands() {
+    let mut set = sources(&[("p.rego", &with_meta(NO_LATEST))]);
+    let binding = |tenant: &str| {
+        json!({"apiVersion": "portcullis.io/v1alpha1", "kind": "PolicyBinding", "metadata": {"name": "b"},
+            "spec": {"policyRef": {"name": "p"}, "enforcement": "warn",
+                "match": {"namespaceSelector": {"matchLabels": {"tenant": tenant}}}}})
+    };
+    let bad = request("CREATE", pod("x:latest"), Value::Null);
+    for (tenant, verdict) in [("a", Verdict::Allow), ("other", Verdict::Deny)] {
+        set.bindings = vec![PolicyBinding::from_document("b.yaml", binding(tenant)).expect("reads")];
+        let snapshot = Arc::new(compile(&set, CompileOptions::default()).expect("compiles").snapshot);
+        let decision = decide(&snapshot, &inventory(), &bad, &context(Endpoint::Validate));
+        assert_eq!((decision.verdict, decision.violations.len()), (verdict, 1), "{tenant}");
+        // Nobody can say whether the milder binding applies, so the failure counts as the strictest use's.
+        let nothing = Inventory::fixed([].into());
+        let decision = decide(&snapshot, &nothing, &bad, &context(Endpoint::Validate));
+        assert_eq!((decision.verdict, decision.failures[0].code), (Verdict::Deny, ErrorCode::UnknownNamespace));
+    }
+}
+
+#[test]
 fn workloads_are_judged_through_their_template() {
     let template =
         json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "x:latest"}]}});
