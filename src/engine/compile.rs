@@ -70,7 +70,7 @@ pub fn compile(sources: &Sources, options: CompileOptions) -> Result<Compiled, V
     }
     let packages = check::packages(&parsed);
     if errors.is_empty() {
-        errors.extend(check::check(&packages));
+        errors.extend(check::check(&packages, &sources.data));
     }
     for binding in &sources.bindings {
         if !packages.values().any(|p| p.is_policy() && *policy_name(&p.path) == *binding.policy) {

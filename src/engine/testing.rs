@@ -90,7 +90,7 @@ pub fn run_tests(sources: &Sources, wanted: &dyn Fn(&str) -> bool, now_ns: i64) 
         sources.modules.iter().filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok()).collect();
     let packages = check::packages(&parsed);
     if errors.is_empty() {
-        errors.extend(check::check(&packages));
+        errors.extend(check::check(&packages, &sources.data));
     }
     if !errors.is_empty() {
         errors.sort();
@@ -128,7 +128,7 @@ pub fn check_tests(sources: &Sources) -> Vec<LoadError> {
     let mut errors = Vec::new();
     let parsed: Vec<Parsed<'_>> =
         sources.modules.iter().filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok()).collect();
-    errors.extend(check::check(&check::packages(&parsed)));
+    errors.extend(check::check(&check::packages(&parsed), &sources.data));
     errors
 }
 

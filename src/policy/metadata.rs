@@ -111,6 +111,8 @@ pub struct Metadata {
     pub time_budget: Option<Duration>,
     /// Whether a `custom` section was written.
     pub has_custom: bool,
+    /// Whether it says what is judged, or what comes of it: a library has no use for that.
+    pub is_of_policy: bool,
     /// Things that are odd but not wrong.
     pub notes: Vec<LoadError>,
 }
@@ -195,6 +197,7 @@ pub fn package_metadata(file: &str, text: &str) -> Result<Option<Metadata>, Load
 fn check(file: &str, block: Block, annotation: &Annotation, offset: Offset) -> Result<Metadata, LoadError> {
     let has_custom = block.custom.is_some();
     let custom = block.custom.unwrap_or_default();
+    let is_of_policy = custom.matching.is_some() || custom.enforcement.is_some() || custom.on_update.is_some();
     let place_of = |key: &str| {
         let line = annotation.yaml.lines().position(|l| l.trim_start().starts_with(&format!("{key}:")));
         u32::try_from(line.map_or(0, |l| l + 1)).unwrap_or_default() + annotation.first_line
@@ -226,6 +229,7 @@ fn check(file: &str, block: Block, annotation: &Annotation, offset: Offset) -> R
         builtin_errors: custom.builtin_errors,
         time_budget,
         has_custom,
+        is_of_policy,
         notes,
     })
 }

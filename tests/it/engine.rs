@@ -339,17 +339,60 @@ fn load_errors_have_places() {
         ("package a\ndeny contains \"x\" if data.a.missing\n", "p.rego:2:22: no rule `missing` in package `a`"),
         ("package a\nf(x) := f(x)\ndeny contains \"x\" if f(1)\n", "p.rego:2:1: recursion: f -> f"),
         ("package a\nx := y\ny := x\ndeny contains \"x\" if x\n", "p.rego:2:1: recursion: x -> y -> x"),
+        ("package a\ndeny contains \"x\" if count(data.a) > 0\n", "p.rego:2:1: recursion: deny -> deny"),
+        ("package a\ndeny contains x if { some k; x := data[k].b }\n", "p.rego:2:1: recursion: deny -> deny"),
+        ("package a\ndeny contains \"x\" if startswith(\"a\")\n", "p.rego:2:22: `startswith` takes 2 arguments, not 1"),
         ("package a\ndeny contains x if {\n", "p.rego:3:1: "),
         ("package a\ndeny[msg] { msg := \"old\" }\n", "p.rego:2:"),
     ] {
         let errors = load_errors(&[("p.rego", text)]);
         assert!(errors[0].starts_with(wanted), "{text}\n{errors:?}");
     }
+    // A misspelt rule is no policy that lets everything pass.
+    let misspelt = load_errors(&[("p.rego", &with_meta("denny contains \"x\""))]);
+    assert!(misspelt[0].contains("did you mean `deny` where it says `denny`"), "{misspelt:?}");
+    let twice =
+        load_errors(&[("p.rego", &with_meta("deny contains \"x\"")), ("q.rego", "package p\ndeny contains \"y\"")]);
+    assert!(twice[0].contains("would both be policy `p`"), "{twice:?}");
+    let mut chain = "package a\ndeny contains \"x\" if r0\n".to_owned();
+    chain.extend((0..2000).map(|i| format!("r{i} if r{}\n", i + 1)));
+    assert!(load_errors(&[("p.rego", &format!("{chain}r2000 := true\n"))])[0].contains("more than 500 deep"));
     let deep = format!("package a\nx := {}1{}\n", "[".repeat(40), "]".repeat(40));
     let started = Instant::now();
     assert!(load_errors(&[("p.rego", &deep)])[0].contains("brackets nest 40 deep"));
     assert!(started.elapsed() < Duration::from_secs(5));
     assert!(load_errors(&[("p.rego", "package a\ndeny[msg] { msg := \"old\" }\n")])[0].contains("regoVersion: v0"));
+}
+
+/// In the engine a document hides a rule of the same path, so data could switch a policy off.
+#[test]
+fn documents_do_not_hide_rules() {
+    let mut set = sources(&[("p.rego", &with_meta("deny contains \"x\" if data.portcullis.p.list[0] == 1"))]);
+    let verdict = |set: &Sources| {
+        let create = request("CREATE", pod("x"), Value::Null);
+        let compiled = compile(set, CompileOptions::default()).map_err(|e| e[0].to_string())?;
+        Ok(decide(&Arc::new(compiled.snapshot), &inventory(), &create, &context(Endpoint::Validate)).verdict)
+    };
+    let mut with = |data: Value| {
+        set.data = data.as_object().cloned().unwrap_or_default();
+        verdict(&set)
+    };
+    assert_eq!(with(json!({"portcullis": {"p": {"list": [1]}}})), Ok(Verdict::Deny));
+    let hidden: Result<Verdict, String> = with(json!({"portcullis": {"p": {"list": [1], "deny": []}}}));
+    assert_eq!(
+        hidden,
+        Err("p.rego:7:1: `data.portcullis.p.deny` is a rule here and a document in the data files".to_owned())
+    );
+    assert!(with(json!({"portcullis": 5})).expect_err("in the way").contains("stands in a document"));
+}
+
+#[test]
+fn rules_below_one_name_are_rules_of_their_own() {
+    let limits =
+        "limits.a := 1\nlimits.b := limits.a + 1\ndeny contains \"x\" if { limits.b == 2; lib.names.short(\"x\") }\n";
+    let text = with_meta(&format!("import data.lib\n{limits}"));
+    let files = [("p.rego", text.as_str()), ("lib.rego", "package lib\nnames.short(x) if count(x) == 1\n")];
+    assert_eq!(messages(&validate(&files, &request("CREATE", pod("x"), Value::Null))), [("p", "x", None)]);
 }
 
 #[test]
