@@ -100,7 +100,8 @@ fn enforcement_says_what_a_violation_does() {
     for (enforcement, verdict, warnings) in
         [("deny", Verdict::Deny, 0), ("warn", Verdict::Allow, 1), ("dryrun", Verdict::Allow, 0)]
     {
-        let text = with_meta(NO_LATEST).replace("#   match", &format!("#   enforcement: {enforcement}\n#   match"));
+        let text = with_meta(&format!("{NO_LATEST}\naudit_annotations := {{\"k\": \"v\"}}\n"))
+            .replace("#   match", &format!("#   enforcement: {enforcement}\n#   match"));
         let decision = validate(&[("p.rego", &text)], &request("CREATE", pod("x:latest"), Value::Null));
         assert_eq!(
             (decision.verdict, decision.warnings.len(), decision.violations.len()),
@@ -362,6 +363,12 @@ fn load_errors_have_places() {
     assert!(load_errors(&[("p.rego", &deep)])[0].contains("brackets nest 40 deep"));
     assert!(started.elapsed() < Duration::from_secs(5));
     assert!(load_errors(&[("p.rego", "package a\ndeny[msg] { msg := \"old\" }\n")])[0].contains("regoVersion: v0"));
+}
+
+#[test]
+fn masks_are_never_left_out_in_silence() {
+    let mask = "package system.log\nmask := \"/input/request/object\"\n";
+    assert!(load_errors(&[("m.rego", mask)])[0].contains("`mask` must be a set of JSON pointers"));
 }
 
 /// In the engine a document hides a rule of the same path, so data could switch a policy off.
