@@ -289,6 +289,12 @@ fn children(expr: &Expr) -> Vec<&Ref<Expr>> {
     }
 }
 
+/// A variable or a reference of constant steps, as it could be written.
+pub(crate) fn plain_path(expr: &Ref<Expr>) -> Option<String> {
+    let (root, steps) = flatten(expr)?;
+    steps.into_iter().try_fold(root, |path, step| Some(format!("{path}[{}]", serde_json::Value::from(step?))))
+}
+
 /// Root variable and steps of a reference; `None` when it does not start from a variable.
 fn flatten(expr: &Ref<Expr>) -> Option<(String, Vec<Option<String>>)> {
     match expr.as_ref() {
