@@ -137,6 +137,34 @@ fn a_ceiling_and_bindings_change_enforcement() {
 }
 
 #[test]
+fn a_generated_name_of_a_namespace_counts() {
+    let text = "# METADATA\n# scope: package\n# custom:\n#   match: {kinds: [Namespace], namespaces: ['tenant-*']}\npackage portcullis.p\ndeny contains \"x\" if true\n";
+    let create = |metadata: Value| {
+        let review = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {
+            "uid": "u-1", "kind": {"version": "v1", "kind": "Namespace"}, "operation": "CREATE",
+            "resource": {"version": "v1", "resource": "namespaces"},
+            "object": {"kind": "Namespace", "metadata": metadata}}});
+        validate(&[("p.rego", text)], &Arc::new(decode(review.to_string().as_bytes()).expect("decodes"))).verdict
+    };
+    assert_eq!(create(json!({"generateName": "tenant-", "name": "tenant-x7"})), Verdict::Deny);
+    assert_eq!(create(json!({"generateName": "tenant-"})), Verdict::Deny);
+    assert_eq!(create(json!({"generateName": "other-", "name": "other-x7"})), Verdict::Allow);
+}
+
+#[test]
+fn the_labels_of_a_workload_are_its_templates() {
+    let text = with_meta("deny contains \"x\" if true")
+        .replace("kinds: [Pod]", "kinds: [Pod], labelSelector: {matchLabels: {phi: \"yes\"}}");
+    let deployment = |own: &str, template: &str| {
+        let template = json!({"metadata": {"labels": {"phi": template}}, "spec": {}});
+        let object = json!({"metadata": {"labels": {"phi": own}}, "spec": {"template": template}});
+        let create = request_on("apps", "deployments", "Deployment", "CREATE", object, Value::Null);
+        validate(&[("p.rego", &text)], &create).verdict
+    };
+    assert_eq!((deployment("no", "yes"), deployment("yes", "no")), (Verdict::Deny, Verdict::Allow));
+}
+
+#[test]
 fn where_a_bindings_selector_leaves_out_the_policy_stands() {
     let mut set = sources(&[("p.rego", &with_meta(NO_LATEST))]);
     let binding = |tenant: &str| {
