@@ -260,11 +260,8 @@ impl Policy {
         match endpoint {
             Endpoint::Mutate => {
                 // A changed template rolls out a workload, and a Pod's spec cannot be changed: Pods when they are made.
-                let pods = !self.matching.on_pods
-                    || (taken == Taken::AsIs
-                        && request.operation == Operation::Create
-                        && request.sub_resource.is_empty());
-                pods && request.object().is_object()
+                let made = request.operation == Operation::Create && request.sub_resource.is_empty();
+                taken == Taken::AsIs && (!self.matching.on_pods || made) && request.object().is_object()
             }
             Endpoint::Validate => {
                 let of_spec = ["", "ephemeralcontainers", "resize"].contains(&request.sub_resource.as_str());

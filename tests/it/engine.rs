@@ -354,7 +354,13 @@ fn mutations_of_pods_act_on_their_creation_only() {
     assert!(mutate(request("CREATE", pod("x"), Value::Null)));
     assert!(!mutate(request("UPDATE", pod("y"), pod("x"))));
     let deployment = json!({"spec": {"template": {"spec": {}}}});
-    assert!(!mutate(request_on("apps", "deployments", "Deployment", "CREATE", deployment, Value::Null)));
+    let create = request_on("apps", "deployments", "Deployment", "CREATE", deployment, Value::Null);
+    assert!(!mutate(Arc::clone(&create)));
+    // Templates are judged; a patch for the Pod in them would land in the workload.
+    let wild = text.replace("kinds: [Pod]", "rules: [{apiGroups: [\"\"], resources: [\"*\"]}], podTemplates: true");
+    let files = [("p.rego", wild.as_str())];
+    let decision = decide(&snapshot(&files), &inventory(), &create, &context(Endpoint::Mutate));
+    assert_eq!((decision.patch, decision.runs.len()), (None, 0));
 }
 
 #[test]
