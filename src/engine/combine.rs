@@ -56,7 +56,9 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
                         ..violation(finding.msg.clone(), enforcement.min(milder))
                     });
                 }
-                for (key, value) in &output.annotations {
+                // What is only tried out shows in the log and the metrics, nowhere else.
+                let seen = output.annotations.iter().filter(|_| enforcement != Enforcement::Dryrun);
+                for (key, value) in seen {
                     annotations.entry(key.clone()).or_insert_with(|| value.clone());
                 }
                 if enforcement != Enforcement::Deny

@@ -70,7 +70,7 @@ pub fn compile(sources: &Sources, options: CompileOptions) -> Result<Compiled, V
     }
     let packages = check::packages(&parsed);
     if errors.is_empty() {
-        errors.extend(check::check(&packages));
+        errors.extend(check::check(&packages, &sources.data));
     }
     for binding in &sources.bindings {
         if !packages.values().any(|p| p.is_policy() && *policy_name(&p.path) == *binding.policy) {
@@ -340,8 +340,13 @@ fn mask_pointers(
         Ok(value) => value,
         Err(f) => return fault(f.location.as_ref(), f.msg),
     };
+    let items = match found.get("mask") {
+        None => &[],
+        Some(serde_json::Value::Array(items)) => items.as_slice(),
+        Some(other) => return fault(None, format!("`mask` must be a set of JSON pointers, not `{other}`")),
+    };
     let mut pointers = Vec::new();
-    for item in found.get("mask").and_then(serde_json::Value::as_array).into_iter().flatten() {
+    for item in items {
         let pointer = item.as_str().or_else(|| item.get("path").and_then(serde_json::Value::as_str));
         match pointer.filter(|p| p.starts_with("/input/")) {
             Some(pointer) => pointers.push(pointer.to_owned()),

@@ -104,15 +104,29 @@ impl Health {
 }
 
 impl Bound {
-    /// The use that takes the request at `endpoint`, and how.
-    pub(crate) fn takes(&self, endpoint: Endpoint, request: &Request) -> Option<(&Use, Taken)> {
+    /// The uses that may take the request at `endpoint`, as places in `uses`, and how it is taken. The first counts,
+    /// but for its namespace selector: where that leaves the request out, the next one counts.
+    pub(crate) fn takes(&self, endpoint: Endpoint, request: &Request) -> Option<(Vec<usize>, Taken)> {
         let policy = &self.policy;
         if !policy.endpoints.contains(&endpoint) {
             return None;
         }
         let taken = policy.matching.takes(request)?;
-        let chosen = self.uses.iter().find(|u| u.narrowed.as_ref().is_none_or(|m| m.takes(request).is_some()))?;
-        Some((chosen, taken))
+        let mut candidates = Vec::new();
+        for (place, using) in self.uses.iter().enumerate() {
+            if using.narrowed.as_ref().is_none_or(|m| m.takes(request).is_some()) {
+                candidates.push(place);
+                if using.narrowed.as_ref().is_none_or(|m| m.namespace_selector.is_none()) {
+                    break;
+                }
+            }
+        }
+        (!candidates.is_empty()).then_some((candidates, taken))
+    }
+
+    /// Whether the labels of the namespace have to be known to say which of `candidates` applies, and whether any.
+    pub(crate) fn selects_by_namespace(&self, candidates: &[usize]) -> bool {
+        candidates.iter().filter_map(|c| self.uses.get(*c)).any(|u| u.selects_by_namespace(&self.policy))
     }
 }
 
@@ -166,7 +180,7 @@ impl Snapshot {
             && !request.is_on_namespace()
             && self.bound.iter().any(|b| {
                 b.takes(endpoint, request)
-                    .is_some_and(|(u, _)| b.policy.reads_namespace || u.selects_by_namespace(&b.policy))
+                    .is_some_and(|(uses, _)| b.policy.reads_namespace || b.selects_by_namespace(&uses))
             })
     }
 }

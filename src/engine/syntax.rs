@@ -24,6 +24,8 @@ pub(crate) struct Reference {
 pub(crate) struct Call {
     /// Dotted name as written, import aliases replaced.
     pub name: String,
+    /// How many arguments it has.
+    pub arguments: usize,
     /// Where it stands.
     pub at: Location,
 }
@@ -33,6 +35,8 @@ pub(crate) struct Call {
 pub(crate) struct RuleInfo {
     /// First name of the rule below its package (`deny`).
     pub name: String,
+    /// The name with the constant steps after it: `[limits, cpu]` of `limits.cpu := 1`.
+    pub path: Vec<String>,
     /// Whether it is a function.
     pub is_function: bool,
     /// Where its head stands.
@@ -118,7 +122,8 @@ fn rule_info(rule: &Ref<Rule>, aliases: &[Alias]) -> Option<RuleInfo> {
         walk.indexes(refr);
     }
     let Walk { references, calls, locals, strings, .. } = walk;
-    Some(RuleInfo { name, is_function, at: start(refr), references, calls, locals, strings })
+    let path = std::iter::once(name.clone()).chain(steps.into_iter().map_while(|s| s)).collect();
+    Some(RuleInfo { name, path, is_function, at: start(refr), references, calls, locals, strings })
 }
 
 struct Walk<'a> {
@@ -215,7 +220,7 @@ impl Walk<'_> {
                     let resolved = self.resolve(root, steps, start(fcn));
                     let steps = resolved.steps.into_iter().map(Option::unwrap_or_default);
                     let name = std::iter::once(resolved.root).chain(steps).collect::<Vec<_>>().join(".");
-                    self.calls.push(Call { name, at: resolved.at });
+                    self.calls.push(Call { name, arguments: params.len(), at: resolved.at });
                 }
                 for param in params {
                     self.expr(param);
@@ -289,6 +294,12 @@ fn children(expr: &Expr) -> Vec<&Ref<Expr>> {
         Expr::Membership { key, value, collection, .. } => key.iter().chain([value, collection]).collect(),
         _ => Vec::new(),
     }
+}
+
+/// A variable or a reference of constant steps, as it could be written.
+pub(crate) fn plain_path(expr: &Ref<Expr>) -> Option<String> {
+    let (root, steps) = flatten(expr)?;
+    steps.into_iter().try_fold(root, |path, step| Some(format!("{path}[{}]", serde_json::Value::from(step?))))
 }
 
 /// Root variable and steps of a reference; `None` when it does not start from a variable.

@@ -110,7 +110,8 @@ fn enforcement_says_what_a_violation_does() {
     for (enforcement, verdict, warnings) in
         [("deny", Verdict::Deny, 0), ("warn", Verdict::Allow, 1), ("dryrun", Verdict::Allow, 0)]
     {
-        let text = with_meta(NO_LATEST).replace("#   match", &format!("#   enforcement: {enforcement}\n#   match"));
+        let text = with_meta(&format!("{NO_LATEST}\naudit_annotations := {{\"k\": \"v\"}}\n"))
+            .replace("#   match", &format!("#   enforcement: {enforcement}\n#   match"));
         let decision = validate(&[("p.rego", &text)], &request("CREATE", pod("x:latest"), Value::Null));
         assert_eq!(
             (decision.verdict, decision.warnings.len(), decision.violations.len()),
@@ -143,6 +144,55 @@ fn a_ceiling_and_bindings_change_enforcement() {
     set.bindings = vec![PolicyBinding::from_document("b.yaml", binding("q")).expect("reads")];
     let errors = compile(&set, CompileOptions::default()).expect_err("no such policy");
     assert!(errors[0].to_string().contains("no policy `q`"), "{errors:?}");
+}
+
+#[test]
+fn a_generated_name_of_a_namespace_counts() {
+    let text = "# METADATA\n# scope: package\n# custom:\n#   match: {kinds: [Namespace], namespaces: ['tenant-*']}\npackage portcullis.p\ndeny contains \"x\" if true\n";
+    let create = |metadata: Value| {
+        let review = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {
+            "uid": "u-1", "kind": {"version": "v1", "kind": "Namespace"}, "operation": "CREATE",
+            "resource": {"version": "v1", "resource": "namespaces"},
+            "object": {"kind": "Namespace", "metadata": metadata}}});
+        validate(&[("p.rego", text)], &Arc::new(decode(review.to_string().as_bytes()).expect("decodes"))).verdict
+    };
+    assert_eq!(create(json!({"generateName": "tenant-", "name": "tenant-x7"})), Verdict::Deny);
+    assert_eq!(create(json!({"generateName": "tenant-"})), Verdict::Deny);
+    assert_eq!(create(json!({"generateName": "other-", "name": "other-x7"})), Verdict::Allow);
+}
+
+#[test]
+fn the_labels_of_a_workload_are_its_templates() {
+    let text = with_meta("deny contains \"x\" if true")
+        .replace("kinds: [Pod]", "kinds: [Pod], labelSelector: {matchLabels: {phi: \"yes\"}}");
+    let deployment = |own: &str, template: &str| {
+        let template = json!({"metadata": {"labels": {"phi": template}}, "spec": {}});
+        let object = json!({"metadata": {"labels": {"phi": own}}, "spec": {"template": template}});
+        let create = request_on("apps", "deployments", "Deployment", "CREATE", object, Value::Null);
+        validate(&[("p.rego", &text)], &create).verdict
+    };
+    assert_eq!((deployment("no", "yes"), deployment("yes", "no")), (Verdict::Deny, Verdict::Allow));
+}
+
+#[test]
+fn where_a_bindings_selector_leaves_out_the_policy_stands() {
+    let mut set = sources(&[("p.rego", &with_meta(NO_LATEST))]);
+    let binding = |tenant: &str| {
+        json!({"apiVersion": "portcullis.io/v1alpha1", "kind": "PolicyBinding", "metadata": {"name": "b"},
+            "spec": {"policyRef": {"name": "p"}, "enforcement": "warn",
+                "match": {"namespaceSelector": {"matchLabels": {"tenant": tenant}}}}})
+    };
+    let bad = request("CREATE", pod("x:latest"), Value::Null);
+    for (tenant, verdict) in [("a", Verdict::Allow), ("other", Verdict::Deny)] {
+        set.bindings = vec![PolicyBinding::from_document("b.yaml", binding(tenant)).expect("reads")];
+        let snapshot = Arc::new(compile(&set, CompileOptions::default()).expect("compiles").snapshot);
+        let decision = decide(&snapshot, &inventory(), &bad, &context(Endpoint::Validate));
+        assert_eq!((decision.verdict, decision.violations.len()), (verdict, 1), "{tenant}");
+        // Nobody can say whether the milder binding applies, so the failure counts as the strictest use's.
+        let nothing = Inventory::fixed([].into());
+        let decision = decide(&snapshot, &nothing, &bad, &context(Endpoint::Validate));
+        assert_eq!((decision.verdict, decision.failures[0].code), (Verdict::Deny, ErrorCode::UnknownNamespace));
+    }
 }
 
 #[test]
@@ -314,7 +364,13 @@ fn mutations_of_pods_act_on_their_creation_only() {
     assert!(mutate(request("CREATE", pod("x"), Value::Null)));
     assert!(!mutate(request("UPDATE", pod("y"), pod("x"))));
     let deployment = json!({"spec": {"template": {"spec": {}}}});
-    assert!(!mutate(request_on("apps", "deployments", "Deployment", "CREATE", deployment, Value::Null)));
+    let create = request_on("apps", "deployments", "Deployment", "CREATE", deployment, Value::Null);
+    assert!(!mutate(Arc::clone(&create)));
+    // Templates are judged; a patch for the Pod in them would land in the workload.
+    let wild = text.replace("kinds: [Pod]", "rules: [{apiGroups: [\"\"], resources: [\"*\"]}], podTemplates: true");
+    let files = [("p.rego", wild.as_str())];
+    let decision = decide(&snapshot(&files), &inventory(), &create, &context(Endpoint::Mutate));
+    assert_eq!((decision.patch, decision.runs.len()), (None, 0));
 }
 
 #[test]
@@ -328,17 +384,66 @@ fn load_errors_have_places() {
         ("package a\ndeny contains \"x\" if data.a.missing\n", "p.rego:2:22: no rule `missing` in package `a`"),
         ("package a\nf(x) := f(x)\ndeny contains \"x\" if f(1)\n", "p.rego:2:1: recursion: f -> f"),
         ("package a\nx := y\ny := x\ndeny contains \"x\" if x\n", "p.rego:2:1: recursion: x -> y -> x"),
+        ("package a\ndeny contains \"x\" if count(data.a) > 0\n", "p.rego:2:1: recursion: deny -> deny"),
+        ("package a\ndeny contains x if { some k; x := data[k].b }\n", "p.rego:2:1: recursion: deny -> deny"),
+        ("package a\ndeny contains \"x\" if startswith(\"a\")\n", "p.rego:2:22: `startswith` takes 2 arguments, not 1"),
         ("package a\ndeny contains x if {\n", "p.rego:3:1: "),
         ("package a\ndeny[msg] { msg := \"old\" }\n", "p.rego:2:"),
     ] {
         let errors = load_errors(&[("p.rego", text)]);
         assert!(errors[0].starts_with(wanted), "{text}\n{errors:?}");
     }
+    // A misspelt rule is no policy that lets everything pass.
+    let misspelt = load_errors(&[("p.rego", &with_meta("denny contains \"x\""))]);
+    assert!(misspelt[0].contains("did you mean `deny` where it says `denny`"), "{misspelt:?}");
+    let twice =
+        load_errors(&[("p.rego", &with_meta("deny contains \"x\"")), ("q.rego", "package p\ndeny contains \"y\"")]);
+    assert!(twice[0].contains("would both be policy `p`"), "{twice:?}");
+    let mut chain = "package a\ndeny contains \"x\" if r0\n".to_owned();
+    chain.extend((0..2000).map(|i| format!("r{i} if r{}\n", i + 1)));
+    assert!(load_errors(&[("p.rego", &format!("{chain}r2000 := true\n"))])[0].contains("more than 500 deep"));
     let deep = format!("package a\nx := {}1{}\n", "[".repeat(40), "]".repeat(40));
     let started = Instant::now();
     assert!(load_errors(&[("p.rego", &deep)])[0].contains("brackets nest 40 deep"));
     assert!(started.elapsed() < Duration::from_secs(5));
     assert!(load_errors(&[("p.rego", "package a\ndeny[msg] { msg := \"old\" }\n")])[0].contains("regoVersion: v0"));
+}
+
+#[test]
+fn masks_are_never_left_out_in_silence() {
+    let mask = "package system.log\nmask := \"/input/request/object\"\n";
+    assert!(load_errors(&[("m.rego", mask)])[0].contains("`mask` must be a set of JSON pointers"));
+}
+
+/// In the engine a document hides a rule of the same path, so data could switch a policy off.
+#[test]
+fn documents_do_not_hide_rules() {
+    let mut set = sources(&[("p.rego", &with_meta("deny contains \"x\" if data.portcullis.p.list[0] == 1"))]);
+    let verdict = |set: &Sources| {
+        let create = request("CREATE", pod("x"), Value::Null);
+        let compiled = compile(set, CompileOptions::default()).map_err(|e| e[0].to_string())?;
+        Ok(decide(&Arc::new(compiled.snapshot), &inventory(), &create, &context(Endpoint::Validate)).verdict)
+    };
+    let mut with = |data: Value| {
+        set.data = data.as_object().cloned().unwrap_or_default();
+        verdict(&set)
+    };
+    assert_eq!(with(json!({"portcullis": {"p": {"list": [1]}}})), Ok(Verdict::Deny));
+    let hidden: Result<Verdict, String> = with(json!({"portcullis": {"p": {"list": [1], "deny": []}}}));
+    assert_eq!(
+        hidden,
+        Err("p.rego:7:1: `data.portcullis.p.deny` is a rule here and a document in the data files".to_owned())
+    );
+    assert!(with(json!({"portcullis": 5})).expect_err("in the way").contains("stands in a document"));
+}
+
+#[test]
+fn rules_below_one_name_are_rules_of_their_own() {
+    let limits =
+        "limits.a := 1\nlimits.b := limits.a + 1\ndeny contains \"x\" if { limits.b == 2; lib.names.short(\"x\") }\n";
+    let text = with_meta(&format!("import data.lib\n{limits}"));
+    let files = [("p.rego", text.as_str()), ("lib.rego", "package lib\nnames.short(x) if count(x) == 1\n")];
+    assert_eq!(messages(&validate(&files, &request("CREATE", pod("x"), Value::Null))), [("p", "x", None)]);
 }
 
 #[test]
