@@ -102,6 +102,7 @@ async fn whatever_is_no_review_hears_why_and_disturbs_nothing() {
     let other_version = review.replace("admission.k8s.io/v1", "admission.k8s.io/v1beta1");
     let without_uid = review.replace("\"uid\":\"u\"", "\"uid\":\"\"");
     let json: &[(&str, &str)] = &[];
+    /// Method, path, headers beside the usual ones, body; status and error code of the answer.
     type Case<'a> = (Method, &'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
     let cases: &[Case<'_>] = &[
         (Method::POST, "/v1/validate", json, "", 400, "empty_body"),

@@ -26,7 +26,35 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 const ADMIN_TOKEN: &str = "platform-admin-token";
 
-const WEBHOOK_TOKEN: &str = "portcullis-token";
+/// Accounts that Portcullis may run under.
+#[derive(Clone, Copy)]
+pub(super) enum Account {
+    /// The one that `deploy/` makes.
+    Deployed,
+    /// One that may read a Namespace, but neither list nor watch them.
+    Unwatching,
+}
+
+impl Account {
+    const ALL: [Self; 2] = [Self::Deployed, Self::Unwatching];
+
+    /// The service account in `portcullis-system`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Deployed => "portcullis",
+            Self::Unwatching => "portcullis-unwatching",
+        }
+    }
+
+    /// The API server's name for it.
+    pub(super) fn username(self) -> String {
+        format!("system:serviceaccount:portcullis-system:{}", self.name())
+    }
+
+    fn token(self) -> String {
+        format!("{}-token", self.name())
+    }
+}
 
 /// Metadata is the level at which an audit trail is usually kept; annotations appear from there on.
 const AUDIT_POLICY: &str = "\
@@ -62,15 +90,15 @@ impl ControlPlane {
         client(&self.url, &self.ca, user)
     }
 
-    /// A kubeconfig of the service account that `deploy/` makes for Portcullis.
-    pub(super) fn webhook_kubeconfig(&self) -> PathBuf {
-        let path = self.dir.join("portcullis.kubeconfig");
+    /// A kubeconfig for Portcullis itself.
+    pub(super) fn kubeconfig(&self, account: Account) -> PathBuf {
+        let path = self.dir.join(format!("{}.kubeconfig", account.name()));
         let ca = self.dir.join("ca.crt");
         let kubeconfig = json!({
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "e2e", "cluster": {"server": self.url, "certificate-authority": ca}}],
-            "users": [{"name": "portcullis", "user": {"token": WEBHOOK_TOKEN}}],
+            "users": [{"name": "portcullis", "user": {"token": account.token()}}],
             "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": "portcullis"}}],
             "current-context": "e2e",
         });
@@ -186,17 +214,16 @@ fn write_credentials(dir: &Path) -> String {
     write("ca.crt", ca.clone());
     write("apiserver.crt", certificate.pem());
     write("apiserver.key", key.serialize_pem());
-    let tokens = KeyPair::generate().expect("a key");
-    write("sa.key", tokens.serialize_pem());
-    write("sa.pub", tokens.public_key_pem());
-    let webhook = "system:serviceaccount:portcullis-system:portcullis";
+    let signing = KeyPair::generate().expect("a key");
+    write("sa.key", signing.serialize_pem());
+    write("sa.pub", signing.public_key_pem());
     let groups = "system:serviceaccounts,system:serviceaccounts:portcullis-system";
-    write(
-        "tokens.csv",
-        format!(
-            "{ADMIN_TOKEN},platform-admin,admin-uid,\"system:masters\"\n{WEBHOOK_TOKEN},{webhook},webhook-uid,\"{groups}\"\n"
-        ),
-    );
+    let mut tokens = format!("{ADMIN_TOKEN},platform-admin,admin-uid,\"system:masters\"\n");
+    for account in Account::ALL {
+        let (token, name) = (account.token(), account.username());
+        tokens.push_str(&format!("{token},{name},{}-uid,\"{groups}\"\n", account.name()));
+    }
+    write("tokens.csv", tokens);
     write("audit-policy.yaml", AUDIT_POLICY.to_owned());
     ca
 }

@@ -10,7 +10,7 @@ use portcullis::source::{LoadOptions, load};
 use portcullis::webhook::{RegistrationOptions, Target, mutating, validating};
 use serde_json::{Value, json};
 
-use super::control_plane::ControlPlane;
+use super::control_plane::{Account, ControlPlane};
 use super::process::Process;
 
 /// `metadata.name` of both webhook configurations.
@@ -27,35 +27,65 @@ tenants:
 
 /// A running `portcullis serve`.
 pub(super) struct Gate {
-    pub(super) process: Process,
-    state: PathBuf,
-    url: String,
+    process: Process,
+    dir: PathBuf,
+    webhook: String,
+    admin: String,
 }
 
 impl Gate {
-    /// Starts the server with its state in `dir`, and waits until it says it is ready.
+    /// Starts the server with its files in `dir`, and waits until it says it is ready.
     pub(super) async fn start(control_plane: &ControlPlane, dir: &Path) -> Self {
-        let state = dir.join("state");
-        let tenants = dir.join("tenants.yaml");
-        fs::write(&tenants, TENANTS).expect("a data file can be written");
-        let mut command = portcullis();
-        command.arg("serve");
-        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--cluster-name", "e2e"]);
-        command.arg("--kubeconfig").arg(control_plane.webhook_kubeconfig());
-        command.arg("--state-dir").arg(&state).arg("--data").arg(&tenants).arg("--policies").arg(policies());
-        let mut process = Process::start("portcullis", command, dir);
-        let (url, admin) = listening(&mut process).await;
-        let ready = async || ureq::get(format!("{admin}/readyz")).call().map(drop).map_err(|e| format!("/readyz: {e}"));
-        process.wait(READY_WITHIN, ready).await.unwrap_or_else(|fault| panic!("{fault}"));
-        Self { process, state, url }
+        fs::write(dir.join("tenants.yaml"), TENANTS).expect("a data file can be written");
+        let kubeconfig = control_plane.kubeconfig(Account::Deployed);
+        let mut process = Process::start("portcullis", serve(dir, &kubeconfig, "127.0.0.1:0"), dir);
+        let (webhook, admin) = listening(&mut process).await;
+        let mut gate = Self { process, dir: dir.to_owned(), webhook, admin };
+        gate.wait_until("/readyz").await;
+        gate
+    }
+
+    /// Kills the server, as a node that loses its power would.
+    pub(super) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again under another account, with the same state and at the same address; waits until it lives.
+    pub(super) async fn restart(&mut self, control_plane: &ControlPlane, account: Account) {
+        self.kill();
+        let listen = self.webhook.trim_start_matches("https://").to_owned();
+        let command = serve(&self.dir, &control_plane.kubeconfig(account), &listen);
+        self.process = Process::start("portcullis-restarted", command, &self.dir);
+        (self.webhook, self.admin) = listening(&mut self.process).await;
+        self.wait_until("/livez").await;
+    }
+
+    async fn wait_until(&mut self, path: &str) {
+        let url = format!("{}{path}", self.admin);
+        let ready = async || ureq::get(&url).call().map(drop).map_err(|e| format!("{path}: {e}"));
+        self.process.wait(READY_WITHIN, ready).await.unwrap_or_else(|fault| panic!("{fault}"));
+    }
+
+    /// Whether `/readyz` says yes.
+    pub(super) fn is_ready(&self) -> bool {
+        match ureq::get(format!("{}/readyz", self.admin)).call() {
+            Ok(_) => true,
+            Err(ureq::Error::StatusCode(503)) => false,
+            Err(other) => panic!("/readyz: {other}"),
+        }
+    }
+
+    /// The last that it said, for people.
+    pub(super) fn tail(&self) -> String {
+        self.process.tail()
     }
 
     /// Both webhook configurations, by URL, for the policies that the server has loaded.
     pub(super) fn registrations(&self) -> [Value; 2] {
         let options = RegistrationOptions {
             name: REGISTRATION.to_owned(),
-            target: Target::Url(self.url.clone()),
-            ca_bundle: Some(fs::read(self.state.join("tls/ca.crt")).expect("the server has written its CA")),
+            target: Target::Url(self.webhook.clone()),
+            ca_bundle: Some(fs::read(self.dir.join("state/tls/ca.crt")).expect("the server has written its CA")),
             excluded_namespaces: vec!["portcullis-system".to_owned()],
             failure_policy: "Fail".to_owned(),
             // The longest there is: a slow machine is no reason to fail.
@@ -69,22 +99,38 @@ impl Gate {
 
     /// The envelopes of all decisions so far.
     pub(super) fn decisions(&self) -> Vec<Value> {
-        let dir = self.state.join("decisions");
-        let files = fs::read_dir(&dir).expect("there is a decision log").map(|f| f.expect("a directory entry").path());
+        self.records().into_iter().filter(|r| r["type"] == "decision").collect()
+    }
+
+    /// All envelopes so far: decisions, starts and so on.
+    pub(super) fn records(&self) -> Vec<Value> {
+        let files = fs::read_dir(self.decision_log()).expect("there is a decision log");
+        let files = files.map(|f| f.expect("a directory entry").path());
         let mut segments: Vec<PathBuf> = files.filter(|p| p.extension().is_some_and(|e| e == "jsonl")).collect();
         segments.sort();
         let text: String = segments.iter().map(|p| fs::read_to_string(p).expect("a segment can be read")).collect();
-        let records =
-            text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a record is one line of JSON"));
-        records.filter(|r| r["type"] == "decision").collect()
+        text.lines().map(|line| serde_json::from_str(line).expect("a record is one line of JSON")).collect()
     }
 
     /// `portcullis decisions show ID`, as an auditor runs it beside the running server.
     pub(super) fn show(&self, id: &str) -> Output {
         let mut command = portcullis();
-        command.args(["decisions", "show", id, "--decision-log"]).arg(self.state.join("decisions"));
+        command.args(["decisions", "show", id, "--decision-log"]).arg(self.decision_log());
         command.output().expect("the binary runs")
     }
+
+    fn decision_log(&self) -> PathBuf {
+        self.dir.join("state/decisions")
+    }
+}
+
+fn serve(dir: &Path, kubeconfig: &Path, listen: &str) -> Command {
+    let mut command = portcullis();
+    command.args(["serve", "--listen", listen, "--admin-listen", "127.0.0.1:0", "--cluster-name", "e2e"]);
+    command.arg("--kubeconfig").arg(kubeconfig);
+    command.arg("--state-dir").arg(dir.join("state"));
+    command.arg("--data").arg(dir.join("tenants.yaml")).arg("--policies").arg(policies());
+    command
 }
 
 /// The binary, with nothing of the caller's own settings.

@@ -63,7 +63,7 @@ pub(super) async fn system_namespaces_and_nodes_are_observed(cluster: Rc<Cluster
     admin.post("/api/v1/namespaces/kube-system/configmaps", &config_map("observed", &json!({}))).await.passed();
     admin.post("/api/v1/namespaces/kube-system/pods", &root_pod("agent")).await.passed();
 
-    let sent: Vec<(String, String)> = cluster.gate.borrow().decisions().iter().map(seen).collect();
+    let sent: Vec<(String, String)> = cluster.gate.lock().await.decisions().iter().map(seen).collect();
     for (resource, name) in [("nodes", "n2"), ("configmaps", "observed"), ("pods", "agent")] {
         assert!(sent.iter().any(|(r, n)| r == resource && n == name), "{resource} {name} was not asked about");
     }

@@ -8,13 +8,13 @@ mod gate;
 mod machinery;
 mod namespaces;
 mod objects;
+mod outage;
 mod people;
 mod pods;
 mod process;
 mod record;
 mod workloads;
 
-use std::cell::RefCell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -23,8 +23,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 
-use control_plane::ControlPlane;
+use control_plane::{Account, ControlPlane};
 use gate::{Gate, REGISTRATION};
 use people::{Answer, Person};
 
@@ -33,7 +34,7 @@ const ACTIVE_WITHIN: Duration = Duration::from_secs(60);
 
 /// An API server with Portcullis in front of it, and namespaces `tenant-a` and `tenant-b`.
 struct Cluster {
-    gate: RefCell<Gate>,
+    gate: Mutex<Gate>,
     control_plane: ControlPlane,
     _dir: TempDir,
 }
@@ -55,8 +56,8 @@ fn a_real_api_server_asks_portcullis() {
         let cluster = Rc::new(Cluster::start(&assets).await);
         let failed = run(&cluster).await;
         if !failed.is_empty() {
-            let gate = cluster.gate.borrow();
-            let (gate, apiserver) = (gate.process.tail(), cluster.control_plane.apiserver.tail());
+            let gate = cluster.gate.lock().await;
+            let (gate, apiserver) = (gate.tail(), cluster.control_plane.apiserver.tail());
             panic!("{} failed: {}\n{gate}\n{apiserver}", failed.len(), failed.join(", "));
         }
     });
@@ -72,7 +73,7 @@ async fn run(cluster: &Rc<Cluster>) -> Vec<&'static str> {
             )),*]
         };
     }
-    // The last two read what the others left, and end the gate.
+    // The last ones read what the others left, and take the gate away.
     let cases = cases![
         pods::root_is_refused_with_policy_container_and_field,
         pods::a_good_pod_comes_back_with_its_defaults,
@@ -94,7 +95,9 @@ async fn run(cluster: &Rc<Cluster>) -> Vec<&'static str> {
         machinery::scheduler_and_kubelet_run_a_pod,
         machinery::system_namespaces_and_nodes_are_observed,
         record::the_audit_log_leads_to_the_decision_log,
-        record::without_the_gate_tenants_stand_still_and_the_undo_works,
+        outage::without_the_gate_tenants_stand_still_and_the_system_goes_on,
+        outage::a_restarted_gate_goes_on_and_reads_what_it_cannot_watch,
+        outage::one_deletion_undoes_the_registration,
     ];
     let mut failed = Vec::new();
     for (name, case) in cases {
@@ -115,14 +118,14 @@ impl Cluster {
         let admin = Person::new(control_plane.client(None), "platform-admin");
         grant(&admin).await;
         let gate = Gate::start(&control_plane, dir.path()).await;
-        let cluster = Self { gate: RefCell::new(gate), control_plane, _dir: dir };
+        let cluster = Self { gate: Mutex::new(gate), control_plane, _dir: dir };
         cluster.register(&admin).await;
         cluster
     }
 
     /// Registers both webhooks, waits until each is asked, and makes the tenants' namespaces.
     async fn register(&self, admin: &Person) {
-        let [validating, mutating] = self.gate.borrow().registrations();
+        let [validating, mutating] = self.gate.lock().await.registrations();
         for (resource, configuration) in
             [("validatingwebhookconfigurations", validating), ("mutatingwebhookconfigurations", mutating)]
         {
@@ -197,6 +200,23 @@ async fn grant(admin: &Person) {
         ],
     });
     admin.post(&format!("{base}/clusterrolebindings"), &everybody).await.passed();
+    let reading = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "reads-namespaces"},
+        "rules": [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}],
+    });
+    let unwatching = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "reads-namespaces"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reads-namespaces"},
+        "subjects": [{
+            "kind": "ServiceAccount", "namespace": "portcullis-system", "name": Account::Unwatching.name(),
+        }],
+    });
+    admin.post(&format!("{base}/clusterroles"), &reading).await.passed();
+    admin.post(&format!("{base}/clusterrolebindings"), &unwatching).await.passed();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/base/rbac.yaml");
     let text = std::fs::read_to_string(&path).expect("the deployment has its RBAC");
     let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).expect("YAML");

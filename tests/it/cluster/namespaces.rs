@@ -73,7 +73,7 @@ pub(super) async fn what_is_marked_phi_stays_so_and_is_safeguarded(cluster: Rc<C
     }
 }
 
-/// The webhook's own view is behind the API server's by a moment; what it has not heard of, it asks for.
+/// The webhook's own view may be a moment behind the API server's, and nobody sees it.
 pub(super) async fn a_namespace_is_known_at_once(cluster: Rc<Cluster>) {
     let (admin, ben, stranger) = (cluster.admin(), cluster.member_of_b(), cluster.stranger());
     for i in 0..8 {

@@ -66,7 +66,7 @@ impl Process {
         format!("---- {}, the last lines of its output\n{}\n----", self.name, lines[from..].join("\n"))
     }
 
-    /// Kills the program, as a node that loses its power would.
+    /// Kills the program.
     pub(super) fn kill(&mut self) {
         // It may have ended by itself.
         let _ = self.child.kill();

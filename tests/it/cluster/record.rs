@@ -7,9 +7,8 @@ use std::time::Duration;
 use portcullis::policy::Digest;
 use serde_json::{Value, json};
 
-use super::objects::{config_map, pod, root_pod};
-use super::people::Person;
-use super::{Cluster, REGISTRATION, eventually};
+use super::objects::{pod, root_pod};
+use super::{Cluster, eventually};
 
 const PODS: &str = "/api/v1/namespaces/tenant-b/pods";
 
@@ -23,7 +22,7 @@ pub(super) async fn the_audit_log_leads_to_the_decision_log(cluster: Rc<Cluster>
     let denied = audited(&cluster, "audited-root").await;
     assert_eq!(denied["responseStatus"]["code"], 403);
     let allowed = audited(&cluster, "audited").await;
-    let gate = cluster.gate.borrow();
+    let gate = cluster.gate.lock().await;
     let records = gate.decisions();
     let by_id: BTreeMap<&str, &Value> = records.iter().filter_map(|r| Some((r["decision_id"].as_str()?, r))).collect();
     assert_eq!(by_id.len(), records.len(), "every decision has an id of its own");
@@ -52,9 +51,8 @@ pub(super) async fn the_audit_log_leads_to_the_decision_log(cluster: Rc<Cluster>
 
     // And so for everything that happened in this test.
     let events = events(&cluster);
-    let ids: BTreeSet<String> = events.iter().flat_map(decision_ids).map(|(_, id)| id).collect();
-    let lost: Vec<&String> = ids.iter().filter(|id| !by_id.contains_key(id.as_str())).collect();
-    assert!(lost.is_empty(), "decisions in the audit log that the decision log does not have: {lost:?}");
+    let ids = audited_ids(&cluster);
+    assert_none_lost(&ids, &records);
     let verdict = |wanted: &str| ids.iter().filter(|id| by_id[id.as_str()]["verdict"] == wanted).count();
     assert!(
         verdict("deny") >= 20 && verdict("allow") >= 40,
@@ -66,33 +64,6 @@ pub(super) async fn the_audit_log_leads_to_the_decision_log(cluster: Rc<Cluster>
     assert!(unjudged.is_empty(), "decisions that were not the policies': {unjudged:?}");
     let open: Vec<_> = events.iter().filter(|e| annotations(e).any(|(k, _)| k.starts_with("failed-open."))).collect();
     assert!(open.is_empty(), "requests that passed because the webhook was not heard: {open:?}");
-}
-
-/// Ends the gate. Tenants are refused (`Fail`), the system goes on (`Ignore`), and one command undoes it all.
-pub(super) async fn without_the_gate_tenants_stand_still_and_the_undo_works(cluster: Rc<Cluster>) {
-    cluster.gate.borrow_mut().process.kill();
-    let (admin, ben) = (cluster.admin(), cluster.member_of_b());
-    let refused = ben.post(PODS, &pod("unguarded")).await;
-    refused.has_code(500);
-    assert!(refused.message().contains("failed calling webhook"), "{refused:?}");
-    ben.get(&format!("{PODS}/unguarded")).await.has_code(404);
-    admin.post("/api/v1/namespaces/kube-system/configmaps", &config_map("repair", &json!({}))).await.passed();
-    undo(&admin).await;
-    eventually(AUDITED_WITHIN, async || {
-        let answer = ben.post(PODS, &pod("unguarded")).await;
-        if answer.code.is_success() { Ok(()) } else { Err(format!("the webhook is still asked: {answer:?}")) }
-    })
-    .await;
-}
-
-/// As `kubectl delete validatingwebhookconfigurations,mutatingwebhookconfigurations -l ...` does it.
-async fn undo(admin: &Person) {
-    for resource in ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"] {
-        let path = format!("/apis/admissionregistration.k8s.io/v1/{resource}");
-        admin.get(&format!("{path}/{REGISTRATION}")).await.passed();
-        admin.delete(&format!("{path}?labelSelector=app.kubernetes.io%2Fname%3Dportcullis")).await.passed();
-        admin.get(&format!("{path}/{REGISTRATION}")).await.has_code(404);
-    }
 }
 
 /// The event of the creation of a Pod in tenant-b.
@@ -108,6 +79,18 @@ async fn audited(cluster: &Cluster, name: &str) -> Value {
         found.ok_or_else(|| format!("there is no audit event for Pod {name}"))
     })
     .await
+}
+
+/// Every decision that the API server has heard of is in the decision log.
+pub(super) fn assert_none_lost(ids: &BTreeSet<String>, records: &[Value]) {
+    let there: BTreeSet<&str> = records.iter().filter_map(|r| r["decision_id"].as_str()).collect();
+    let lost: Vec<&String> = ids.iter().filter(|id| !there.contains(id.as_str())).collect();
+    assert!(lost.is_empty(), "decisions in the audit log that the decision log does not have: {lost:?}");
+}
+
+/// The ids of all decisions in the audit log.
+pub(super) fn audited_ids(cluster: &Cluster) -> BTreeSet<String> {
+    events(cluster).iter().flat_map(decision_ids).map(|(_, id)| id).collect()
 }
 
 /// All events; the last line may still be on its way.
