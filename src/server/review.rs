@@ -27,6 +27,27 @@ pub enum World {
     Cluster(ClusterNamespaces),
 }
 
+/// How a request came.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// From whom.
+    pub caller: Caller,
+    /// When its head had arrived.
+    pub started: Instant,
+    /// By when it is answered.
+    pub deadlines: Deadlines,
+    /// Size of its body.
+    pub bytes: usize,
+}
+
+/// Bodies past this size are decoded and masked where the other tasks do not wait: it takes milliseconds.
+const LARGE_BODY: usize = 128 << 10;
+
+/// Runs `work` on a body of so many bytes without holding up the thread's other tasks.
+pub(super) fn on_body<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    if bytes > LARGE_BODY { tokio::task::block_in_place(work) } else { work() }
+}
+
 /// Held by every review under way; when all are gone the receiver's channel closes.
 pub type Underway = mpsc::Sender<std::convert::Infallible>;
 
@@ -54,15 +75,9 @@ pub struct Reviewer {
 }
 
 impl Reviewer {
-    /// Judges and records one request, and encodes the answer: always one, by `deadlines.answer`.
-    pub async fn review(
-        self: Arc<Self>,
-        endpoint: Endpoint,
-        request: Request,
-        caller: Caller,
-        started: Instant,
-        deadlines: Deadlines,
-    ) -> Vec<u8> {
+    /// Judges and records one request, and encodes the answer: always one, by its deadline.
+    pub async fn review(self: Arc<Self>, endpoint: Endpoint, request: Request, arrival: Arrival) -> Vec<u8> {
+        let Arrival { caller, started, deadlines, bytes } = arrival;
         let _underway = self.underway.clone();
         let id = Uuid::now_v7();
         let timestamp = jiff::Timestamp::now();
@@ -83,7 +98,7 @@ impl Reviewer {
         let metrics = [("receive_ns", judging - started), ("evaluate_ns", judged)];
         let metrics = metrics.into_iter().map(|(name, took)| (name, nanos(took))).collect();
         let meta = DecisionMeta { decision_id: id, timestamp, now_ns, caller, metrics };
-        let decision = self.record(&meta, &request, decision, deadlines.answer).await;
+        let decision = self.record(&meta, &request, decision, bytes, deadlines.answer).await;
         let mut response = answer(&decision, &request.uid);
         response.audit_annotations.insert(annotation_key(&id), id.to_string());
         let took = started.elapsed();
@@ -179,9 +194,16 @@ impl Reviewer {
     }
 
     /// Writes the record; when that fails the failure mode of the log speaks.
-    async fn record(&self, meta: &DecisionMeta, request: &Request, decision: Decision, deadline: Instant) -> Decision {
+    async fn record(
+        &self,
+        meta: &DecisionMeta,
+        request: &Request,
+        decision: Decision,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Decision {
         let recording = Instant::now();
-        let entry = Entry::decision(meta, request, &decision, &self.masker);
+        let entry = on_body(bytes, || Entry::decision(meta, request, &decision, &self.masker));
         let written = self.log.append(entry, deadline).await;
         self.metrics.staged(Stage::Record, recording.elapsed());
         match written {

@@ -17,14 +17,12 @@ use crate::admission;
 use crate::decisions::Caller;
 use crate::engine::Endpoint;
 use crate::server::refusal::{json_response, shown};
-use crate::server::{Deadlines, Phase, Phases, Refusal, Reviewer, stated_timeout};
+use crate::server::review::on_body;
+use crate::server::{Arrival, Deadlines, Phase, Phases, Refusal, Reviewer, stated_timeout};
 use crate::telemetry::{Metrics, Stage};
 
 /// A body over the limit is read on and thrown away for this long, so that the caller hears why.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
-
-/// Bodies past this size are decoded and masked off the async threads: it takes milliseconds.
-pub(super) const LARGE_BODY: usize = 128 << 10;
 
 /// Bounds of what is read.
 #[derive(Debug, Clone, Copy)]
@@ -106,17 +104,14 @@ impl Routes {
         let _room = self.bodies.try_acquire_many(kib(expected)).map_err(|_| Refusal::Crowded)?;
         let body = read(request.into_body(), stated, self.limits.body, deadlines.judge).await?;
         let decoding = Instant::now();
-        let decoded = if body.len() > LARGE_BODY {
-            tokio::task::block_in_place(|| admission::decode(&body))
-        } else {
-            admission::decode(&body)
-        }?;
+        let bytes = body.len();
+        let decoded = on_body(bytes, || admission::decode(&body))?;
         drop(body);
         self.metrics.staged(Stage::Decode, decoding.elapsed());
         // In a task of its own: whoever was decoded is judged and recorded, also when the caller has left.
         let reviewer = Arc::clone(&self.reviewer);
-        let review = async move { reviewer.review(endpoint, decoded, caller, started, deadlines).await };
-        tokio::spawn(review).await.map_err(|_| Refusal::Internal)
+        let arrival = Arrival { caller, started, deadlines, bytes };
+        tokio::spawn(reviewer.review(endpoint, decoded, arrival)).await.map_err(|_| Refusal::Internal)
     }
 
     fn refuse(&self, refusal: &Refusal, request: &Request) -> Response<Body> {

@@ -58,8 +58,13 @@ pub struct TlsIdentity {
 #[derive(Debug)]
 pub struct ServingCertificate {
     files: TlsIdentity,
+    /// Of the files before they were first read: a change since then is not missed.
+    seen: Option<Stamp>,
     current: RwLock<Arc<CertifiedKey>>,
 }
+
+/// Time of change and size of certificate and key.
+type Stamp = [(SystemTime, u64); 2];
 
 impl ServingCertificate {
     /// Reads the files.
@@ -67,8 +72,9 @@ impl ServingCertificate {
     /// # Errors
     /// They cannot be read or do not fit one another.
     pub fn load(files: TlsIdentity) -> Result<Self, TlsError> {
+        let seen = stamp(&files);
         let current = RwLock::new(Arc::new(load(&files)?));
-        Ok(Self { files, current })
+        Ok(Self { files, seen, current })
     }
 
     /// When it ends.
@@ -84,7 +90,7 @@ impl ServingCertificate {
     /// Takes up changed files, for ever. Files that cannot be used leave the certificate as it is.
     /// `changed` is called after each change.
     pub async fn follow(&self, changed: impl Fn(&Self)) {
-        let mut seen = stamp(&self.files);
+        let mut seen = self.seen;
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
             let now = stamp(&self.files);
@@ -164,7 +170,7 @@ fn certificates(flag: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
 }
 
 /// Changes whenever either file does. `None`: one of them cannot be seen just now.
-fn stamp(files: &TlsIdentity) -> Option<[(SystemTime, u64); 2]> {
+fn stamp(files: &TlsIdentity) -> Option<Stamp> {
     let of = |path: &Path| {
         let metadata = std::fs::metadata(path).ok()?;
         Some((metadata.modified().ok()?, metadata.len()))

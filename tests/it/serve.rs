@@ -163,6 +163,18 @@ async fn a_body_over_the_limit_is_refused_whether_stated_or_not() {
 }
 
 #[tokio::test]
+async fn large_reviews_are_judged_and_recorded_like_small_ones() {
+    let server = Server::start(&[]);
+    let mut client = Client::http1(&server).await;
+    let mut review: Value = serde_json::from_str(&harmless("large")).expect("JSON");
+    review["request"]["object"]["data"] = json!({"a": "x".repeat(1 << 20), "b": "y\n".repeat(1 << 19)});
+    let response = client.post("/v1/validate?timeout=10s", &review.to_string()).await.response();
+    assert_eq!((&response["uid"], &response["allowed"]), (&json!("large"), &json!(true)), "{response}");
+    let id = decision_id(&response);
+    assert!(server.records().iter().any(|r| r["decision_id"] == id.as_str()));
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let server = Server::start(&[]);
     let mut stream = connect(server.webhook, tls(&server.ca(), &["http/1.1"], None)).await.expect("connects");
