@@ -64,8 +64,10 @@ async fn serve(options: &Options) -> anyhow::Result<Exit> {
     }
     print!("{}", banner(&app, options));
     let reason = either(&mut term, &mut int).await;
+    // The delay gives load balancers time to look elsewhere; at a terminal there is none, and somebody waits.
+    let delay = if reason == "SIGINT" { std::time::Duration::ZERO } else { options.drain_delay };
     tokio::select! {
-        drained = app.drain(options.drain_delay, reason) => drained.map(|()| Exit::Fine),
+        drained = app.drain(delay, reason) => drained.map(|()| Exit::Fine),
         second = either(&mut term, &mut int) => bail!("{second} came again before all was answered"),
     }
 }
