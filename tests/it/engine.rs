@@ -175,6 +175,33 @@ fn the_labels_of_a_workload_are_its_templates() {
 }
 
 #[test]
+fn the_ratchet_does_not_void_what_is_said_of_the_change() {
+    let labelled = |image: &str, key: &str| {
+        let mut object = pod(image);
+        object["metadata"]["labels"] = json!({key: "yes"});
+        object
+    };
+    for rule in [
+        "deny contains \"locked\" if input.request.oldObject.metadata.labels.locked",
+        "deny contains \"frozen\" if { input.request.operation == \"UPDATE\"; input.request.object.metadata.labels.locked }",
+    ] {
+        let text = with_meta(rule);
+        let update = request("UPDATE", labelled("b", "locked"), labelled("a", "locked"));
+        assert_eq!(validate(&[("p.rego", &text)], &update).verdict, Verdict::Deny, "{rule}");
+    }
+    let parent = with_meta("deny contains \"x\" if input.parent.object.metadata.labels.bad");
+    let deployment = |key: &str, image: &str| {
+        let spec = json!({"template": {"spec": {"containers": [{"name": "a", "image": image}]}}});
+        json!({"metadata": {"labels": {key: "yes"}}, "spec": spec})
+    };
+    let update = |old: &str| {
+        let (new, old) = (deployment("bad", "b"), deployment(old, "a"));
+        validate(&[("p.rego", &parent)], &request_on("apps", "deployments", "Deployment", "UPDATE", new, old)).verdict
+    };
+    assert_eq!((update("good"), update("bad")), (Verdict::Deny, Verdict::Allow));
+}
+
+#[test]
 fn where_a_bindings_selector_leaves_out_the_policy_stands() {
     let mut set = sources(&[("p.rego", &with_meta(NO_LATEST))]);
     let binding = |tenant: &str| {
