@@ -132,12 +132,17 @@ impl Unit {
             };
             Ok(serde_json::Value::Object(pairs.into_iter().collect()))
         };
-        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Err(Fault { code: ErrorCode::Panic, msg: format!("the evaluation panicked: {text}"), location: None })
-        })
+        caught(run)
     }
+}
+
+/// Runs what may panic; a panic is a fault.
+pub(crate) fn caught<T>(run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(Fault { code: ErrorCode::Panic, msg: format!("the evaluation panicked: {text}"), location: None })
+    })
 }
 
 /// An engine with our builtins in place of those that read the world or go without bounds.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::admission::{Operation, Request};
-use crate::engine::evaluate::{Fault, World};
+use crate::engine::evaluate::{Fault, World, caught};
 use crate::engine::input::{self, Inputs};
 use crate::engine::output::{self, Finding};
 use crate::engine::snapshot::{Bound, Policy, Snapshot, Use};
@@ -131,7 +131,7 @@ impl Review {
     /// Runs step `index` on the object as the steps before left it. Never panics, may never return.
     pub(crate) fn run(&self, step: &Step, object: Option<&Arc<Value>>) -> Outcome {
         let started = Instant::now();
-        let result = self.judge(step, object, started);
+        let result = caught(|| self.judge(step, object, started));
         let result = result.map_err(|fault| self.blame_deadline(fault));
         Outcome { result, took: started.elapsed() }
     }
@@ -247,10 +247,17 @@ impl Review {
 }
 
 impl Step {
-    /// An outcome for a step that had to be given up.
+    /// An outcome for a step that had to be given up. Before its own budget was used up, that is the deadline's doing.
     pub(crate) fn given_up(&self, took: Duration) -> Outcome {
+        let code = if took < self.policy.budget { ErrorCode::Deadline } else { ErrorCode::Stuck };
         let msg = format!("the policy did not stop within {} ms and was given up", took.as_millis());
-        Outcome { result: Err(fault(ErrorCode::Stuck, &msg)), took }
+        Outcome { result: Err(fault(code, &msg)), took }
+    }
+
+    /// An outcome for a step that no thread is left for.
+    pub(crate) fn unjudged() -> Outcome {
+        let msg = "no thread could be started to judge the policy";
+        Outcome { result: Err(fault(ErrorCode::Stuck, msg)), took: Duration::ZERO }
     }
 }
 

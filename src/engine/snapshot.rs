@@ -83,7 +83,7 @@ pub(crate) struct Use {
     pub on_update: OnUpdate,
 }
 
-/// How often a policy did not come back.
+/// How many threads a policy holds that were given up.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     stuck: AtomicU32,
@@ -100,6 +100,12 @@ impl Health {
     /// Counts a thread that was given up. `last`: the process has none to spare, so this one is the last.
     pub(crate) fn got_stuck(&self, last: bool) {
         self.stuck.fetch_add(if last { Self::MOST_STUCK } else { 1 }, Ordering::Relaxed);
+    }
+
+    /// A thread that was given up has ended after all: the machine was slow, or a builtin. After a last one the policy
+    /// has one thread less from then on.
+    pub(crate) fn came_back(&self) {
+        let _ = self.stuck.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
     }
 }
 

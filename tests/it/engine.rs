@@ -542,6 +542,37 @@ fn the_answer_never_waits_for_a_stuck_policy() {
     }
 }
 
+/// A slow machine must not switch a policy off for good.
+#[test]
+fn a_policy_whose_threads_come_back_is_not_quarantined() {
+    let slow = with_meta("deny contains \"x\" if count(numbers.range(1, 2000000)) == 1")
+        .replace("#   match", "#   budget: {time: 10ms}\n#   match");
+    let snapshot = snapshot(&[("p.rego", &slow)]);
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 });
+    let create = request("CREATE", pod("x"), Value::Null);
+    for round in 0..3 {
+        let decision = pool.decide(&snapshot, &inventory(), &create, &context(Endpoint::Validate)).expect("an answer");
+        assert_eq!(decision.verdict, Verdict::Deny);
+        assert_ne!(decision.failures[0].code, ErrorCode::Quarantined, "round {round}");
+        let waiting = Instant::now();
+        while pool.stats().abandoned > 0 {
+            assert!(waiting.elapsed() < Duration::from_secs(60), "the thread ends");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn a_policy_given_up_for_the_deadline_is_late_not_stuck() {
+    let snapshot =
+        snapshot(&[("p.rego", &with_meta(STUCK).replace("#   match", "#   budget: {time: 20s}\n#   match"))]);
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 });
+    let soon = Context { deadline: Some(Instant::now() + Duration::from_millis(300)), ..context(Endpoint::Validate) };
+    let create = request("CREATE", pod("x"), Value::Null);
+    let decision = pool.decide(&snapshot, &inventory(), &create, &soon).expect("an answer");
+    assert_eq!((decision.cause, decision.failures[0].code), (Cause::Deadline, ErrorCode::Deadline));
+}
+
 #[test]
 fn a_full_queue_hands_the_job_back() {
     let snapshot = snapshot(&[("z.rego", "package portcullis.z\nwarn contains \"w\"\n")]);
