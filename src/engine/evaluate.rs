@@ -122,9 +122,9 @@ impl Unit {
                 let msg = format!("the policy took longer than its {} ms", budget.as_millis());
                 return Err(Fault { code: ErrorCode::Budget, msg, location: None });
             }
-            let pairs: Vec<(String, serde_json::Value)> = match value {
+            let pairs = match &value {
                 Value::Undefined => Vec::new(),
-                pairs => serde_json::to_value(&pairs).and_then(serde_json::from_value).map_err(|e| Fault {
+                pairs => pairs_of(pairs).map_err(|e| Fault {
                     code: ErrorCode::Output,
                     msg: e.to_string(),
                     location: None,
@@ -134,6 +134,24 @@ impl Unit {
         };
         caught(run)
     }
+}
+
+/// Rules with their values. JSON has no sets: a set of operations comes in the order of their paths, so that a parent is
+/// written before what stands in it.
+fn pairs_of(value: &Value) -> serde_json::Result<Vec<(String, serde_json::Value)>> {
+    let mut pairs = Vec::new();
+    for pair in value.as_set().map_err(serde::de::Error::custom)?.iter_sorted() {
+        let (name, mut json): (String, serde_json::Value) = serde_json::from_value(serde_json::to_value(pair)?)?;
+        let is_set = pair.as_array().is_ok_and(|p| matches!(p.get(1), Some(Value::Set(_))));
+        if let (true, Some(items)) = (is_set, json.as_array_mut()) {
+            items.sort_by(|a, b| {
+                let path = |v: &serde_json::Value| v.get("path").and_then(serde_json::Value::as_str).map(str::to_owned);
+                path(a).cmp(&path(b))
+            });
+        }
+        pairs.push((name, json));
+    }
+    Ok(pairs)
 }
 
 /// Runs what may panic; a panic is a fault.

@@ -383,6 +383,20 @@ fn mutations_are_merged_in_the_order_of_names() {
 }
 
 #[test]
+fn operations_of_a_set_go_by_path_and_those_of_a_list_as_written() {
+    let replace = r#"{"op": "replace", "path": "/metadata", "value": {"name": "n", "annotations": {"b": "2"}}}"#;
+    let add = r#"{"op": "add", "path": "/metadata/annotations/a", "value": "1"}"#;
+    let annotations = |body: String| {
+        let files = [("p.rego", &*with_meta(&body))];
+        let create = request("CREATE", pod("x"), Value::Null);
+        let decision = decide(&snapshot(&files), &inventory(), &create, &context(Endpoint::Mutate));
+        serde_json::to_value(decision.patch.expect("a patch")).expect("JSON")[0]["value"].clone()
+    };
+    assert_eq!(annotations(format!("patch contains {replace}\npatch contains {add}\n")), json!({"a": "1", "b": "2"}));
+    assert_eq!(annotations(format!("patch := [{add}, {replace}]\n")), json!({"b": "2"}));
+}
+
+#[test]
 fn mutations_of_pods_act_on_their_creation_only() {
     let text = with_meta("patch contains {\"op\": \"add\", \"path\": \"/metadata/labels/a\", \"value\": \"1\"}");
     let files = [("p.rego", text.as_str())];
