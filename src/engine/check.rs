@@ -149,6 +149,7 @@ pub(crate) fn check(packages: &BTreeMap<Vec<String>, Package<'_>>, data: &Map<St
     errors.extend(packages.values().flat_map(|p| hidden_by_documents(p, data)));
     errors.extend(packages.values().filter_map(without_rule));
     errors.extend(same_name(packages));
+    errors.extend(packages.values().flat_map(|p| in_the_way_of_packages(p, packages)));
     for package in packages.values() {
         let mut with_metadata = package.modules.iter().filter(|m| m.metadata.is_some());
         if let (Some(first), Some(second)) = (with_metadata.next(), with_metadata.next()) {
@@ -188,6 +189,24 @@ fn hidden_by_documents(package: &Package<'_>, data: &Map<String, Value>) -> Vec<
         LoadError::new(&r.at.file, "document", message).at(r.at.line, r.at.column)
     };
     hidden.map(error).collect()
+}
+
+/// Rules at the path of another package, or of a rule in it: the engine takes one of the two and says nothing.
+fn in_the_way_of_packages(package: &Package<'_>, packages: &BTreeMap<Vec<String>, Package<'_>>) -> Vec<LoadError> {
+    let mut errors = Vec::new();
+    for rule in package.rules() {
+        let path: Vec<&String> = package.path.iter().chain(&rule.path).collect();
+        let same = |p: &[String], name: &[String]| p.iter().chain(name).zip(&path).all(|(a, b)| a == *b);
+        let other = packages
+            .values()
+            .filter(|p| p.path.len() > package.path.len())
+            .find(|p| same(&p.path, &[]) && (p.path.len() >= path.len() || p.rules().any(|r| same(&p.path, &r.path))));
+        if let Some(other) = other {
+            let message = format!("rule `{}` is in the way of package `{}`", rule.path.join("."), other.path.join("."));
+            errors.push(LoadError::new(&rule.at.file, "conflict", message).at(rule.at.line, rule.at.column));
+        }
+    }
+    errors
 }
 
 /// A package that says in METADATA what it judges, and then judges nothing.

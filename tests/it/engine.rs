@@ -479,6 +479,21 @@ fn documents_do_not_hide_rules() {
 }
 
 #[test]
+fn a_rule_and_a_package_do_not_share_a_path() {
+    let lib = ("lib.rego", "package portcullis.p.lib\nok := false\n");
+    for (rule, conflict) in [("lib.ok := true", true), ("lib := 1", true), ("lib.other := 1", false)] {
+        let text = with_meta(&format!("{rule}\ndeny contains \"x\" if not data.portcullis.p.lib.ok\n"));
+        let compiled = compile(&sources(&[("p.rego", &text), lib]), CompileOptions::default());
+        let found = compiled.err().map(|e| e[0].to_string());
+        let wanted = format!(
+            "p.rego:7:1: rule `{}` is in the way of package `portcullis.p.lib`",
+            &rule[..rule.find(" ").expect("a space")]
+        );
+        assert_eq!(found, conflict.then_some(wanted), "{rule}");
+    }
+}
+
+#[test]
 fn rules_below_one_name_are_rules_of_their_own() {
     let limits =
         "limits.a := 1\nlimits.b := limits.a + 1\ndeny contains \"x\" if { limits.b == 2; lib.names.short(\"x\") }\n";
