@@ -399,13 +399,20 @@ async fn sigterm_drains() {
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
     let mut server = Server::start(&["--drain-delay", "1h"]);
-    server.signal("-INT");
+    server.signal("-TERM");
     let mut admin = Client::admin(&server).await;
     while admin.get("/readyz").await.status == StatusCode::OK {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     server.signal("-INT");
     assert_eq!(server.wait().code(), Some(2));
+}
+
+#[test]
+fn at_a_terminal_nobody_waits_for_the_drain_delay() {
+    let mut server = Server::start(&["--drain-delay", "1h"]);
+    server.signal("-INT");
+    assert_eq!(server.wait().code(), Some(0));
 }
 
 #[tokio::test]
