@@ -309,6 +309,35 @@ fn missing_rule(
 }
 
 /// Package and path of a rule.
+/// Documents that nobody brings along but the user, whatever else is loaded.
+const OPTIONAL_DOCUMENTS: [&str; 2] = ["inventory", "tenants"];
+
+/// References to documents that neither a package nor the data has: misspelt they are undefined, and what depends on
+/// them never holds. Documents may be meant to be optional, so these are notes; without any data only imports count.
+pub(crate) fn absent_documents(
+    packages: &BTreeMap<Vec<String>, Package<'_>>,
+    data: &Map<String, Value>,
+) -> Vec<LoadError> {
+    let of_rules = packages.values().flat_map(Package::rules).flat_map(|r| r.references.iter());
+    let imports = packages.values().flat_map(|p| p.modules.iter()).flat_map(|m| m.info.imports.iter());
+    let mut notes = Vec::new();
+    for reference in imports.chain(of_rules.filter(|_| !data.is_empty())).filter(|r| r.root == "data") {
+        let Some(Some(first)) = reference.steps.first() else { continue };
+        let known = OPTIONAL_DOCUMENTS.contains(&first.as_str())
+            || data.contains_key(first)
+            || packages.keys().any(|p| may_reach(&reference.steps, p));
+        if !known {
+            let path: Vec<&str> = reference.steps.iter().map_while(Option::as_deref).collect();
+            let message = format!("`data.{}` is in no package and in no data file", path.join("."));
+            let at = &reference.at;
+            notes.push(LoadError::new(&at.file, "absent", message).at(at.line, at.column));
+        }
+    }
+    notes.sort();
+    notes.dedup();
+    notes
+}
+
 type RuleKey<'a> = (&'a [String], &'a [String]);
 
 /// Rules that need themselves, or one another too deep. The engine would run out of stack on some of them, which no

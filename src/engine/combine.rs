@@ -62,14 +62,12 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
                     annotations.entry(key.clone()).or_insert_with(|| value.clone());
                 }
                 if enforcement != Enforcement::Deny
-                    && let Some(wanted) = &output.object
+                    && let Some(patch) = &output.patch
                 {
-                    let before = object.map_or_else(|| review.request.object(), |o| o.as_ref());
-                    let patch = patch::difference(before, wanted);
                     let rule = policy.rules.get("patch").or_else(|| policy.rules.get("mutate"));
                     let location = rule.and_then(|d| d.of_message("")).cloned();
                     violations.push(Violation {
-                        details: patch.as_ref().and_then(|p| serde_json::to_value(p).ok()),
+                        details: serde_json::to_value(patch).ok(),
                         location,
                         ..violation("the object would be changed".to_owned(), enforcement)
                     });

@@ -53,6 +53,8 @@ pub(crate) struct Output {
     pub annotations: BTreeMap<String, String>,
     /// The object after this policy, when it changed it.
     pub object: Option<Arc<Value>>,
+    /// What it changed, from the object as it was before this policy.
+    pub patch: Option<json_patch::Patch>,
 }
 
 enum Namespace {
@@ -98,10 +100,9 @@ impl Review {
     pub(crate) fn new(snapshot: Arc<Snapshot>, inventory: &Inventory, request: Arc<Request>, context: Context) -> Self {
         let mut found = Vec::new();
         for (bound, b) in snapshot.bound.iter().enumerate() {
-            if let Some((candidates, taken)) = b.takes(context.endpoint, &request)
-                && b.policy.wants(&request, taken, context.endpoint)
-            {
-                found.push((bound, b, candidates, taken));
+            let Some((candidates, ways)) = b.takes(context.endpoint, &request) else { continue };
+            for taken in ways.into_iter().filter(|taken| b.policy.wants(&request, *taken, context.endpoint)) {
+                found.push((bound, b, candidates.clone(), taken));
             }
         }
         let needed = found.iter().any(|(_, b, uses, _)| b.policy.reads_namespace || b.selects_by_namespace(uses));
@@ -235,14 +236,15 @@ impl Review {
                 finding.field = finding.field.take().map(|field| format!("{prefix}.{field}"));
             }
         }
-        Ok(Output { findings, annotations, object: None })
+        Ok(Output { findings, annotations, ..Output::default() })
     }
 
     fn mutated(&self, result: &Value, object: Option<&Arc<Value>>) -> Result<Output, Fault> {
         let before = object.map_or_else(|| self.request.object(), |o| o.as_ref());
         let after = patch::apply(before, result).map_err(|m| fault(ErrorCode::Patch, &m))?;
-        let object = (after != *before).then(|| Arc::new(after));
-        Ok(Output { object, ..Output::default() })
+        let patch = patch::difference(before, &after);
+        let object = patch.is_some().then(|| Arc::new(after));
+        Ok(Output { object, patch, ..Output::default() })
     }
 }
 

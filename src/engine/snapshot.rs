@@ -110,14 +110,17 @@ impl Health {
 }
 
 impl Bound {
-    /// The uses that may take the request at `endpoint`, as places in `uses`, and how it is taken. The first counts,
-    /// but for its namespace selector: where that leaves the request out, the next one counts.
-    pub(crate) fn takes(&self, endpoint: Endpoint, request: &Request) -> Option<(Vec<usize>, Taken)> {
+    /// The uses that may take the request at `endpoint`, as places in `uses`, and every way it is taken. The first
+    /// use counts, but for its namespace selector: where that leaves the request out, the next one counts.
+    pub(crate) fn takes(&self, endpoint: Endpoint, request: &Request) -> Option<(Vec<usize>, Vec<Taken>)> {
         let policy = &self.policy;
         if !policy.endpoints.contains(&endpoint) {
             return None;
         }
-        let taken = policy.matching.takes(request)?;
+        let ways = policy.matching.ways(request);
+        if ways.is_empty() {
+            return None;
+        }
         let mut candidates = Vec::new();
         for (place, using) in self.uses.iter().enumerate() {
             if using.narrowed.as_ref().is_none_or(|m| m.takes(request).is_some()) {
@@ -127,7 +130,7 @@ impl Bound {
                 }
             }
         }
-        (!candidates.is_empty()).then_some((candidates, taken))
+        (!candidates.is_empty()).then_some((candidates, ways))
     }
 
     /// Whether the labels of the namespace have to be known to say which of `candidates` applies, and whether any.

@@ -367,6 +367,30 @@ pub(crate) fn bracket_depth(text: &str) -> (usize, u32) {
     (deepest, at)
 }
 
+/// The most operators (dots of references among them) in one expression of `text`, with the line where it ends. An
+/// expression goes on over a line's end where an operator stands before or after it.
+pub(crate) fn longest_expression(text: &str) -> (usize, u32) {
+    let (mut count, mut most, mut at) = (0usize, 0usize, 1u32);
+    let (mut fresh_line, mut open) = (false, false);
+    code(text, |c, line| match c {
+        '\n' => fresh_line = true,
+        ';' | '{' | '}' | ',' => (count, open, fresh_line) = (0, false, false),
+        c if c.is_whitespace() => {}
+        c => {
+            let operator = "+-*/%&|.<>=!:".contains(c);
+            if fresh_line && !operator && !open {
+                count = 0;
+            }
+            (fresh_line, open) = (false, operator);
+            count += usize::from(operator);
+            if count > most {
+                (most, at) = (count, line);
+            }
+        }
+    });
+    (most, at)
+}
+
 /// How many brackets `text` closes that it has not opened.
 pub(crate) fn surplus_closers(text: &str) -> usize {
     let (mut depth, mut surplus) = (0usize, 0usize);
@@ -380,13 +404,27 @@ pub(crate) fn surplus_closers(text: &str) -> usize {
 
 /// Calls `found` for each bracket outside strings and comments: whether it opens, and its line.
 fn brackets(text: &str, mut found: impl FnMut(bool, u32)) {
+    code(text, |c, line| match c {
+        '(' | '[' | '{' => found(true, line),
+        ')' | ']' | '}' => found(false, line),
+        _ => {}
+    });
+}
+
+/// Calls `found` for each character outside strings and comments, with its line; a string is one `"`.
+fn code(text: &str, mut found: impl FnMut(char, u32)) {
     let mut line = 1u32;
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         match c {
-            '\n' => line += 1,
-            '#' if chars.by_ref().any(|c| c == '\n') => line += 1,
+            '#' => {
+                if chars.by_ref().any(|c| c == '\n') {
+                    found('\n', line);
+                    line += 1;
+                }
+            }
             '"' => {
+                found('"', line);
                 while let Some(c) = chars.next() {
                     match c {
                         '\\' => drop(chars.next()),
@@ -396,12 +434,14 @@ fn brackets(text: &str, mut found: impl FnMut(bool, u32)) {
                 }
             }
             '`' => {
+                found('"', line);
                 let lines = chars.by_ref().take_while(|c| *c != '`').filter(|c| *c == '\n').count();
                 line += u32::try_from(lines).unwrap_or(0);
             }
-            '(' | '[' | '{' => found(true, line),
-            ')' | ']' | '}' => found(false, line),
-            _ => {}
+            c => {
+                found(c, line);
+                line += u32::from(c == '\n');
+            }
         }
     }
 }

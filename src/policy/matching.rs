@@ -93,17 +93,22 @@ impl Default for Match {
 }
 
 impl Match {
-    /// Whether and how the policy takes `request`, but for the namespace selector.
+    /// Whether the policy takes `request` at all, but for the namespace selector: the first of its [`ways`](Self::ways).
     #[must_use]
     pub fn takes(&self, request: &Request) -> Option<Taken> {
+        self.ways(request).first().copied()
+    }
+
+    /// Every way in which the policy takes `request`, but for the namespace selector: as it is, and, for a workload,
+    /// once more through its Pod template.
+    #[must_use]
+    pub fn ways(&self, request: &Request) -> Vec<Taken> {
         if !self.takes_namespace(request) {
-            return None;
+            return Vec::new();
         }
-        let taken = match self.rules.iter().any(|r| r.takes(request)) {
-            true => Taken::AsIs,
-            false => Taken::Template(self.template_of(request)?),
-        };
-        self.takes_labels(request, taken).then_some(taken)
+        let as_is = self.rules.iter().any(|r| r.takes(request)).then_some(Taken::AsIs);
+        let template = self.template_of(request).map(Taken::Template);
+        as_is.into_iter().chain(template).filter(|taken| self.takes_labels(request, *taken)).collect()
     }
 
     /// Whether the namespace selector takes any of the label sets. For a request about a Namespace these are the

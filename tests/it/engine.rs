@@ -619,3 +619,33 @@ fn a_deadline_that_passed_is_its_own_cause() {
     assert_eq!((decision.verdict, decision.cause), (Verdict::Deny, Cause::Deadline));
     assert_eq!(answer(&decision, "u").status.expect("a status").code, 503);
 }
+
+#[test]
+fn a_workload_that_a_rule_takes_itself_is_judged_through_its_template_too() {
+    let both = "\ndeny contains sprintf(\"seen as %s\", [input.request.kind.kind]) if input.request.object";
+    let text = with_meta(both).replace("{kinds: [Pod]}", "{kinds: [Pod, Deployment]}");
+    let object = json!({"spec": {"template": {"spec": {"containers": []}}}});
+    let create = request_on("apps", "deployments", "Deployment", "CREATE", object, Value::Null);
+    let decision = validate(&[("p.rego", &text)], &create);
+    assert_eq!(messages(&decision), [("p", "seen as Deployment", None), ("p", "seen as Pod", None)]);
+}
+
+#[test]
+fn an_expression_too_long_for_the_engine_is_a_load_error() {
+    for link in ["\n+ 1", " + 1"] {
+        let text = format!("package a\nx := 1{}\ndeny contains \"x\" if x > 1\n", link.repeat(20_000));
+        assert!(load_errors(&[("p.rego", &text)])[0].contains("operators; at most 500"));
+    }
+    let long = format!("package a\nx := y{}\ndeny contains \"x\" if x\n", ".z".repeat(20_000));
+    assert!(load_errors(&[("p.rego", &long)])[0].contains("operators; at most 500"));
+    let fine = format!("package a\nx := 1{}\ndeny contains \"x\" if x < 1\n", "\n\t+ 1".repeat(450));
+    assert_eq!(validate(&[("p.rego", &fine)], &request("CREATE", pod("x"), Value::Null)).verdict, Verdict::Allow);
+}
+
+#[test]
+fn a_reference_to_nothing_is_noted() {
+    let text = with_meta("import data.libb.images\ndeny contains \"x\" if images.bad");
+    let notes = compile(&sources(&[("p.rego", &text)]), CompileOptions::default()).expect("compiles").notes;
+    let notes: Vec<String> = notes.iter().map(LoadError::to_string).collect();
+    assert!(notes.iter().any(|n| n.contains("`data.libb.images` is in no package and in no data file")), "{notes:?}");
+}
