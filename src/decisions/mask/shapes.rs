@@ -17,7 +17,8 @@ pub(super) enum Place {
     Launch,
 }
 
-/// The secret is group 1 where there is one, else the whole match.
+/// The secret is group 1 where there is one, else the whole match. Word boundaries are ASCII ones: Unicode's take the
+/// regex engine off its fast path for all text that is not ASCII.
 const PATTERNS: [&str; 10] = [
     r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16,}",
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----|\z)",
@@ -28,7 +29,7 @@ const PATTERNS: [&str; 10] = [
     r"(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|gl(?:pat|ptt|rt)-[A-Za-z0-9_-]{16,}|xox[abeprs]-[A-Za-z0-9-]{8,}|[rs]k_(?:live|test)_[A-Za-z0-9]{8,}|AIza[A-Za-z0-9_-]{30,}|npm_[A-Za-z0-9]{30,}|hv[sb]\.[A-Za-z0-9_-]{16,}|sk-[A-Za-z0-9_-]{20,}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})",
     r#"(?i)(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key|secret[_-]?key|credentials?)["']?=["']?([^\s"',;&]+)"#,
     r#"(?i)(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|secret[_-]?key|credentials?)\\?["']\s*:\s*\\?["']([^"'\\]+)"#,
-    r"(?i)(?:password|passwd|passphrase)\s*(?::|\bis\b)\s*([^\s,;]+)",
+    r"(?i)(?:password|passwd|passphrase)\s*(?::|(?-u:\b)is(?-u:\b))\s*([^\s,;]+)",
 ];
 
 #[expect(clippy::expect_used, reason = "the patterns are constants and every test of this room compiles them")]
