@@ -163,7 +163,7 @@ fn is_mixed(run: &[u8]) -> bool {
             *count += 1;
         }
     }
-    if upper < 2 || lower < 2 || digit < 1 {
+    if upper < 2 || lower < 2 || digit < 1 || changes(run) * 10 < (upper + lower + digit) * 3 {
         return false;
     }
     // Shannon entropy in bits a byte. Random base64 of 24 bytes has about 4.3, CamelCase prose below 3.9.
@@ -177,6 +177,13 @@ fn is_mixed(run: &[u8]) -> bool {
         })
         .sum();
     entropy >= 3.9
+}
+
+/// How often the kind of character changes. Random base62 changes at six of ten places, paths and words at one or two.
+fn changes(run: &[u8]) -> usize {
+    let kind = |b: &u8| (b.is_ascii_uppercase(), b.is_ascii_digit());
+    let signs = || run.iter().filter(|b| b.is_ascii_alphanumeric());
+    signs().zip(signs().skip(1)).filter(|(a, b)| kind(a) != kind(b)).count()
 }
 
 #[cfg(test)]
@@ -226,6 +233,9 @@ mod tests {
             "https://kubernetes.default.svc:443/healthz",
             "node.kubernetes.io/not-ready=true:NoExecute",
             "arn:aws:iam::123456789012:role/KarpenterNodeRole-demo",
+            "/request/object/spec/jobTemplate/spec/template/spec/initContainers/0/env/0/value",
+            "spec.template.spec.containers[0].securityContext.allowPrivilegeEscalation",
+            "/Users/Shared/Applications/MyProject2/build",
             "container `api` must set securityContext.allowPrivilegeEscalation to false",
         ] {
             assert_eq!(found(text, Place::Anywhere), [""; 0], "{text}");

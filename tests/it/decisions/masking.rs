@@ -320,6 +320,19 @@ fn a_patch_may_not_say_what_the_object_may_not() {
 }
 
 #[test]
+fn a_secret_in_a_key_is_one_too() {
+    let data = json!({"AKIAIOSFODNN7EXAMPLE": "x-value", "hunter2-hunter2": "hunter2-hunter2"});
+    let object =
+        json!({"kind": "Secret", "stringData": data, "metadata": {"annotations": {"AKIAIOSFODNN7EXAMPLE": "y"}}});
+    let mut said = violation("p", "no");
+    said.details = Some(json!({"hunter2-hunter2": 1}));
+    let (record, body) = stored(&entry(&request("Secret", object), &denied(vec![said])));
+    let text = format!("{} {body}", serde_json::to_string(&record).expect("JSON"));
+    assert!(!text.contains("hunter2") && !text.contains("AKIA"), "{text}");
+    assert_eq!(body["input"]["request"]["object"]["stringData"].as_object().map(serde_json::Map::len), Some(2));
+}
+
+#[test]
 fn the_operator_names_more() {
     let pointers = ["/input/request/object/spec/*/patient", "/input/request/userInfo/username", "/input/request/name"];
     let masker = Masker::new(key(), pointers.map(str::to_owned).to_vec());
