@@ -63,8 +63,7 @@ impl Entry {
     #[must_use]
     pub fn decision(meta: &DecisionMeta, request: &Request, decision: &Decision, masker: &Masker) -> Self {
         let salt = salt(meta.decision_id, masker);
-        let shown = catch_unwind(AssertUnwindSafe(|| show(meta, request, decision, masker)))
-            .unwrap_or_else(|_| hide(request, decision, masker));
+        let shown = or_else(|| show(meta, request, decision, masker), || hide(request, decision, masker));
         entry(meta, decision, shown, salt)
     }
 
@@ -118,10 +117,18 @@ mod room {
     pub(super) const FIELD: usize = 512;
     pub(super) const NAME: usize = 512;
     pub(super) const SHORT: usize = 256;
+    /// Bytes of a text that are masked at all: far more than can be shown, little enough to search.
+    pub(super) const TEXT: usize = 8 * 1024;
     /// Details in one body, in bytes of JSON.
     pub(super) const DETAILS: usize = 1024 * 1024;
     /// Violations in one body that had no room in the envelope, in bytes of JSON.
     pub(super) const MORE_VIOLATIONS: usize = 1024 * 1024;
+}
+
+/// `first`, or `second` if the first panics.
+fn or_else<T>(first: impl FnOnce() -> T, second: impl FnOnce() -> T) -> T {
+    // What is shared is only read.
+    catch_unwind(AssertUnwindSafe(first)).unwrap_or_else(|_| second())
 }
 
 /// The masked decision. Documents first: what is found in them is then looked for in all text.
@@ -146,11 +153,15 @@ fn show(meta: &DecisionMeta, request: &Request, decision: &Decision, masker: &Ma
     let rest = decision.violations.iter().enumerate().skip(violations.len()).map(violation);
     // The envelope's count covers what has no room here either.
     let (more, _) = clip::list(rest, room::MORE_VIOLATIONS);
-    let failures =
-        decision.failures.iter().enumerate().map(|(i, f)| failure(f, &mask.text(&f.msg, &format!("/errors/{i}"))));
+    let failures = decision
+        .failures
+        .iter()
+        .enumerate()
+        .map(|(i, f)| failure(f, &mask.text(&clip::text(&f.msg, room::TEXT), &format!("/errors/{i}"))));
     let (errors, errors_omitted) = clip::list(failures, room::ERRORS);
     let warnings = decision.warnings.iter().enumerate();
-    let warnings = warnings.map(|(i, w)| clip::text(&mask.text(w, &format!("/warnings/{i}")), room::MSG));
+    let warnings =
+        warnings.map(|(i, w)| clip::text(&mask.text(&clip::text(w, room::TEXT), &format!("/warnings/{i}")), room::MSG));
     let (warnings, warnings_omitted) = clip::list(warnings, room::WARNINGS);
     let annotations = decision.audit_annotations.iter();
     let annotations: serde_json::Map<String, Value> = annotations
@@ -273,8 +284,8 @@ fn details(decision: &Decision, mask: &mut Masking<'_>) -> (Vec<Detail>, u64) {
 
 fn violation(v: &Violation, mask: &Masking<'_>, index: usize) -> ViolationRecord {
     let pointer = format!("/violations/{index}");
-    let field = v.field.as_ref().map(|f| mask.name(f, &pointer));
-    violation_of(v, mask.text(&v.msg, &pointer), field)
+    let field = v.field.as_ref().map(|f| mask.name(&clip::text(f, room::TEXT), &pointer));
+    violation_of(v, mask.text(&clip::text(&v.msg, room::TEXT), &pointer), field)
 }
 
 fn violation_of(v: &Violation, msg: String, field: Option<String>) -> ViolationRecord {
@@ -381,4 +392,78 @@ fn salt(decision_id: Uuid, masker: &Masker) -> [u8; 32] {
 /// JSON text. The types here have string keys and finite numbers only, so serialising them cannot fail.
 fn json_of(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::decode;
+    use crate::decisions::MaskKey;
+    use crate::engine::{Cause, Endpoint, Verdict};
+    use crate::policy::Enforcement;
+
+    #[test]
+    fn when_masking_fails_everything_is_masked_and_the_decision_is_on_record() {
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+            "uid": "u", "operation": "CREATE", "namespace": "shop", "name": "secret-name", "kind": {"kind": "Pod"},
+            "resource": {"resource": "pods"}, "userInfo": {"username": "alice"}, "object": {"spec": "secret-spec"}}});
+        let request = decode(review.to_string().as_bytes()).expect("decodes");
+        let violation = Violation {
+            policy: "p".into(),
+            digest: Digest::of(b"p"),
+            enforcement: Enforcement::Deny,
+            severity: None,
+            controls: Vec::new().into(),
+            msg: "secret-msg".to_owned(),
+            field: Some("secret-field".to_owned()),
+            details: Some(json!("secret-details")),
+            fix: Some("secret-fix".to_owned()),
+            location: None,
+        };
+        let failure = PolicyFailure {
+            policy: "q".into(),
+            digest: Digest::of(b"q"),
+            enforcement: Enforcement::Deny,
+            code: crate::engine::ErrorCode::Evaluation,
+            msg: "secret-failure".to_owned(),
+            location: None,
+        };
+        let patch = json!([{"op": "add", "path": "/spec", "value": "secret-patch"}]);
+        let decision = Decision {
+            endpoint: Endpoint::Validate,
+            verdict: Verdict::Deny,
+            cause: Cause::Policy,
+            violations: vec![violation],
+            failures: vec![failure],
+            warnings: vec!["secret-warning".to_owned()],
+            patch: Some(serde_json::from_value(patch).expect("a patch")),
+            audit_annotations: BTreeMap::from([("secret-key".to_owned(), "secret-value".to_owned())]),
+            runs: Vec::new(),
+            reads: Vec::new(),
+            inventory_age: None,
+            policy_set: Digest::of(b""),
+            data_digest: Digest::of(b""),
+            deny_selected: true,
+        };
+        let meta = DecisionMeta {
+            decision_id: Uuid::nil(),
+            timestamp: Timestamp::UNIX_EPOCH,
+            now_ns: 0,
+            caller: Caller::default(),
+            metrics: BTreeMap::new(),
+        };
+        let text = |pointers: &[&str]| {
+            let pointers = pointers.iter().map(|p| (*p).to_owned()).collect();
+            let masker = Masker::new(MaskKey::from_bytes([0; 32]), pointers);
+            let shown = or_else(|| panic!("a fault in masking"), || hide(&request, &decision, &masker));
+            let entry = entry(&meta, &decision, shown, [0; 32]);
+            String::from_utf8([entry.members, entry.body].concat()).expect("UTF-8")
+        };
+        let all = text(&[]);
+        assert!(!all.contains("secret-"), "{all}");
+        for kept in ["\"mask_failed\":true", "\"verdict\":\"deny\"", "\"policy\":\"p\"", "alice", "shop"] {
+            assert!(all.contains(kept), "{kept}: {all}");
+        }
+        assert!(!text(&["/input/request/userInfo"]).contains("alice"));
+    }
 }

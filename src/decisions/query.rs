@@ -18,8 +18,9 @@ use crate::decisions::{LogError, PruneRecord};
 use crate::engine::{Cause, Verdict};
 use crate::policy::glob_matches;
 
-/// How much later than its timestamp a record may be written: no request lives longer (the API server's limit is 30 s).
-const SLACK: Duration = Duration::from_secs(60);
+/// How far records of a segment may lie outside the time from its first to its last. A request lives 30 s at most (the
+/// API server's limit); the rest is for clocks that are set.
+const SLACK: Duration = Duration::from_secs(600);
 
 /// One line of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -313,37 +314,24 @@ impl LogReader {
         }
     }
 
-    /// The segments that can hold records of the filter's time.
+    /// The segments that can hold records of the filter's time, as far as their first and last records say.
     fn within(&self, filter: &Filter) -> Result<Vec<Segment>, LogError> {
         let mut segments = segments::segments(&self.dir)?;
         if filter.since.is_none() && filter.until.is_none() {
             return Ok(segments);
         }
-        let begins: Vec<Option<Timestamp>> = segments.iter().map(|s| self.begin(s)).collect();
-        if let Some(until) = filter.until {
-            let late =
-                |begin: &Option<Timestamp>| begin.is_some_and(|b| b.saturating_sub(SLACK).is_ok_and(|b| b > until));
-            let end = begins.iter().position(late).unwrap_or(segments.len());
-            segments.truncate(end);
-        }
-        if let Some(since) = filter.since {
-            // A segment is past when the next one began before `since`.
-            let early = |b: &Option<Timestamp>| b.is_some_and(|b| b.saturating_add(SLACK).is_ok_and(|b| b < since));
-            let past = begins.iter().take(segments.len()).rposition(early).unwrap_or(0);
-            segments.drain(..past);
-        }
-        Ok(segments)
-    }
-
-    /// The timestamp of a segment's first record.
-    fn begin(&self, segment: &Segment) -> Option<Timestamp> {
-        let mut begin = None;
-        let _ = lines(&segments::envelope_path(&self.dir, segment.first_seq), |line| {
-            let head: Option<Head> = serde_json::from_slice(line).ok();
-            begin = head.and_then(|h| h.timestamp.parse().ok());
-            ControlFlow::Break(())
+        let since = filter.since.and_then(|t| t.saturating_sub(SLACK).ok()).map(rfc3339);
+        let until = filter.until.and_then(|t| t.saturating_add(SLACK).ok()).map(rfc3339);
+        segments.retain(|s| match segments::ends(&segments::envelope_path(&self.dir, s.first_seq)) {
+            // A clock that was set back makes the last record the older one.
+            Ok(Some((first, last))) => {
+                let early = since.as_ref().is_some_and(|t| *t > first && *t > last);
+                let late = until.as_ref().is_some_and(|t| *t < first && *t < last);
+                !early && !late
+            }
+            Ok(None) | Err(_) => true,
         });
-        begin
+        Ok(segments)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::decisions::record::{Head, RecordType};
+use crate::decisions::record::{Head, MAX_ENVELOPE, RecordType};
 use crate::decisions::{LogError, Storage};
 
 const SUFFIX: &str = ".jsonl";
@@ -106,6 +106,15 @@ pub(super) fn recover(storage: &impl Storage, dir: &Path) -> Result<Recovered, L
     Ok(recovered)
 }
 
+/// The timestamps of a segment's first and last whole record, as they stand.
+pub(super) fn ends(path: &Path) -> Result<Option<(String, String)>, LogError> {
+    let fault = |e: io::Error| LogError::io("read", path, &e);
+    let mut line = Vec::new();
+    BufReader::new(File::open(path).map_err(fault)?).read_until(b'\n', &mut line).map_err(fault)?;
+    let first: Option<Head> = serde_json::from_slice(&line).ok();
+    Ok(first.map(|h| h.timestamp).zip(last_record(path)?.head.map(|h| h.timestamp)))
+}
+
 /// The last whole record of a file.
 struct End {
     /// Bytes up to and with its line feed.
@@ -113,9 +122,9 @@ struct End {
     head: Option<Head>,
 }
 
-/// Reads on from the last megabyte that may hold a whole line; falls back to the whole file.
+/// Looks into the end of the file, which holds a whole line of any size, first; then into all of it.
 fn last_record(path: &Path) -> Result<End, LogError> {
-    const TAIL: u64 = 1024 * 1024;
+    const TAIL: u64 = 2 * MAX_ENVELOPE as u64;
     let fault = |e: io::Error| LogError::io("read", path, &e);
     let mut file = File::open(path).map_err(fault)?;
     let length = file.metadata().map_err(fault)?.len();

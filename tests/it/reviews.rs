@@ -55,7 +55,7 @@ pub(crate) fn cases() -> Vec<Case> {
     portcullis::policy::yaml::parse("expected.yaml", &text, Default::default()).expect("the table parses")
 }
 
-fn shipped() -> (Arc<Snapshot>, Inventory) {
+pub(crate) fn shipped() -> (Arc<Snapshot>, Inventory) {
     let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
     let options =
         LoadOptions { data: vec![policies.join("example-data")], policies: vec![policies], example_data: false };

@@ -164,11 +164,17 @@ impl Masking<'_> {
         if hidden { self.walk.commit(pointer, text).as_ref().to_owned() } else { text.to_owned() }
     }
 
-    /// JSON pointers of all that was masked in the input and the patch, sorted.
+    /// JSON pointers of all that was masked in the input and the patch, sorted. Keys may be secrets too.
     pub(super) fn masked(mut self) -> Vec<String> {
-        self.walk.masked.sort_unstable();
-        self.walk.masked.dedup();
-        self.walk.masked
+        let mut pointers = std::mem::take(&mut self.walk.masked);
+        for pointer in &mut pointers {
+            let keys =
+                pointer.split('/').map(|key| self.replaced(key, "", Strength::Sure).unwrap_or_else(|| key.to_owned()));
+            *pointer = keys.collect::<Vec<_>>().join("/");
+        }
+        pointers.sort_unstable();
+        pointers.dedup();
+        pointers
     }
 
     fn recurrences(&mut self, value: &mut Value, pointer: &str, least: Strength) {

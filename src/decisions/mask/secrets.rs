@@ -131,6 +131,10 @@ impl Secrets {
                 self.add(text, commitment, strength);
                 if let Some(decoded) = decoded(text) {
                     self.add(&decoded, commitment, strength);
+                    // A registry's `auth` is `user:password`.
+                    if let Some((_, password)) = decoded.split_once(':') {
+                        self.add(password, commitment, strength);
+                    }
                 }
             }
             Value::Array(items) => items.iter().for_each(|v| self.take_leaves(v, commitment, strength)),
