@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use portcullis::admission::{Request, decode, encode};
+use portcullis::decisions::{Caller, DecisionMeta, Entry, MaskKey, Masker};
 use portcullis::engine::{
     CompileOptions, Context, Endpoint, FailureModes, Inventory, Snapshot, answer, compile, decide,
 };
@@ -50,6 +51,17 @@ fn stages(c: &mut Criterion) {
         c.bench_function(&name, |b| b.iter(|| decide(&snapshot, &inventory, black_box(&request), &context)));
     }
     let decision = decide(&snapshot, &inventory, &request, &context(Endpoint::Validate));
+    let masker = Masker::new(MaskKey::from_bytes([7; 32]), Vec::new());
+    let meta = DecisionMeta {
+        decision_id: uuid::Uuid::from_u128(7),
+        timestamp: jiff::Timestamp::UNIX_EPOCH,
+        now_ns: 0,
+        caller: Caller { addr: None, tls_subject: None, authenticated: false },
+        metrics: Default::default(),
+    };
+    c.bench_function("record: mask and serialise", |b| {
+        b.iter(|| Entry::decision(&meta, black_box(&request), &decision, &masker));
+    });
     c.bench_function("encode the answer", |b| b.iter(|| encode(&answer(black_box(&decision), "uid"))));
 }
 
