@@ -90,7 +90,7 @@ fn captured_credentials_are_in_no_byte_on_disk() {
         let at = disk.find(&credential).map(|i| disk[i.saturating_sub(300)..i].to_owned());
         assert_eq!(at, None, "{credential}");
     }
-    assert_eq!(records(dir.path()).iter().filter_map(|r| r.decision()).count(), count);
+    assert_eq!(records(dir.path()).iter().filter_map(portcullis::decisions::Record::decision).count(), count);
 }
 
 #[test]
