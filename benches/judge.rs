@@ -18,6 +18,10 @@ use portcullis::engine::{
 };
 use portcullis::source::{LoadOptions, load};
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const REVIEW: &str = include_str!("../tests/it/reviews/validate/create-pods-1.json");
 
 fn shipped() -> (Arc<Snapshot>, Inventory) {
