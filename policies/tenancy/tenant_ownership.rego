@@ -336,9 +336,12 @@ deny contains violation if {
 newly_named contains named if {
 	not on_namespace
 	not controller
-	some named in names(new_object)
-	not named in names(old_object)
+	some named in names(parts(new_object))
+	not named in old_names
 }
+
+# A rule, so that it is worked out once.
+old_names := names(parts(old_object))
 
 template_paths := [
 	[],
@@ -358,18 +361,18 @@ parts(obj) := {part |
 	part := {"field": sprintf("spec.volumeClaimTemplates[%d].", [i]), "object": found}
 }
 
-# Tenants that an object names: `{field, tenant}`.
-names(obj) := {named |
-	some part in parts(obj)
+# Tenants that the parts of an object name: `{field, tenant}`.
+names(all_parts) := {named |
+	some part in all_parts
 	tenant := tenant_in(objects.labels(part.object))
 	named := {"field": concat("", [part.field, objects.field("metadata.labels", parameters.tenantLabel)]), "tenant": tenant}
 } | {named |
-	some part in parts(obj)
+	some part in all_parts
 	tenant := tenant_in(objects.child(objects.child(part.object, "spec"), "nodeSelector"))
 	field := objects.field(concat("", [part.field, "spec.nodeSelector"]), parameters.tenantLabel)
 	named := {"field": field, "tenant": tenant}
 } | {named |
-	some part in parts(obj)
+	some part in all_parts
 	some i, toleration in objects.items(objects.child(part.object, "spec"), "tolerations")
 	objects.value(toleration, "key") == parameters.tenantLabel
 	tenant := objects.value(toleration, "value")
