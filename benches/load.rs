@@ -70,7 +70,7 @@ fn main() -> anyhow::Result<()> {
         writeln!(table, "{name} ({} bytes)", review.len())?;
         writeln!(table, "  TLS no-op   {}", baseline.line())?;
         writeln!(table, "  portcullis  {}", judged.line())?;
-        writeln!(table, "  ratio       {:.2} of the no-op's requests/s", judged.rate() / baseline.rate())?;
+        writeln!(table, "  ratio       {:.4} of the no-op's requests/s", judged.rate() / baseline.rate())?;
     }
     print!("{table}");
     server.block_on(app.drain(Duration::ZERO, "the run is over"))

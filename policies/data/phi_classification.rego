@@ -61,6 +61,8 @@ subject := input.request.object
 
 on_pod if input.request.kind.kind == "Pod"
 
+containers := pods.containers(subject)
+
 field := objects.field("metadata.labels", key)
 
 default namespace := ""
@@ -208,7 +210,7 @@ data_uses contains use if {
 }
 
 data_uses contains use if {
-	some c in pods.containers(subject)
+	some c in containers
 	some source in objects.items(c.container, "envFrom")
 	some use in named({
 		"Secret": objects.child(source, "secretRef"),
@@ -217,7 +219,7 @@ data_uses contains use if {
 }
 
 data_uses contains use if {
-	some c in pods.containers(subject)
+	some c in containers
 	some variable in objects.items(c.container, "env")
 	source := objects.child(variable, "valueFrom")
 	some use in named({
@@ -289,7 +291,7 @@ owned if {
 }
 
 images contains {"field": concat(".", [c.field, "image"]), "image": image} if {
-	some c in pods.containers(subject)
+	some c in containers
 	image := text(objects.value(c.container, "image"))
 }
 
