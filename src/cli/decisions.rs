@@ -89,7 +89,7 @@ struct ListArgs {
     #[arg(long = "type", value_enum, value_name = "TYPE", default_value_t = TypeArg::Decision)]
     kind: TypeArg,
     /// Only the last N.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     limit: Option<usize>,
     /// How to print; `json` gives one record a line, as it stands in the log.
     #[arg(short, long, value_enum, default_value_t = ListOutput::Table)]
@@ -150,6 +150,10 @@ enum TypeArg {
     Config,
     Read,
     All,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "write a whole number from 1".to_owned())
 }
 
 pub(super) fn run(args: &DecisionsArgs) -> anyhow::Result<Exit> {

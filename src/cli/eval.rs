@@ -32,9 +32,9 @@ pub(super) struct EvalArgs {
     files: Vec<PathBuf>,
     #[command(flatten)]
     policies: PolicyArgs,
-    /// Operation, for manifests.
-    #[arg(long, default_value = "CREATE", value_parser = parse_operation)]
-    operation: Operation,
+    /// Operation, for manifests [default: CREATE, with --old UPDATE].
+    #[arg(long, value_parser = parse_operation)]
+    operation: Option<Operation>,
     /// User name, for manifests.
     #[arg(long, default_value = "kubernetes-admin")]
     user: String,
@@ -48,7 +48,7 @@ pub(super) struct EvalArgs {
     /// Labels of the namespaces of all requests, over what the data says: `tenant=a,env=prod`.
     #[arg(long, value_name = "K=V,..", value_delimiter = ',', value_parser = parse_label)]
     namespace_labels: Option<Vec<(String, String)>>,
-    /// The object as it was before, for `--operation UPDATE` with manifests.
+    /// The object as it was before, for an UPDATE with one manifest.
     #[arg(long, value_name = "FILE")]
     old: Option<PathBuf>,
     /// Read only the rules of one endpoint.
@@ -100,6 +100,12 @@ struct Judged {
 pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
     let example_data = args.policies.data.is_empty();
     let loaded = source::load(&args.policies.load_options(&[], example_data));
+    if let (Ok(loaded), Output::Pretty) = (&loaded, args.output)
+        && (example_data || args.policies.policies.is_empty())
+    {
+        let style = Style::stderr();
+        loaded.from.iter().for_each(|line| eprintln!("{}", style.dim(line)));
+    }
     let compiled = loaded.and_then(|l| compile(&l.sources, CompileOptions::default()));
     let snapshot = match compiled {
         Ok(compiled) => Arc::new(compiled.snapshot),
@@ -112,12 +118,13 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
     let old = args.old.as_deref().map(read_one).transpose()?;
     let documents = read_documents(&args.files)?;
     anyhow::ensure!(!documents.is_empty(), "there is no document to judge");
+    let operation = operation(args, old.as_ref(), &documents)?;
     let inventory = Inventory { namespaces: Arc::new(Labelled::new(args, &snapshot)), age: None };
     let pool = Pool::start(PoolOptions { threads: 1, queue: 1 });
     let mut judged = Vec::new();
     for (number, document) in documents.into_iter().enumerate() {
-        let request =
-            to_request(&document, old.as_ref(), args, number + 1).with_context(|| format!("`{}`", document.source))?;
+        let request = to_request(&document, old.as_ref(), operation, args, number + 1)
+            .with_context(|| format!("`{}`", document.source))?;
         judged.push(judge(args, document.source, request, &snapshot, &inventory, &pool)?);
     }
     match args.output {
@@ -190,11 +197,11 @@ fn judge(
 fn to_request(
     document: &Document,
     old: Option<&Value>,
+    operation: Operation,
     args: &EvalArgs,
     number: usize,
 ) -> anyhow::Result<Arc<Request>> {
-    let is_review = document.value.get("kind").and_then(Value::as_str) == Some("AdmissionReview");
-    let review = if is_review {
+    let review = if is_review(document) {
         document.value.to_string()
     } else {
         let mut groups = args.group.clone();
@@ -204,15 +211,42 @@ fn to_request(
         if !groups.iter().any(|g| g == "system:authenticated") {
             groups.push("system:authenticated".to_owned());
         }
-        let who = Circumstances {
-            operation: args.operation,
-            user: args.user.clone(),
-            groups,
-            namespace: args.namespace.clone(),
-        };
+        let who = Circumstances { operation, user: args.user.clone(), groups, namespace: args.namespace.clone() };
         manifest::review(&document.value, old, &who, number).map_err(anyhow::Error::msg)?.to_string()
     };
     Ok(Arc::new(decode(review.as_bytes())?))
+}
+
+fn is_review(document: &Document) -> bool {
+    document.value.get("kind").and_then(Value::as_str) == Some("AdmissionReview")
+}
+
+/// The operation for manifests. What would be judged in another way than the user means is an error.
+fn operation(args: &EvalArgs, old: Option<&Value>, documents: &[Document]) -> anyhow::Result<Operation> {
+    if documents.iter().any(is_review) && (args.operation.is_some() || old.is_some()) {
+        anyhow::bail!("an AdmissionReview says itself what is done: leave `--operation` and `--old` out");
+    }
+    let default = if old.is_some() { Operation::Update } else { Operation::Create };
+    let operation = args.operation.unwrap_or(default);
+    match (operation, old, documents) {
+        (Operation::Update, None, _) => {
+            anyhow::bail!("`--operation UPDATE` needs `--old`, the object before the change")
+        }
+        (Operation::Update, Some(old), [document]) => {
+            for pointer in ["/apiVersion", "/kind", "/metadata/name", "/metadata/namespace"] {
+                let (new, old) = (document.value.pointer(pointer), old.pointer(pointer));
+                anyhow::ensure!(
+                    new == old,
+                    "`--old` is another object: its `{}` differs",
+                    pointer.trim_start_matches('/')
+                );
+            }
+        }
+        (Operation::Update, Some(_), _) => anyhow::bail!("`--old` goes with one document, not {}", documents.len()),
+        (_, Some(_), _) => anyhow::bail!("`--old` goes with `--operation UPDATE`, not {operation}"),
+        (_, None, _) => {}
+    }
+    Ok(operation)
 }
 
 /// The namespaces of the data, with the labels of `--namespace-labels` over them.
@@ -265,14 +299,19 @@ fn read_one(path: &Path) -> anyhow::Result<Value> {
 
 /// All documents of a text; `List`s are taken apart.
 fn parse(source: &str, text: &str) -> anyhow::Result<Vec<Document>> {
-    let values: Vec<Value> = match serde_json::from_str::<Value>(text) {
-        Ok(value) => vec![value],
-        Err(e) if text.trim_start().starts_with('{') && !text.contains("\n---") => {
+    let json: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(text).into_iter().collect();
+    let values: Vec<Value> = match json {
+        Ok(values) => values,
+        Err(e) if text.trim_start().starts_with(['{', '[']) && !text.contains("\n---") => {
             anyhow::bail!("`{source}` is not JSON: {e}")
         }
         Err(_) => yaml::parse_all(source, text)?,
     };
-    let values = values.into_iter().filter(|v| !v.is_null()).flat_map(|v| match v.get("items") {
+    let values = values.into_iter().flat_map(|v| match v {
+        Value::Array(items) => items,
+        one => vec![one],
+    });
+    let values = values.filter(|v| !v.is_null()).flat_map(|v| match v.get("items") {
         Some(Value::Array(items)) if v.get("kind").and_then(Value::as_str).is_some_and(|k| k.ends_with("List")) => {
             items.clone()
         }

@@ -30,7 +30,7 @@ pub(super) struct TestArgs {
     #[arg(short, long)]
     coverage: bool,
     /// Fail when less than this percentage of lines is reached.
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = percentage)]
     threshold: Option<f64>,
     /// Print every test, not only those that did not pass.
     #[arg(short, long)]
@@ -45,6 +45,11 @@ enum Output {
     Pretty,
     Json,
     Junit,
+}
+
+fn percentage(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|n| (0.0..=100.0).contains(n));
+    number.ok_or_else(|| "write a number from 0 to 100".to_owned())
 }
 
 pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {

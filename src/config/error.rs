@@ -16,7 +16,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not a configuration; prints as `file:line:column: message`.
-    #[error("{0}")]
+    #[error(transparent)]
     File(#[from] LoadError),
     /// A value that cannot be right.
     #[error("--{flag}: {message}")]

@@ -338,6 +338,33 @@ pub(crate) fn absent_documents(
     notes
 }
 
+/// What is valid and most likely not what was meant: a rule whose name is nearly one that is read, and
+/// `input.namespace.metadata`, where `input.namespace` is the metadata already.
+pub(crate) fn likely_slips(packages: &BTreeMap<Vec<String>, Package<'_>>) -> Vec<LoadError> {
+    let read: Vec<&str> = RULES.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+    let mut notes = Vec::new();
+    for rule in packages.values().filter(|p| p.is_policy()).flat_map(Package::rules) {
+        let mut note = |at: &Location, message: String| {
+            notes.push(LoadError::new(&at.file, "slip", message).at(at.line, at.column));
+        };
+        let name = rule.name.as_str();
+        if let Some(near) = nearest(name, read.iter().copied()).filter(|n| *n != name && !rule.is_function) {
+            note(&rule.at, format!("nobody reads the rule `{name}`; did you mean `{near}`?"));
+        }
+        let metadata = |r: &&Reference| {
+            let steps: Vec<Option<&str>> = r.steps.iter().take(2).map(Option::as_deref).collect();
+            r.root == "input" && steps == [Some("namespace"), Some("metadata")]
+        };
+        for reference in rule.references.iter().filter(metadata) {
+            let message = "`input.namespace` is the namespace's metadata: write `input.namespace.labels`".to_owned();
+            note(&reference.at, message);
+        }
+    }
+    notes.sort();
+    notes.dedup();
+    notes
+}
+
 type RuleKey<'a> = (&'a [String], &'a [String]);
 
 /// Rules that need themselves, or one another too deep. The engine would run out of stack on some of them, which no

@@ -96,6 +96,7 @@ fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, 
     if errors.is_empty() {
         errors.extend(check::check(&packages, &sources.data));
         notes.extend(check::absent_documents(&packages, &sources.data));
+        notes.extend(check::likely_slips(&packages));
     }
     for binding in &sources.bindings {
         if !packages.values().any(|p| p.is_policy() && *policy_name(&p.path) == *binding.policy) {
@@ -162,7 +163,9 @@ pub(crate) fn parse(source: &SourceFile) -> Result<Parsed<'_>, LoadError> {
             let text = source.text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
             error.column = Some(syntax::column_in(text, column));
         }
-        if version == RegoVersion::V1 && parse_rego(source, RegoVersion::V0).is_ok() {
+        // The v0 parser warns on stderr about words of v1; where those stand the file is no v0 anyway.
+        let v1_words = [" if ", " contains ", "import rego.v1"].iter().any(|w| source.text.contains(w));
+        if version == RegoVersion::V1 && !v1_words && parse_rego(source, RegoVersion::V0).is_ok() {
             error
                 .message
                 .push_str(" (it is Rego v0: declare `custom: {regoVersion: v0}` in its METADATA, or write v1)");

@@ -258,7 +258,8 @@ fn check(file: &str, block: Block, annotation: &Annotation, offset: Offset) -> R
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is not a time budget; write milliseconds or seconds, such as `250ms` or `2s`");
+    let wrong =
+        || format!("`{text}` is not a time budget; write milliseconds or seconds up to 30s, such as `250ms` or `2s`");
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 1),
         None => (text.strip_suffix('s').ok_or_else(wrong)?, 1000),

@@ -224,7 +224,7 @@ fn annotation_key(id: &Uuid) -> String {
 
 /// Says what was decided, without a word of what was in the object or in the policies' messages.
 fn note(id: &Uuid, request: &Request, decision: &Decision, took: Duration) {
-    let policies: Vec<&str> = decision.violations.iter().map(|v| v.policy.as_ref()).collect();
+    let policies: std::collections::BTreeSet<&str> = decision.violations.iter().map(|v| v.policy.as_ref()).collect();
     macro_rules! event {
         ($level:expr) => {
             tracing::event!(

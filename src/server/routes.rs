@@ -63,14 +63,14 @@ pub fn webhook_router(reviewer: Arc<Reviewer>, metrics: Metrics, limits: Limits,
         })
         .fallback(move |request: Request| {
             let refusal = Refusal::Method(request.method().to_string());
-            async move { routes.refuse(&refusal, &request) }
+            async move { routes.refuse_whole(&refusal, request).await }
         })
     };
     Router::new()
         .route("/v1/validate", at(Endpoint::Validate))
         .route("/v1/mutate", at(Endpoint::Mutate))
         .fallback(|State(routes): State<Arc<Routes>>, request: Request| async move {
-            routes.refuse(&Refusal::Path, &request)
+            routes.refuse_whole(&Refusal::Path, request).await
         })
         .with_state(routes)
 }
@@ -117,6 +117,13 @@ impl Routes {
     fn refuse(&self, refusal: &Refusal, request: &Request) -> Response<Body> {
         let mut response = self.refused(refusal, &caller(request));
         self.mark(&mut response, request.version());
+        response
+    }
+
+    /// Refuses and reads what was sent: over HTTP/2 an unread body can take the answer with it.
+    async fn refuse_whole(&self, refusal: &Refusal, request: Request) -> Response<Body> {
+        let response = self.refuse(refusal, &request);
+        drain(request.into_body(), self.limits.body).await;
         response
     }
 

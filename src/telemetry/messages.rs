@@ -9,6 +9,12 @@ use tracing_subscriber::EnvFilter;
 /// # Errors
 /// What is wrong with it.
 pub fn check_filter(filter: &str) -> Result<(), String> {
+    // A bare word that is no level would be read as the name of a target, and silence all others.
+    let is_level =
+        |word: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&word.to_lowercase().as_str());
+    if let Some(word) = filter.split(',').map(str::trim).find(|w| !w.contains(['=', '[']) && !is_level(w)) {
+        return Err(format!("`{word}` is no level; write error, warn, info, debug, trace or off, or TARGET=LEVEL"));
+    }
     EnvFilter::try_new(filter).map(drop).map_err(|e| e.to_string())
 }
 

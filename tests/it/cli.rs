@@ -83,6 +83,23 @@ fn eval_prints_json() {
     let (code, out, _) =
         run(dir.path(), &["eval", "p.yaml", "-o", "json", "--operation", "update", "--old", "p.yaml"], "");
     assert_eq!(code, Some(0), "nothing changed, so nothing is judged: {out}");
+    write(dir.path(), "q.yaml", &pod("x:latest").replace("name: p", "name: q"));
+    for (args, wanted) in [
+        (vec!["eval", "p.yaml", "--operation", "UPDATE"], "needs `--old`"),
+        (vec!["eval", "p.yaml", "--old", "q.yaml"], "is another object: its `metadata/name` differs"),
+        (vec!["eval", "p.yaml", "--old", "p.yaml", "--operation", "DELETE"], "goes with `--operation UPDATE`"),
+        (vec!["eval", "p.yaml", "q.yaml", "--old", "p.yaml"], "goes with one document, not 2"),
+    ] {
+        let (code, _, err) = run(dir.path(), &args, "");
+        assert_eq!(code, Some(2), "{args:?}");
+        assert!(err.contains(wanted), "{args:?}: {err}");
+    }
+    let (code, out, _) = run(dir.path(), &["eval", "p.yaml", "--old", "p.yaml"], "");
+    assert_eq!(code, Some(0));
+    assert!(out.starts_with("ALLOW UPDATE Pod shop/p"), "{out}");
+    let lines = serde_json::json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}});
+    let (code, out, _) = run(dir.path(), &["eval"], &format!("{lines}\n[{lines}]\n"));
+    assert_eq!((code, out.lines().count()), (Some(0), 3), "{out}");
     let (code, out, _) = run(dir.path(), &["eval", "p.yaml", "-o", "json", "--user", "alice", "--group", "devs"], "");
     let report: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     let result = &report["results"][0];

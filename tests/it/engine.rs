@@ -649,3 +649,17 @@ fn a_reference_to_nothing_is_noted() {
     let notes: Vec<String> = notes.iter().map(LoadError::to_string).collect();
     assert!(notes.iter().any(|n| n.contains("`data.libb.images` is in no package and in no data file")), "{notes:?}");
 }
+
+#[test]
+fn likely_slips_are_noted() {
+    let text = with_meta("deny contains \"x\" if input.namespace.metadata.labels.env\ndenny contains \"y\" if true");
+    let notes = compile(&sources(&[("p.rego", &text)]), CompileOptions::default()).expect("compiles").notes;
+    let notes: Vec<String> = notes.iter().map(LoadError::to_string).collect();
+    assert_eq!(
+        notes,
+        [
+            "p.rego:7:22: `input.namespace` is the namespace's metadata: write `input.namespace.labels`",
+            "p.rego:8:1: nobody reads the rule `denny`; did you mean `deny`?"
+        ]
+    );
+}

@@ -80,8 +80,18 @@ pub(super) fn merge(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
 
 /// Whether an environment variable (or a parameter) of this name holds a credential.
 pub(super) fn names_a_credential(name: &str) -> bool {
-    const WITHIN: [&str; 9] =
-        ["PASSWORD", "PASSWD", "PASSPHRASE", "TOKEN", "SECRET", "CREDENTIAL", "KEY", "CONNECTIONSTRING", "COOKIE"];
+    const WITHIN: [&str; 10] = [
+        "PASSWORD",
+        "PASSWD",
+        "PASSPHRASE",
+        "TOKEN",
+        "SECRET",
+        "CREDENTIAL",
+        "KEY",
+        "CONNECTIONSTRING",
+        "COOKIE",
+        "AUTHORIZATION",
+    ];
     const AT_END: [&str; 4] = ["PASS", "AUTH", "DSN", "PWD"];
     let name: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect();
     WITHIN.iter().any(|w| name.contains(w)) || (AT_END.iter().any(|w| name.ends_with(w)) && name != "PWD")
