@@ -94,8 +94,13 @@ impl<'a> Package<'a> {
         self.modules.first().map_or("", |m| m.source.path.as_str())
     }
 
-    fn rules(&self) -> impl Iterator<Item = &'a RuleInfo> {
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &'a RuleInfo> {
         self.modules.iter().flat_map(|m| m.info.rules.iter())
+    }
+
+    /// Whether one of its modules imports something under the name.
+    fn imports(&self, name: &str) -> bool {
+        self.modules.iter().any(|m| m.info.aliases.contains(name))
     }
 
     fn has_rule(&self, name: &str) -> bool {
@@ -133,7 +138,7 @@ pub(crate) fn closure<'p, 'a>(
 }
 
 /// Whether a reference below `data` may lead into, or hold, the package.
-fn may_reach(steps: &[Option<String>], package: &[String]) -> bool {
+pub(crate) fn may_reach(steps: &[Option<String>], package: &[String]) -> bool {
     // A bare `data` or a first step that is not a constant would pull in everything: it reads documents then.
     matches!(steps.first(), Some(Some(_)))
         && steps.iter().zip(package).all(|(step, name)| step.as_ref().is_none_or(|s| s == name))
@@ -157,6 +162,7 @@ pub(crate) fn check(packages: &BTreeMap<Vec<String>, Package<'_>>, data: &Map<St
             errors.push(LoadError::new(&second.source.path, "metadata", message));
         }
         for rule in package.rules() {
+            errors.extend(unsafe_in_head(rule, package));
             errors.extend(
                 rule.calls
                     .iter()
@@ -238,6 +244,17 @@ fn same_name(packages: &BTreeMap<Vec<String>, Package<'_>>) -> Vec<LoadError> {
     errors
 }
 
+/// Variables of a rule's head that nothing in its body gives a value: the engine would find out on each request.
+fn unsafe_in_head(rule: &RuleInfo, package: &Package<'_>) -> Vec<LoadError> {
+    let bound = |name: &str| name == "input" || name == "data" || package.has_rule(name) || package.imports(name);
+    let free = rule.head_only.iter().filter(|(name, _)| !bound(name));
+    free.map(|(name, at)| {
+        let message = format!("variable `{name}` of the head has no value: nothing in the body gives it one");
+        LoadError::new(&at.file, "unsafe", message).at(at.line, at.column)
+    })
+    .collect()
+}
+
 fn unknown_call(
     call: &Call,
     package: &Package<'_>,
@@ -309,62 +326,6 @@ fn missing_rule(
 }
 
 /// Package and path of a rule.
-/// Documents that nobody brings along but the user, whatever else is loaded.
-const OPTIONAL_DOCUMENTS: [&str; 2] = ["inventory", "tenants"];
-
-/// References to documents that neither a package nor the data has: misspelt they are undefined, and what depends on
-/// them never holds. Documents may be meant to be optional, so these are notes; without any data only imports count.
-pub(crate) fn absent_documents(
-    packages: &BTreeMap<Vec<String>, Package<'_>>,
-    data: &Map<String, Value>,
-) -> Vec<LoadError> {
-    let of_rules = packages.values().flat_map(Package::rules).flat_map(|r| r.references.iter());
-    let imports = packages.values().flat_map(|p| p.modules.iter()).flat_map(|m| m.info.imports.iter());
-    let mut notes = Vec::new();
-    for reference in imports.chain(of_rules.filter(|_| !data.is_empty())).filter(|r| r.root == "data") {
-        let Some(Some(first)) = reference.steps.first() else { continue };
-        let known = OPTIONAL_DOCUMENTS.contains(&first.as_str())
-            || data.contains_key(first)
-            || packages.keys().any(|p| may_reach(&reference.steps, p));
-        if !known {
-            let path: Vec<&str> = reference.steps.iter().map_while(Option::as_deref).collect();
-            let message = format!("`data.{}` is in no package and in no data file", path.join("."));
-            let at = &reference.at;
-            notes.push(LoadError::new(&at.file, "absent", message).at(at.line, at.column));
-        }
-    }
-    notes.sort();
-    notes.dedup();
-    notes
-}
-
-/// What is valid and most likely not what was meant: a rule whose name is nearly one that is read, and
-/// `input.namespace.metadata`, where `input.namespace` is the metadata already.
-pub(crate) fn likely_slips(packages: &BTreeMap<Vec<String>, Package<'_>>) -> Vec<LoadError> {
-    let read: Vec<&str> = RULES.iter().flat_map(|(_, names)| names.iter().copied()).collect();
-    let mut notes = Vec::new();
-    for rule in packages.values().filter(|p| p.is_policy()).flat_map(Package::rules) {
-        let mut note = |at: &Location, message: String| {
-            notes.push(LoadError::new(&at.file, "slip", message).at(at.line, at.column));
-        };
-        let name = rule.name.as_str();
-        if let Some(near) = nearest(name, read.iter().copied()).filter(|n| *n != name && !rule.is_function) {
-            note(&rule.at, format!("nobody reads the rule `{name}`; did you mean `{near}`?"));
-        }
-        let metadata = |r: &&Reference| {
-            let steps: Vec<Option<&str>> = r.steps.iter().take(2).map(Option::as_deref).collect();
-            r.root == "input" && steps == [Some("namespace"), Some("metadata")]
-        };
-        for reference in rule.references.iter().filter(metadata) {
-            let message = "`input.namespace` is the namespace's metadata: write `input.namespace.labels`".to_owned();
-            note(&reference.at, message);
-        }
-    }
-    notes.sort();
-    notes.dedup();
-    notes
-}
-
 type RuleKey<'a> = (&'a [String], &'a [String]);
 
 /// Rules that need themselves, or one another too deep. The engine would run out of stack on some of them, which no

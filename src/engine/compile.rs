@@ -8,6 +8,7 @@ use regorus::Value;
 
 use crate::engine::check::{self, Package};
 use crate::engine::evaluate::{self, Unit, UnitModule};
+use crate::engine::notes;
 use crate::engine::snapshot::{Bound, Health, Policy, PolicySummary, Snapshot, Use};
 use crate::engine::syntax::{self, ModuleInfo};
 use crate::engine::{Endpoint, Location};
@@ -95,8 +96,8 @@ fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, 
     let packages = check::packages(&parsed);
     if errors.is_empty() {
         errors.extend(check::check(&packages, &sources.data));
-        notes.extend(check::absent_documents(&packages, &sources.data));
-        notes.extend(check::likely_slips(&packages));
+        notes.extend(notes::absent_documents(&packages, &sources.data));
+        notes.extend(notes::likely_slips(&packages));
     }
     for binding in &sources.bindings {
         if !packages.values().any(|p| p.is_policy() && *policy_name(&p.path) == *binding.policy) {

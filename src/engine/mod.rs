@@ -14,6 +14,7 @@ mod decide;
 mod decision;
 mod evaluate;
 mod input;
+mod notes;
 mod output;
 mod patch;
 mod pool;

@@ -47,6 +47,8 @@ pub(crate) struct RuleInfo {
     pub calls: Vec<Call>,
     /// Names bound in it, which hide rules of the same name.
     pub locals: BTreeSet<String>,
+    /// Plain variables of the head that stand nowhere in the body.
+    pub head_only: Vec<(String, Location)>,
     /// String constants in it: messages and their formats among them.
     pub strings: Vec<String>,
 }
@@ -60,6 +62,8 @@ pub(crate) struct ModuleInfo {
     pub rules: Vec<RuleInfo>,
     /// Targets of `import data...`.
     pub imports: Vec<Reference>,
+    /// Names that imports stand under.
+    pub aliases: BTreeSet<String>,
 }
 
 /// Reads a parsed module.
@@ -71,7 +75,8 @@ pub(crate) fn module_info(module: &Module) -> ModuleInfo {
     };
     let rules = module.policy.iter().filter_map(|r| rule_info(r, &aliases)).collect();
     let imports = aliases.iter().map(|a| a.target.clone()).collect();
-    ModuleInfo { package, rules, imports }
+    let aliases = aliases.into_iter().map(|a| a.name).collect();
+    ModuleInfo { package, rules, imports, aliases }
 }
 
 /// The first name of a rule's head below its package, with its place.
@@ -103,9 +108,13 @@ fn aliases(imports: &[Import]) -> Vec<Alias> {
 fn rule_info(rule: &Ref<Rule>, aliases: &[Alias]) -> Option<RuleInfo> {
     let mut walk =
         Walk { aliases, references: Vec::new(), calls: Vec::new(), locals: BTreeSet::new(), strings: Vec::new() };
+    let mut in_head = Vec::new();
+    let mut of_head = 0;
     let (refr, is_function) = match rule.as_ref() {
         Rule::Spec { head, bodies, .. } => {
             let (refr, is_function) = walk.head(head);
+            in_head = head_variables(head);
+            of_head = walk.references.len();
             for body in bodies {
                 walk.body(body);
             }
@@ -122,8 +131,37 @@ fn rule_info(rule: &Ref<Rule>, aliases: &[Alias]) -> Option<RuleInfo> {
         walk.indexes(refr);
     }
     let Walk { references, calls, locals, strings, .. } = walk;
+    let in_body = |name: &str| locals.contains(name) || references.iter().skip(of_head).any(|r| r.root == name);
+    let head_only = in_head.into_iter().filter(|(name, _)| !in_body(name)).collect();
     let path = std::iter::once(name.clone()).chain(steps.into_iter().map_while(|s| s)).collect();
-    Some(RuleInfo { name, path, is_function, at: start(refr), references, calls, locals, strings })
+    Some(RuleInfo { name, path, is_function, at: start(refr), references, calls, locals, head_only, strings })
+}
+
+/// Variables that stand for themselves in what a head gives, but for those that an index in it gives a value.
+fn head_variables(head: &RuleHead) -> Vec<(String, Location)> {
+    fn collect(expr: &Ref<Expr>, plain: &mut Vec<(String, Location)>, indexes: &mut BTreeSet<String>) {
+        match expr.as_ref() {
+            Expr::Var { span, .. } => plain.push((span.text().to_owned(), location(span))),
+            Expr::RefDot { refr, .. } => collect(refr, &mut Vec::new(), indexes),
+            Expr::RefBrack { refr, index, .. } => {
+                if let Expr::Var { span, .. } = index.as_ref() {
+                    indexes.insert(span.text().to_owned());
+                }
+                collect(refr, &mut Vec::new(), indexes);
+                collect(index, &mut Vec::new(), indexes);
+            }
+            Expr::Call { params, .. } => params.iter().for_each(|p| collect(p, plain, indexes)),
+            _ => children(expr).into_iter().for_each(|c| collect(c, plain, indexes)),
+        }
+    }
+    let (mut plain, mut indexes) = (Vec::new(), BTreeSet::new());
+    let given = match head {
+        RuleHead::Set { key, .. } => key.as_ref(),
+        RuleHead::Compr { assign, .. } | RuleHead::Func { assign, .. } => assign.as_ref().map(|a| &a.value),
+    };
+    given.into_iter().for_each(|expr| collect(expr, &mut plain, &mut indexes));
+    plain.retain(|(name, _)| name != "_" && !indexes.contains(name));
+    plain
 }
 
 struct Walk<'a> {

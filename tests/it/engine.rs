@@ -423,6 +423,10 @@ fn load_errors_have_places() {
             "p.rego:2:22: unknown function `starts_with`; did you mean `startswith`?",
         ),
         ("package a\ndeny contains \"x\" if data.a.missing\n", "p.rego:2:22: no rule `missing` in package `a`"),
+        (
+            "package a\ndeny contains msg if { msq := \"typo\" }\n",
+            "p.rego:2:15: variable `msg` of the head has no value: nothing in the body gives it one",
+        ),
         ("package a\nf(x) := f(x)\ndeny contains \"x\" if f(1)\n", "p.rego:2:1: recursion: f -> f"),
         ("package a\nx := y\ny := x\ndeny contains \"x\" if x\n", "p.rego:2:1: recursion: x -> y -> x"),
         ("package a\ndeny contains \"x\" if count(data.a) > 0\n", "p.rego:2:1: recursion: deny -> deny"),
@@ -662,4 +666,23 @@ fn likely_slips_are_noted() {
             "p.rego:8:1: nobody reads the rule `denny`; did you mean `deny`?"
         ]
     );
+}
+
+#[test]
+fn variables_of_the_head_may_get_their_value_anywhere() {
+    for body in [
+        "deny contains input.request.object.spec.containers[_].image",
+        "deny contains [i, input.request.object.spec.containers[i].name] if true\nx := 1",
+        "deny contains msg if some msg in [\"a\"]",
+        "deny contains msg if [msg, _] = [\"a\", 1]",
+        "deny contains msg if { some x; msg = {\"a\": \"b\"}[x] }",
+        "constant := \"a\"\ndeny contains constant if true",
+        "deny contains f(\"a\") if true\nf(x) := x",
+        "deny contains msg if { every x in [1] { x == 1 }; msg := \"a\" }",
+        "import input.request as req\ndeny contains req.name if true",
+        "deny contains object.get(m, \"k\", \"d\") if m := {}",
+    ] {
+        let found = compile(&sources(&[("p.rego", &with_meta(body))]), CompileOptions::default());
+        assert!(found.is_ok(), "{body}: {:?}", found.err());
+    }
 }
