@@ -138,17 +138,18 @@ fn unknown_call(
     if known {
         return None;
     }
-    let candidates = package.rules().filter(|r| r.is_function).map(|r| r.name.as_str());
-    let builtins = regorus::unstable::BUILTINS.keys().copied();
+    let functions = package.rules().filter(|r| r.is_function).map(|r| r.name.as_str());
+    let builtins = regorus::unstable::BUILTINS.keys().map(|n| -> &str { n });
+    let ours = builtins::names().map(|n| -> &str { n });
     let near =
-        nearest(name, candidates.chain(builtins).chain(builtins::NAMES)).map(|n| format!("; did you mean `{n}`?"));
+        nearest(name, functions.chain(builtins).chain(ours)).map(|n| format!("; did you mean `{n}`?"));
     let message = format!("unknown function `{name}`{}", near.unwrap_or_default());
     Some(LoadError::new(&at.file, "unknown_function", message).at(at.line, at.column))
 }
 
 /// Whether the engine has the builtin.
 pub(crate) fn is_builtin(name: &str) -> bool {
-    name == "print" || builtins::NAMES.contains(&name) || regorus::unstable::BUILTINS.contains_key(name)
+    name == "print" || builtins::names().any(|n| n == name) || regorus::unstable::BUILTINS.contains_key(name)
 }
 
 /// A reference into a package that is there, to a rule that is not.

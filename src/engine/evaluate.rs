@@ -132,12 +132,15 @@ impl Unit {
             };
             Ok(serde_json::Value::Object(pairs.into_iter().collect()))
         };
-        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Err(Fault { code: ErrorCode::Panic, msg: format!("the evaluation panicked: {text}"), location: None })
-        })
+        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
     }
+}
+
+/// The fault that a caught panic is.
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Fault {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    Fault { code: ErrorCode::Panic, msg: format!("the evaluation panicked: {text}"), location: None }
 }
 
 /// An engine with our builtins in place of those that read the world or go without bounds.
@@ -146,7 +149,7 @@ pub(crate) fn new_engine(strict: bool) -> anyhow::Result<Engine> {
     engine.set_rego_v0(false);
     engine.set_strict_builtin_errors(strict);
     engine.set_gather_prints(true);
-    builtins::install(&mut engine)?;
+    builtins::install(&mut engine, strict)?;
     Ok(engine)
 }
 

@@ -17,6 +17,7 @@ mod input;
 mod output;
 mod patch;
 mod pool;
+mod query;
 mod review;
 mod snapshot;
 mod syntax;
@@ -30,5 +31,7 @@ pub use decision::{
     Cause, Decision, Ending, Endpoint, ErrorCode, Location, PolicyFailure, Read, Run, Verdict, Violation,
 };
 pub use pool::{Job, Pool, PoolOptions, PoolStats};
+#[doc(hidden)]
+pub use query::{Query, QueryInput, bindings, query};
 pub use snapshot::{PolicySummary, Snapshot};
 pub use testing::{FileCoverage, TestEnding, TestReport, TestResult, check_tests, run_tests};

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod cli;
+mod conformance;
 mod deploy;
 mod engine;
 mod rego_tests;

@@ -5,13 +5,17 @@
 
 use regorus::Value;
 
+use super::call::{Builtin, CallError, Outcome, at_most};
+
+pub(super) const BUILTINS: &[Builtin] = &[Builtin { name: "sprintf", arity: 2, call: sprintf }];
+
 /// Widths and precisions past this are an error, as is a longer result.
 const MAX_WIDTH: usize = 10_000;
 const MAX_LENGTH: usize = 1 << 20;
 
-pub(super) fn sprintf(args: &[Value]) -> anyhow::Result<Value> {
+fn sprintf(args: &[Value]) -> Outcome {
     let [Value::String(format), Value::Array(values)] = args else {
-        anyhow::bail!("`sprintf` takes a string and an array");
+        return Err("takes a string and an array".into());
     };
     let operands: Vec<Operand> = values.iter().map(Operand::new).collect::<anyhow::Result<_>>()?;
     let text = Formatter { operands: &operands, next: 0, out: String::with_capacity(format.len() * 2) }.run(format)?;
@@ -89,7 +93,7 @@ struct Spec {
 }
 
 impl Formatter<'_> {
-    fn run(mut self, format: &str) -> anyhow::Result<String> {
+    fn run(mut self, format: &str) -> Result<String, CallError> {
         let mut chars = format.chars().peekable();
         while let Some(c) = chars.next() {
             if c != '%' {
@@ -115,18 +119,18 @@ impl Formatter<'_> {
                 Some('%') => self.out.push('%'),
                 Some(verb) => self.verb(verb, &spec),
             }
-            anyhow::ensure!(self.out.len() <= MAX_LENGTH, "`sprintf` made more than {MAX_LENGTH} bytes");
+            at_most(self.out.len(), MAX_LENGTH, "bytes of result")?;
         }
         if let Some(extra) = self.operands.get(self.next..).filter(|rest| !rest.is_empty()) {
             let extra: Vec<String> = extra.iter().map(|o| format!("{}={}", o.go_type(), o.plain())).collect();
             self.out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
         }
-        anyhow::ensure!(self.out.len() <= MAX_LENGTH, "`sprintf` made more than {MAX_LENGTH} bytes");
+        at_most(self.out.len(), MAX_LENGTH, "bytes of result")?;
         Ok(self.out)
     }
 
     /// A width or precision: digits, or `*` for the next operand.
-    fn number(&mut self, chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> anyhow::Result<Option<usize>> {
+    fn number(&mut self, chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<Option<usize>, CallError> {
         let number = if chars.next_if_eq(&'*').is_some() {
             let operand = self.operands.get(self.next);
             self.next += 1;
@@ -145,7 +149,7 @@ impl Formatter<'_> {
             }
             number
         };
-        anyhow::ensure!(number.unwrap_or(0) <= MAX_WIDTH, "`sprintf` takes no width or precision past {MAX_WIDTH}");
+        at_most(number.unwrap_or(0), MAX_WIDTH, "columns of width or precision")?;
         Ok(number)
     }
 
