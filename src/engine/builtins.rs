@@ -6,24 +6,34 @@
 //! a bound that is met is always an error. `docs/builtins.md` is the table for authors.
 
 mod call;
+mod collections;
+mod net;
+mod numbers;
 mod sprintf;
 mod world;
 
 use regorus::{Engine, Value};
 
-use call::{Builtin, CallError};
+pub(crate) use call::Builtin;
+use call::CallError;
 
 /// Every family.
-const FAMILIES: [&[Builtin]; 2] = [world::BUILTINS, sprintf::BUILTINS];
+const FAMILIES: &[&[Builtin]] =
+    &[collections::BUILTINS, net::BUILTINS, numbers::BUILTINS, sprintf::BUILTINS, world::BUILTINS];
 
 /// All builtins that are installed here.
 fn all() -> impl Iterator<Item = &'static Builtin> {
-    FAMILIES.into_iter().flatten()
+    FAMILIES.iter().copied().flatten()
 }
 
 /// Names of the builtins that are installed here.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     all().map(|b| b.name)
+}
+
+/// Those that the engine has no builtin of its own for.
+pub(crate) fn unknown_to_engine() -> impl Iterator<Item = &'static Builtin> {
+    all().filter(|b| !regorus::unstable::BUILTINS.contains_key(b.name))
 }
 
 /// Puts them into an engine. `strict` says whether an operand that a builtin cannot work with is an error.

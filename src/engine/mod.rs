@@ -15,6 +15,7 @@ mod decision;
 mod evaluate;
 mod input;
 mod output;
+mod outputs;
 mod patch;
 mod pool;
 mod query;

@@ -13,8 +13,8 @@ use regorus::utils::limits::ExecutionTimerConfig;
 
 use crate::engine::check;
 use crate::engine::compile::{Parsed, parse};
-use crate::engine::evaluate::{self, World};
-use crate::policy::{LoadError, RegoVersion, SourceFile};
+use crate::engine::evaluate::{self, UnitModule, World};
+use crate::policy::{LoadError, SourceFile};
 
 /// The `input` document of a query.
 #[derive(Debug, Clone, Default)]
@@ -81,8 +81,8 @@ fn run(query: &Query<'_>, parsed: &[Parsed<'_>]) -> Result<serde_json::Value, ev
     let fault = |e: anyhow::Error| evaluate::fault(&e);
     let mut engine = evaluate::new_engine(query.strict).map_err(fault)?;
     for module in parsed {
-        engine.set_rego_v0(module.version == RegoVersion::V0);
-        engine.add_policy(module.source.path.clone(), module.source.text.clone()).map_err(fault)?;
+        let SourceFile { path, text } = module.source;
+        evaluate::add_module(&mut engine, &UnitModule { path, text, version: module.version }).map_err(fault)?;
     }
     engine.set_rego_v0(false);
     engine.add_data(Value::from(query.data.clone())).map_err(fault)?;

@@ -13,7 +13,7 @@ use regorus::{Engine, Value};
 use crate::engine::Location;
 use crate::engine::check;
 use crate::engine::compile::{Parsed, parse};
-use crate::engine::evaluate::{self, Fault, World, rego_path};
+use crate::engine::evaluate::{self, Fault, UnitModule, World, rego_path};
 use crate::engine::syntax;
 use crate::policy::{BuiltinErrors, LoadError, RegoVersion, Sources};
 
@@ -150,10 +150,9 @@ impl Bench {
         let mut engine = evaluate::new_engine(strict).map_err(|e| evaluate::fault(&e))?;
         let mut texts = BTreeMap::new();
         for module in parsed {
-            engine.set_rego_v0(module.version == RegoVersion::V0);
-            engine
-                .add_policy(module.source.path.clone(), module.source.text.clone())
-                .map_err(|e| evaluate::fault(&e))?;
+            let unit =
+                UnitModule { path: &module.source.path, text: &module.source.text, version: module.version };
+            evaluate::add_module(&mut engine, &unit).map_err(|e| evaluate::fault(&e))?;
             texts.insert(module.source.path.clone(), (module.source.text.clone(), module.version));
         }
         engine.set_rego_v0(false);

@@ -26,6 +26,9 @@ pub(crate) enum CallError {
     /// A bound was met: always an error, so that no `not f(x)` becomes true because of it.
     #[error("{0}")]
     Limit(String),
+    /// Not done here whatever the operands; always an error, for the same reason.
+    #[error("{0}")]
+    Unsupported(String),
 }
 
 impl From<String> for CallError {
