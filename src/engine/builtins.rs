@@ -7,9 +7,12 @@
 
 mod call;
 mod collections;
+mod glob;
 mod net;
 mod numbers;
+mod regex;
 mod sprintf;
+mod uri;
 mod world;
 
 use regorus::{Engine, Value};
@@ -19,7 +22,16 @@ use call::CallError;
 
 /// Every family.
 const FAMILIES: &[&[Builtin]] =
-    &[collections::BUILTINS, net::BUILTINS, numbers::BUILTINS, sprintf::BUILTINS, world::BUILTINS];
+    &[
+    collections::BUILTINS,
+    glob::BUILTINS,
+    net::BUILTINS,
+    numbers::BUILTINS,
+    regex::BUILTINS,
+    sprintf::BUILTINS,
+    uri::BUILTINS,
+    world::BUILTINS,
+];
 
 /// All builtins that are installed here.
 fn all() -> impl Iterator<Item = &'static Builtin> {
