@@ -7,6 +7,8 @@
 
 mod call;
 mod collections;
+mod crypto;
+mod encoding;
 mod glob;
 mod net;
 mod numbers;
@@ -35,7 +37,7 @@ const FAMILIES: &[&[Builtin]] =
 
 /// All builtins that are installed here.
 fn all() -> impl Iterator<Item = &'static Builtin> {
-    FAMILIES.iter().copied().flatten()
+    FAMILIES.iter().chain(crypto::BUILTINS).copied().flatten()
 }
 
 /// Names of the builtins that are installed here.

@@ -336,7 +336,6 @@ impl Bench {
         let (text, version) = self.texts.get(file).cloned().unwrap_or_default();
         let mut engine = self.engine.clone();
         engine.set_enable_coverage(false);
-        engine.set_rego_v0(version == RegoVersion::V0);
         let head: String = text.lines().filter(|l| l.starts_with("package ") || l.starts_with("import ")).fold(
             String::new(),
             |mut head, line| {
@@ -346,7 +345,9 @@ impl Bench {
             },
         );
         let rule = rule.replacen("probe", "portcullis_probe", 1);
-        engine.add_policy("probe".to_owned(), format!("{head}{rule}")).map_err(|e| evaluate::fault(&e))?;
+        let text = format!("{head}{rule}");
+        evaluate::add_module(&mut engine, &UnitModule { path: "probe", text: &text, version })
+            .map_err(|e| evaluate::fault(&e))?;
         let path = format!("{}.portcullis_probe", rego_path(package));
         engine.eval_rule(path).map_err(|e| evaluate::fault(&e))
     }
