@@ -10,6 +10,7 @@ mod collections;
 mod crypto;
 mod encoding;
 mod glob;
+mod jwt;
 mod net;
 mod numbers;
 mod regex;
@@ -27,6 +28,7 @@ const FAMILIES: &[&[Builtin]] =
     &[
     collections::BUILTINS,
     glob::BUILTINS,
+    jwt::BUILTINS,
     net::BUILTINS,
     numbers::BUILTINS,
     regex::BUILTINS,
