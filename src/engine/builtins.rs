@@ -5,16 +5,20 @@
 //! that a builtin cannot work with makes the call undefined, or an error where the policy wants builtin errors strict;
 //! a bound that is met is always an error. `docs/builtins.md` is the table for authors.
 
+mod aws;
 mod call;
 mod collections;
 mod crypto;
 mod encoding;
 mod glob;
+mod json;
 mod jwt;
 mod net;
 mod numbers;
 mod regex;
 mod sprintf;
+mod strings;
+mod template;
 mod uri;
 mod world;
 
@@ -26,13 +30,16 @@ use call::CallError;
 /// Every family.
 const FAMILIES: &[&[Builtin]] =
     &[
+    aws::BUILTINS,
     collections::BUILTINS,
     glob::BUILTINS,
+    json::BUILTINS,
     jwt::BUILTINS,
     net::BUILTINS,
     numbers::BUILTINS,
     regex::BUILTINS,
     sprintf::BUILTINS,
+    strings::BUILTINS,
     uri::BUILTINS,
     world::BUILTINS,
 ];

@@ -57,7 +57,7 @@ fn walk(node: &Value, text: &str, edits: &mut Vec<Edit>) {
 }
 
 /// The changes for one statement, if it is such a call.
-fn output(call: &Value, text: &str) -> Option<[Edit; 2]> {
+fn output(call: &Value, text: &str) -> Option<Vec<Edit>> {
     let place = |pointer: &str| call.pointer(pointer).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
     let function = call.get("fcn")?.as_object()?.values().next()?.get("span")?;
     let function = |key: &str| function.get(key).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
@@ -72,11 +72,20 @@ fn output(call: &Value, text: &str) -> Option<[Edit; 2]> {
     let inside = end + text.get(end..close)?.find('(')? + 1;
     let last = Edit { at: close, length: 1, put: " " };
     if builtin.arity == 0 {
-        return Some([Edit { at: inside, length: 0, put: ")=" }, last]);
+        return Some(vec![Edit { at: inside, length: 0, put: ")=" }, last]);
     }
-    let comma = inside + last_comma(text.get(inside..close)?)?;
+    let within = text.get(inside..close)?;
+    let mut comma = last_comma(within)?;
+    let mut changes = vec![last];
+    if within.get(comma + 1..)?.trim().is_empty() {
+        // A comma may stand after the last operand.
+        changes.push(Edit { at: inside + comma, length: 1, put: " " });
+        comma = last_comma(within.get(..comma)?)?;
+    }
+    let comma = inside + comma;
     let spaced = text.as_bytes().get(comma + 1) == Some(&b' ');
-    Some([Edit { at: comma, length: if spaced { 2 } else { 1 }, put: ")=" }, last])
+    changes.push(Edit { at: comma, length: if spaced { 2 } else { 1 }, put: ")=" });
+    Some(changes)
 }
 
 /// The last comma outside brackets, strings and comments.
@@ -121,6 +130,7 @@ mod tests {
             ("net.cidr_merge([\"a,b\"], x)", Some("net.cidr_merge([\"a,b\"])= x ")),
             ("not any([1],x)", Some("not any([1])=x ")),
             ("set_diff({1}, {y | any([2], y)}, [x]) # a, b", Some("set_diff({1}, {y | any([2])= y })= [x]  # a, b")),
+            ("all([],\n\t\tx,\n\t)", Some("all([])=\n\t\tx \n\t ")),
             ("x := net.cidr_merge([])", None),
             ("sprintf(\"%d any\", [1], x)", None),
         ] {

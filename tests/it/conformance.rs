@@ -117,7 +117,7 @@ fn check(case: &Case) -> Result<(), String> {
         input,
         text: &case.query,
         strict: case.strict_error,
-        now_ns: 1_700_000_000_000_000_000,
+        now_ns: 1_780_000_000_000_000_000,
         seed: 1,
         budget: Duration::from_secs(20),
     });

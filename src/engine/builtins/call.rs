@@ -81,6 +81,14 @@ pub(super) fn integer(args: &[Value], n: usize) -> Result<i64, CallError> {
     }
 }
 
+/// A number as the nearest float, whatever it is inside.
+pub(super) fn float(number: &Value) -> Option<f64> {
+    match number {
+        Value::Number(n) => n.as_f64().or_else(|| n.format_decimal().parse().ok()),
+        _ => None,
+    }
+}
+
 /// Operand `n` as a collection: the items of an array or a set, in order.
 pub(super) fn items(args: &[Value], n: usize) -> Result<Vec<&Value>, CallError> {
     match operand(args, n)? {

@@ -8,7 +8,7 @@ mod sign;
 
 use regorus::Value;
 
-use super::call::{Builtin, CallError, Outcome, at_most, field, operand, string, wrong};
+use super::call::{Builtin, CallError, Outcome, at_most, field, float, operand, string, wrong};
 use super::crypto::signature::{Hash, Scheme};
 use super::encoding::{base64url, to_hex};
 use crate::engine::evaluate::world;
@@ -216,11 +216,7 @@ impl Constraints {
                 "iss" => constraints.iss = text()?,
                 "aud" => constraints.aud = text()?,
                 "time" => {
-                    constraints.time = match value {
-                        Value::Number(time) => time.as_f64().filter(|t| *t >= 0.0),
-                        _ => None,
-                    }
-                    .ok_or("token time constraint: must be a number that is not negative")?;
+                    constraints.time = float(value).filter(|t| *t >= 0.0).ok_or("token time constraint: must be a number that is not negative")?;
                 }
                 other => return Err(format!("unknown token validation constraint: {other}").into()),
             }
@@ -252,7 +248,7 @@ impl Constraints {
         };
         let time = |key: &str| match field(claims, key) {
             None => Ok(None),
-            Some(Value::Number(time)) => Ok(time.as_f64()),
+            Some(time @ Value::Number(_)) => Ok(float(time)),
             Some(_) => Err(CallError::Operand(format!("{key} value must be a number"))),
         };
         let now = self.time / 1e9;

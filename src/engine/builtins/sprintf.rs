@@ -3,6 +3,7 @@
 //! Source: OPA's `sprintf`, which hands numbers to Go as int or float, strings as they are, and everything else as
 //! its JSON text; the documentation of Go's package fmt for the rest.
 
+use num_bigint::BigInt;
 use regorus::Value;
 
 use super::call::{Builtin, CallError, Outcome, at_most};
@@ -13,7 +14,7 @@ pub(super) const BUILTINS: &[Builtin] = &[Builtin { name: "sprintf", arity: 2, c
 const MAX_WIDTH: usize = 10_000;
 const MAX_LENGTH: usize = 1 << 20;
 
-fn sprintf(args: &[Value]) -> Outcome {
+pub(super) fn sprintf(args: &[Value]) -> Outcome {
     let [Value::String(format), Value::Array(values)] = args else {
         return Err("takes a string and an array".into());
     };
@@ -34,7 +35,8 @@ impl Operand {
         Ok(match value {
             Value::String(s) => Self::Text(s.as_ref().to_owned()),
             Value::Number(n) => match n.as_i128() {
-                Some(n) => Self::Int(n),
+                Some(n) if i64::try_from(n).is_ok() => Self::Int(n),
+                Some(n) => Self::BigInt(n.to_string()),
                 None if n.is_integer() => Self::BigInt(n.format_decimal()),
                 None => Self::Float(n.as_f64().unwrap_or(f64::NAN)),
             },
@@ -45,7 +47,7 @@ impl Operand {
     fn go_type(&self) -> &'static str {
         match self {
             Self::Int(_) => "int",
-            Self::BigInt(_) => "big.Int",
+            Self::BigInt(_) => "*big.Int",
             Self::Float(_) => "float64",
             Self::Text(_) => "string",
         }
@@ -210,6 +212,15 @@ fn format_operand(operand: &Operand, verb: char, spec: &Spec) -> Option<(String,
         (Operand::Int(n), 'O') => radix(*n, |n| format!("{n:o}"), "0o"),
         (Operand::Int(n), 'x') => radix(*n, |n| format!("{n:x}"), if spec.sharp { "0x" } else { "" }),
         (Operand::Int(n), 'X') => radix(*n, |n| format!("{n:X}"), if spec.sharp { "0X" } else { "" }),
+        (Operand::BigInt(n), 'b' | 'o' | 'x' | 'X') => {
+            let number: BigInt = n.parse().unwrap_or_default();
+            match verb {
+                'b' => number.to_str_radix(2),
+                'o' => number.to_str_radix(8),
+                'x' => number.to_str_radix(16),
+                _ => number.to_str_radix(16).to_uppercase(),
+            }
+        }
         (Operand::Int(n), 'c') => {
             let c = u32::try_from(*n).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
             return Some((c.to_string(), false));
