@@ -11,6 +11,7 @@ mod collections;
 mod crypto;
 mod encoding;
 mod glob;
+mod graphql;
 mod json;
 mod jwt;
 mod net;
@@ -33,6 +34,7 @@ const FAMILIES: &[&[Builtin]] =
     aws::BUILTINS,
     collections::BUILTINS,
     glob::BUILTINS,
+    graphql::BUILTINS,
     json::BUILTINS,
     jwt::BUILTINS,
     net::BUILTINS,

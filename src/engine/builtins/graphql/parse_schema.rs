@@ -140,8 +140,7 @@ impl Parser<'_> {
         if self.skip_word("implements") {
             self.skip("&");
             names.push(self.name()?);
-            // Old schemas do without the `&`.
-            while self.skip("&") || matches!(self.peek(), Some(Token::Name(_))) {
+            while self.skip("&") {
                 names.push(self.name()?);
             }
         }
