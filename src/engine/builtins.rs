@@ -29,8 +29,7 @@ pub(crate) use call::Builtin;
 use call::CallError;
 
 /// Every family.
-const FAMILIES: &[&[Builtin]] =
-    &[
+const FAMILIES: &[&[Builtin]] = &[
     aws::BUILTINS,
     collections::BUILTINS,
     glob::BUILTINS,

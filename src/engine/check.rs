@@ -141,8 +141,7 @@ fn unknown_call(
     let functions = package.rules().filter(|r| r.is_function).map(|r| r.name.as_str());
     let builtins = regorus::unstable::BUILTINS.keys().map(|n| -> &str { n });
     let ours = builtins::names().map(|n| -> &str { n });
-    let near =
-        nearest(name, functions.chain(builtins).chain(ours)).map(|n| format!("; did you mean `{n}`?"));
+    let near = nearest(name, functions.chain(builtins).chain(ours)).map(|n| format!("; did you mean `{n}`?"));
     let message = format!("unknown function `{name}`{}", near.unwrap_or_default());
     Some(LoadError::new(&at.file, "unknown_function", message).at(at.line, at.column))
 }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use regorus::utils::limits::{ExecutionTimerConfig, PolicyLengthConfig};
 use regorus::{Engine, LimitError, Value};
 
-use crate::engine::{builtins, outputs};
 use crate::engine::{Endpoint, ErrorCode, Location};
+use crate::engine::{builtins, outputs};
 use crate::policy::RegoVersion;
 
 /// Work units between two looks at the clock: a loop is stopped within well under a millisecond.

@@ -1,7 +1,7 @@
 //! Calls with an output operand, `f(a, x)` for `x = f(a)`, of builtins that the engine does not know by itself.
 //!
 //! The engine sees an output operand only where it knows the arity: for functions of policies and for its own
-//! builtins. For ours the statement `f(a, x)` is written as `f(a)= x `, which moves nothing to another line, and, with
+//! builtins. For ours the statement `f(a, x)` is written as `f(a)=x `, which moves nothing to another line, and, with
 //! a space after the comma, nothing to another column. Knows nothing of what policies are for.
 
 use serde_json::Value;
@@ -127,9 +127,9 @@ mod tests {
     #[test]
     fn output_operands_become_unifications() {
         for (body, wanted) in [
-            ("net.cidr_merge([\"a,b\"], x)", Some("net.cidr_merge([\"a,b\"])= x ")),
+            ("net.cidr_merge([\"a,b\"], x)", Some("net.cidr_merge([\"a,b\"])=x ")),
             ("not any([1],x)", Some("not any([1])=x ")),
-            ("set_diff({1}, {y | any([2], y)}, [x]) # a, b", Some("set_diff({1}, {y | any([2])= y })= [x]  # a, b")),
+            ("set_diff({1}, {y | any([2], y)}, [x]) # a, b", Some("set_diff({1}, {y | any([2])=y })=[x]  # a, b")),
             ("all([],\n\t\tx,\n\t)", Some("all([])=\n\t\tx \n\t ")),
             ("x := net.cidr_merge([])", None),
             ("sprintf(\"%d any\", [1], x)", None),

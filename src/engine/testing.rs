@@ -150,8 +150,7 @@ impl Bench {
         let mut engine = evaluate::new_engine(strict).map_err(|e| evaluate::fault(&e))?;
         let mut texts = BTreeMap::new();
         for module in parsed {
-            let unit =
-                UnitModule { path: &module.source.path, text: &module.source.text, version: module.version };
+            let unit = UnitModule { path: &module.source.path, text: &module.source.text, version: module.version };
             evaluate::add_module(&mut engine, &unit).map_err(|e| evaluate::fault(&e))?;
             texts.insert(module.source.path.clone(), (module.source.text.clone(), module.version));
         }

@@ -158,7 +158,8 @@ fn opa_conformance_cases() {
         return;
     }
     let known: BTreeMap<String, String> = {
-        let text = fs::read_to_string(root.join("tests/it/conformance-known.yaml")).expect("the list of known failures");
+        let text =
+            fs::read_to_string(root.join("tests/it/conformance-known.yaml")).expect("the list of known failures");
         serde_saphyr::from_str(&text).expect("note: reason")
     };
     let only = std::env::var("CONFORMANCE").ok();
@@ -166,7 +167,13 @@ fn opa_conformance_cases() {
     cases.retain(|(name, _)| only.as_ref().is_none_or(|part| name.contains(part)));
     let total = cases.len();
     let worker = std::thread::Builder::new().stack_size(STACK).spawn(move || {
-        cases.into_iter().map(|(name, case)| { let outcome = check(&case); (name, outcome) }).collect::<Vec<_>>()
+        cases
+            .into_iter()
+            .map(|(name, case)| {
+                let outcome = check(&case);
+                (name, outcome)
+            })
+            .collect::<Vec<_>>()
     });
     let outcomes = worker.expect("a thread").join().expect("no panic");
     let mut wrong = Vec::new();

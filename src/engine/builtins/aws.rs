@@ -95,9 +95,8 @@ fn sign_req(args: &[Value]) -> Outcome {
         .iter()
         .fold(first, |key, part| Hash::Sha256.hmac(&key, part.as_bytes()));
     let signature = to_hex(&Hash::Sha256.hmac(&key, to_sign.as_bytes()));
-    let authorization = format!(
-        "AWS4-HMAC-SHA256 Credential={access_key}/{scope},SignedHeaders={names},Signature={signature}"
-    );
+    let authorization =
+        format!("AWS4-HMAC-SHA256 Credential={access_key}/{scope},SignedHeaders={names},Signature={signature}");
     headers.insert("Authorization".to_owned(), Value::from(authorization));
     headers.extend(added.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value))));
     let mut answer = request.clone();

@@ -62,14 +62,6 @@ pub(super) fn string(args: &[Value], n: usize) -> Result<&str, CallError> {
     }
 }
 
-/// Operand `n` as a boolean.
-pub(super) fn boolean(args: &[Value], n: usize) -> Result<bool, CallError> {
-    match operand(args, n)? {
-        Value::Bool(b) => Ok(*b),
-        other => Err(wrong(n, "boolean", other)),
-    }
-}
-
 /// Operand `n` as a whole number that fits 64 bits.
 pub(super) fn integer(args: &[Value], n: usize) -> Result<i64, CallError> {
     let value = operand(args, n)?;

@@ -67,7 +67,8 @@ pub(super) fn pem(text: &str) -> Option<(Pem<'_>, &str)> {
     const BEGIN: &str = "-----BEGIN ";
     let mut rest = text;
     loop {
-        let at = rest.match_indices(BEGIN).find(|(at, _)| *at == 0 || rest.get(..*at).is_some_and(|t| t.ends_with('\n')));
+        let at =
+            rest.match_indices(BEGIN).find(|(at, _)| *at == 0 || rest.get(..*at).is_some_and(|t| t.ends_with('\n')));
         let after = rest.get(at?.0 + BEGIN.len()..)?;
         rest = after;
         let Some((label, body)) = after.split_once("-----") else { continue };
@@ -98,10 +99,6 @@ impl<'a> Der<'a> {
 
     pub(super) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
-    }
-
-    pub(super) const fn is_empty(&self) -> bool {
-        self.rest.is_empty()
     }
 
     /// The next tag with its content.

@@ -20,7 +20,11 @@ use document::{QueryDocument, SchemaDocument};
 use schema::Schema;
 
 pub(super) const BUILTINS: &[Builtin] = &[
-    Builtin { name: "graphql.is_valid", arity: 2, call: |args| answer(verified(args), |_| Ok(true.into()), false.into()) },
+    Builtin {
+        name: "graphql.is_valid",
+        arity: 2,
+        call: |args| answer(verified(args), |_| Ok(true.into()), false.into()),
+    },
     Builtin { name: "graphql.parse", arity: 2, call: |args| verified(args).and_then(|d| pair(&d).map(Value::from)) },
     Builtin { name: "graphql.parse_and_verify", arity: 2, call: parse_and_verify },
     Builtin { name: "graphql.parse_query", arity: 1, call: |args| shown(&parse::query(string(args, 0)?)?) },

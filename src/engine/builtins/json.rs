@@ -38,10 +38,7 @@ fn document(args: &[Value], n: usize) -> Result<Json, CallError> {
 struct Nowhere;
 
 impl jsonschema::Retrieve for Nowhere {
-    fn retrieve(
-        &self,
-        uri: &jsonschema::Uri<String>,
-    ) -> Result<Json, Box<dyn std::error::Error + Send + Sync>> {
+    fn retrieve(&self, uri: &jsonschema::Uri<String>) -> Result<Json, Box<dyn std::error::Error + Send + Sync>> {
         Err(format!("`{uri}` is not fetched").into())
     }
 }
@@ -139,9 +136,7 @@ fn told(error: &ValidationError<'_>, field: String) -> (&'static str, String, St
         ValidationErrorKind::MaxProperties { limit } => {
             ("array_max_properties", format!("Must have at most {limit} properties"))
         }
-        ValidationErrorKind::AnyOf { .. } => {
-            ("number_any_of", "Must validate at least one schema (anyOf)".to_owned())
-        }
+        ValidationErrorKind::AnyOf { .. } => ("number_any_of", "Must validate at least one schema (anyOf)".to_owned()),
         ValidationErrorKind::OneOfNotValid { .. } | ValidationErrorKind::OneOfMultipleValid { .. } => {
             ("number_one_of", "Must validate one and only one schema (oneOf)".to_owned())
         }

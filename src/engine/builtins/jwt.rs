@@ -216,7 +216,9 @@ impl Constraints {
                 "iss" => constraints.iss = text()?,
                 "aud" => constraints.aud = text()?,
                 "time" => {
-                    constraints.time = float(value).filter(|t| *t >= 0.0).ok_or("token time constraint: must be a number that is not negative")?;
+                    constraints.time = float(value)
+                        .filter(|t| *t >= 0.0)
+                        .ok_or("token time constraint: must be a number that is not negative")?;
                 }
                 other => return Err(format!("unknown token validation constraint: {other}").into()),
             }

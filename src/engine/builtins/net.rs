@@ -145,7 +145,7 @@ fn cidr_intersects(args: &[Value]) -> Outcome {
 
 /// The blocks or addresses of an operand, each with what names it in the result: itself, its index or its key.
 fn named(args: &[Value], n: usize) -> Result<Vec<(&str, Value)>, CallError> {
-    fn text<'a>(value: &'a Value, n: usize) -> Result<&'a str, CallError> {
+    fn text(value: &Value, n: usize) -> Result<&str, CallError> {
         let value = match value {
             Value::Array(items) => items.first(),
             other => Some(other),

@@ -4,10 +4,8 @@ use regorus::Value;
 
 use super::call::{Builtin, CallError, Outcome, object, string};
 
-pub(super) const BUILTINS: &[Builtin] = &[
-    Builtin { name: "uri.is_valid", arity: 1, call: is_valid },
-    Builtin { name: "uri.parse", arity: 1, call: parse },
-];
+pub(super) const BUILTINS: &[Builtin] =
+    &[Builtin { name: "uri.is_valid", arity: 1, call: is_valid }, Builtin { name: "uri.parse", arity: 1, call: parse }];
 
 /// The parts of a reference; what is empty is absent.
 #[derive(Debug, Default)]

@@ -131,22 +131,22 @@ fn path<'a, 'c>(
     let mut path = path;
     loop {
         let current = *path.last()?;
-        if !is_valid(current, path.len() - 1, options) {
+        if !is_valid(current, options) {
             return None;
         }
-        if issued(root, current, path.len() - 1) && is_valid(root, path.len(), options) {
+        if issued(root, current, path.len() - 1) && is_valid(root, options) {
             path.push(root);
             return (purposes_hold(&path, options) && names_permitted(&path)).then_some(path);
         }
-        let next = between.iter().find(|c| {
-            issued(c, current, path.len() - 1) && !path.iter().any(|taken| taken.as_raw() == c.as_raw())
-        })?;
+        let next = between
+            .iter()
+            .find(|c| issued(c, current, path.len() - 1) && !path.iter().any(|taken| taken.as_raw() == c.as_raw()))?;
         path.push(next);
     }
 }
 
-/// Time, and critical extensions that are understood. `above` certificates stand below this one.
-fn is_valid(certificate: &X509Certificate<'_>, _above: usize, options: &Options) -> bool {
+/// Time, and critical extensions that are understood.
+fn is_valid(certificate: &X509Certificate<'_>, options: &Options) -> bool {
     let validity = certificate.validity();
     let known = certificate.iter_extensions().filter(|e| e.critical).all(|e| {
         matches!(

@@ -1,6 +1,5 @@
 //! Digests and HMACs (RFC 2104), as lower-case hex.
 
-use hmac::Mac as _;
 use hmac::digest::{Digest, KeyInit};
 use md5::Md5;
 use regorus::Value;

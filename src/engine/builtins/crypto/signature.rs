@@ -1,7 +1,7 @@
 //! Public keys, and what they say of a signature. RSA and Ed25519 are ring's, the NIST curves RustCrypto's (ring has
 //! no P-521), HMAC is RustCrypto's.
 
-use hmac::{Hmac, Mac as _};
+use hmac::Hmac;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use ring::signature::{self as rsa, RsaPublicKeyComponents, UnparsedPublicKey};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};

@@ -156,13 +156,7 @@ fn name(name: &X509Name<'_>) -> Value {
 fn time(time: x509_parser::time::ASN1Time) -> Value {
     let t = time.to_datetime();
     let (month, day) = (u8::from(t.month()), t.day());
-    Value::from(format!(
-        "{:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
-        t.year(),
-        t.hour(),
-        t.minute(),
-        t.second()
-    ))
+    Value::from(format!("{:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", t.year(), t.hour(), t.minute(), t.second()))
 }
 
 fn public_key(spki: &SubjectPublicKeyInfo<'_>) -> Result<(Value, u8), CallError> {

@@ -63,9 +63,7 @@ fn same_shape(schema: &Schema, a: &Type, b: &Type) -> bool {
     a.non_null == b.non_null
         && match (&a.elem, &b.elem) {
             (Some(a), Some(b)) => same_shape(schema, a, b),
-            (None, None) => {
-                a.named_type == b.named_type || (!leaf(&a.named_type) && !leaf(&b.named_type))
-            }
+            (None, None) => a.named_type == b.named_type || (!leaf(&a.named_type) && !leaf(&b.named_type)),
             _ => false,
         }
 }

@@ -159,6 +159,6 @@ fn block_string(text: &str) -> Option<(String, &str)> {
     while lines.last().is_some_and(blank) {
         lines.pop();
     }
-    let first = lines.iter().position(|l| !blank(&l)).unwrap_or(lines.len());
+    let first = lines.iter().position(|l| !blank(l)).unwrap_or(lines.len());
     Some((lines.get(first..)?.join("\n"), rest))
 }

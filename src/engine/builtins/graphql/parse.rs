@@ -132,12 +132,7 @@ impl<'a> Parser<'a> {
         Ok(items)
     }
 
-    fn many<T>(
-        &mut self,
-        open: &str,
-        close: &str,
-        mut item: impl FnMut(&mut Self) -> Parsed<T>,
-    ) -> Parsed<Vec<T>> {
+    fn many<T>(&mut self, open: &str, close: &str, mut item: impl FnMut(&mut Self) -> Parsed<T>) -> Parsed<Vec<T>> {
         self.expect(open)?;
         self.depth += 1;
         at_most(self.depth, MAX_DEPTH, "nested brackets")?;
@@ -258,9 +253,8 @@ impl<'a> Parser<'a> {
         let of = |kind: u8, raw: &str| Literal { raw: raw.to_owned(), kind, ..Literal::default() };
         let literal = match self.peek() {
             Some(Token::Mark("[")) => {
-                let children = self.many("[", "]", |p| {
-                    Ok(Argument { name: String::new(), value: p.literal(constant)? })
-                })?;
+                let children =
+                    self.many("[", "]", |p| Ok(Argument { name: String::new(), value: p.literal(constant)? }))?;
                 return Ok(Literal { children, ..of(LIST, "") });
             }
             Some(Token::Mark("{")) => {

@@ -257,7 +257,11 @@ impl Schema {
             self.check_type(&member.r#type)?;
             if !self.is_input(member.r#type.name()) {
                 let kind = self.kind(member.r#type.name());
-                return fail(format!("cannot use {} as argument {} because {kind} is not a valid input type", member.r#type.name(), member.name));
+                return fail(format!(
+                    "cannot use {} as argument {} because {kind} is not a valid input type",
+                    member.r#type.name(),
+                    member.name
+                ));
             }
             self.check_directives(&member.directives, location)?;
         }
@@ -295,26 +299,41 @@ impl Schema {
         }
         for parent in &interface.interfaces {
             if !definition.interfaces.contains(parent) && definition.name != *parent {
-                return fail(format!("Type {} must implement {parent} because it is implemented by {name}.", definition.name));
+                return fail(format!(
+                    "Type {} must implement {parent} because it is implemented by {name}.",
+                    definition.name
+                ));
             }
         }
         for wanted in &interface.fields {
             let Some(field) = definition.fields.iter().find(|f| f.name == wanted.name) else {
-                return fail(format!("For {} to implement {name} it must have a field called {}.", definition.name, wanted.name));
+                return fail(format!(
+                    "For {} to implement {name} it must have a field called {}.",
+                    definition.name, wanted.name
+                ));
             };
             if !self.is_covariant(&wanted.r#type, &field.r#type) {
-                return fail(format!("For {} to implement {name} the field {} must have its type.", definition.name, wanted.name));
+                return fail(format!(
+                    "For {} to implement {name} the field {} must have its type.",
+                    definition.name, wanted.name
+                ));
             }
             for argument in &wanted.arguments {
                 let given = field.arguments.iter().find(|a| a.name == argument.name);
                 if given.is_none_or(|given| given.r#type != argument.r#type) {
-                    return fail(format!("For {} to implement {name} the field {} must have its arguments.", definition.name, wanted.name));
+                    return fail(format!(
+                        "For {} to implement {name} the field {} must have its arguments.",
+                        definition.name, wanted.name
+                    ));
                 }
             }
             for more in &field.arguments {
                 let known = wanted.arguments.iter().any(|a| a.name == more.name);
                 if !known && more.r#type.non_null && more.default_value.is_none() {
-                    return fail(format!("For {} to implement {name} any additional arguments of {} must be optional.", definition.name, wanted.name));
+                    return fail(format!(
+                        "For {} to implement {name} any additional arguments of {} must be optional.",
+                        definition.name, wanted.name
+                    ));
                 }
             }
         }
@@ -339,7 +358,9 @@ impl Schema {
 
 fn check_name(name: &str, what: &str) -> Checked {
     if name.starts_with("__") {
-        return fail(format!("{what} {name:?} must not begin with \"__\", which is reserved by GraphQL introspection."));
+        return fail(format!(
+            "{what} {name:?} must not begin with \"__\", which is reserved by GraphQL introspection."
+        ));
     }
     Ok(())
 }
@@ -372,7 +393,10 @@ fn roots(
     let mut roots = BTreeMap::new();
     for entry in document.schema.iter().chain(&document.schema_extension).flat_map(|s| &s.operation_types) {
         if !types.contains_key(&entry.r#type) {
-            return fail(format!("Schema root {} refers to a type {} that does not exist.", entry.operation, entry.r#type));
+            return fail(format!(
+                "Schema root {} refers to a type {} that does not exist.",
+                entry.operation, entry.r#type
+            ));
         }
         if let Some((operation, _)) = ROOTS.iter().find(|(operation, _)| *operation == entry.operation) {
             roots.insert(*operation, entry.r#type.clone());

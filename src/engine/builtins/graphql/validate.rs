@@ -106,7 +106,8 @@ impl<'a> Validator<'a> {
             return fail(format!("Schema does not support operation type {kind:?}"));
         };
         // SingleFieldSubscriptions
-        let fields = || operation.selection_set.iter().filter(|s| !matches!(s, Selection::Field(f) if f.name == "__typename"));
+        let fields =
+            || operation.selection_set.iter().filter(|s| !matches!(s, Selection::Field(f) if f.name == "__typename"));
         if kind == "subscription" && (fields().count() != 1 || operation.selection_set.len() != 1) {
             return fail("Subscription must select only one top level field");
         }
@@ -117,7 +118,8 @@ impl<'a> Validator<'a> {
         self.selections(&operation.selection_set, &root, &mut uses, &mut seen)?;
         fields::can_be_merged(self, &operation.selection_set, &root)?;
         reached.extend(seen.into_iter().flatten());
-        let name = if operation.name.is_empty() { String::new() } else { format!(" in operation {:?}", operation.name) };
+        let name =
+            if operation.name.is_empty() { String::new() } else { format!(" in operation {:?}", operation.name) };
         for used in &uses {
             // NoUndefinedVariables, VariablesInAllowedPosition
             let Some(variable) = operation.variable_definitions.iter().find(|v| v.variable == used.variable) else {
@@ -199,7 +201,9 @@ impl<'a> Validator<'a> {
     fn spreads_on(&self, on: &str, parent: &str) -> Checked {
         let (a, b) = (self.schema.possible(on), self.schema.possible(parent));
         if a.is_disjoint(&b) && on != parent {
-            return fail(format!("Fragment cannot be spread here as objects of type {parent:?} can never be of type {on:?}"));
+            return fail(format!(
+                "Fragment cannot be spread here as objects of type {parent:?} can never be of type {on:?}"
+            ));
         }
         Ok(())
     }
@@ -214,7 +218,11 @@ impl<'a> Validator<'a> {
         let (name, schema) = (field.name.as_str(), self.schema);
         self.directives(&field.directives, "FIELD", uses)?;
         if name == "__typename" {
-            return if field.selection_set.is_empty() { Ok(()) } else { fail("Field \"__typename\" must not have a selection") };
+            return if field.selection_set.is_empty() {
+                Ok(())
+            } else {
+                fail("Field \"__typename\" must not have a selection")
+            };
         }
         // FieldsOnCorrectType
         let found = schema.types.get(parent).and_then(|d| d.fields.iter().find(|f| f.name == name));
@@ -226,20 +234,16 @@ impl<'a> Validator<'a> {
         let inner = definition.r#type.name();
         match (schema.is_composite(inner), field.selection_set.is_empty()) {
             (true, true) => fail(format!("Field {name:?} of type {inner:?} must have a selection of subfields")),
-            (false, false) => fail(format!("Field {name:?} must not have a selection since type {inner:?} has no subfields")),
+            (false, false) => {
+                fail(format!("Field {name:?} must not have a selection since type {inner:?} has no subfields"))
+            }
             (true, false) => self.selections(&field.selection_set, inner, uses, seen),
             (false, true) => Ok(()),
         }
     }
 
     /// UniqueArgumentNames, KnownArgumentNames, ProvidedRequiredArguments, ValuesOfCorrectType
-    fn arguments(
-        &self,
-        given: &'a [Argument],
-        wanted: &[Member],
-        owner: &str,
-        uses: &mut Vec<Use<'a>>,
-    ) -> Checked {
+    fn arguments(&self, given: &'a [Argument], wanted: &[Member], owner: &str, uses: &mut Vec<Use<'a>>) -> Checked {
         unique(given.iter().map(|a| a.name.as_str()), "argument")?;
         for argument in given {
             let Some(definition) = wanted.iter().find(|w| w.name == argument.name) else {
@@ -247,9 +251,9 @@ impl<'a> Validator<'a> {
             };
             values::check(self.schema, &argument.value, &definition.r#type, definition.default_value.is_some(), uses)?;
         }
-        let missing = wanted.iter().find(|w| {
-            w.r#type.non_null && w.default_value.is_none() && !given.iter().any(|a| a.name == w.name)
-        });
+        let missing = wanted
+            .iter()
+            .find(|w| w.r#type.non_null && w.default_value.is_none() && !given.iter().any(|a| a.name == w.name));
         match missing {
             Some(missing) => fail(format!("{owner} argument {:?} is required, but it was not provided", missing.name)),
             None => Ok(()),
@@ -271,7 +275,12 @@ impl<'a> Validator<'a> {
             if same > 1 && !definition.is_repeatable {
                 return fail(format!("The directive \"@{}\" can only be used once at this location", directive.name));
             }
-            self.arguments(&directive.arguments, &definition.arguments, &format!("Directive \"@{}\"", directive.name), uses)?;
+            self.arguments(
+                &directive.arguments,
+                &definition.arguments,
+                &format!("Directive \"@{}\"", directive.name),
+                uses,
+            )?;
         }
         Ok(())
     }

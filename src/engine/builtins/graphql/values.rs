@@ -17,7 +17,11 @@ pub(super) fn check<'a>(
         return Ok(());
     }
     if value.kind == NULL {
-        return if wanted.non_null { fail(format!("Expected value of type {:?}, found null", wanted.name())) } else { Ok(()) };
+        return if wanted.non_null {
+            fail(format!("Expected value of type {:?}, found null", wanted.name()))
+        } else {
+            Ok(())
+        };
     }
     if let Some(elem) = &wanted.elem {
         if value.kind == LIST {

@@ -115,8 +115,7 @@ impl CryptoRng for Nonces<'_> {}
 
 fn rsa_signature(parts: &[Vec<u8>; 8], hash: Hash, message: &[u8]) -> Result<Vec<u8>, CallError> {
     let [n, e, d, p, q, dp, dq, qi] = parts;
-    let components =
-        KeyPairComponents { public_key: PublicKeyComponents { n, e }, d, p, q, dP: dp, dQ: dq, qInv: qi };
+    let components = KeyPairComponents { public_key: PublicKeyComponents { n, e }, d, p, q, dP: dp, dQ: dq, qInv: qi };
     let pair = ring::rsa::KeyPair::from_components(&components).map_err(|e| format!("the RSA key is refused: {e}"))?;
     let encoding: &'static dyn rsa::RsaEncoding = match hash {
         Hash::Sha256 => &rsa::RSA_PKCS1_SHA256,

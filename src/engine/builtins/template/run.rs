@@ -46,7 +46,7 @@ impl Run<'_> {
                 Node::Text(text) => self.out.push_str(text),
                 Node::Print(pipeline) => {
                     let value = self.pipeline(pipeline, dot)?;
-                    self.assign(pipeline, &[value.clone()])?;
+                    self.assign(pipeline, std::slice::from_ref(&value))?;
                     if pipeline.variables.is_empty() {
                         print(&value, &mut self.out);
                     }
@@ -73,7 +73,7 @@ impl Run<'_> {
         match node {
             Node::If(pipeline, then, otherwise) | Node::With(pipeline, then, otherwise) => {
                 let value = self.pipeline(pipeline, dot)?;
-                self.assign(pipeline, &[value.clone()])?;
+                self.assign(pipeline, std::slice::from_ref(&value))?;
                 let inner = if matches!(node, Node::With(..)) { &value } else { dot };
                 if truth(&value) { self.nodes(then, inner) } else { self.nodes(otherwise, dot) }
             }
@@ -84,7 +84,8 @@ impl Run<'_> {
                 }
                 let known = self.variables.len();
                 for (key, item) in items {
-                    let values = if pipeline.variables.len() == 2 { vec![key, item.clone()] } else { vec![item.clone()] };
+                    let values =
+                        if pipeline.variables.len() == 2 { vec![key, item.clone()] } else { vec![item.clone()] };
                     self.assign(pipeline, &values)?;
                     let flow = self.nodes(body, &item)?;
                     self.variables.truncate(known);
@@ -240,7 +241,9 @@ fn call(name: &str, arguments: &[Value]) -> Result<Value, CallError> {
     };
     let compare = || rest.first().filter(|second| type_name(first) == type_name(second)).map(|s| first.cmp(s));
     let ordered = |fits: fn(std::cmp::Ordering) -> bool| {
-        compare().map(|o| Value::from(fits(o))).ok_or_else(|| CallError::from("template: incompatible types for comparison"))
+        compare()
+            .map(|o| Value::from(fits(o)))
+            .ok_or_else(|| CallError::from("template: incompatible types for comparison"))
     };
     match name {
         "and" => Ok(arguments.iter().find(|v| !truth(v)).or(arguments.last()).cloned().unwrap_or(Value::Null)),
@@ -273,10 +276,22 @@ fn call(name: &str, arguments: &[Value]) -> Result<Value, CallError> {
             Ok(Value::from(format!("{}\n", parts.join(" "))))
         }
         "printf" => sprintf::sprintf(&[first.clone(), Value::from(rest.to_vec())]),
-        "html" => Ok(Value::from(escaped(&text(arguments), &[('&', "&amp;"), ('<', "&lt;"), ('>', "&gt;"), ('"', "&#34;"), ('\'', "&#39;")]))),
+        "html" => Ok(Value::from(escaped(
+            &text(arguments),
+            &[('&', "&amp;"), ('<', "&lt;"), ('>', "&gt;"), ('"', "&#34;"), ('\'', "&#39;")],
+        ))),
         "js" => Ok(Value::from(escaped(
             &text(arguments),
-            &[('\\', "\\\\"), ('\'', "\\'"), ('"', "\\\""), ('<', "\\u003C"), ('>', "\\u003E"), ('&', "\\u0026"), ('=', "\\u003D"), ('\n', "\\u000A")],
+            &[
+                ('\\', "\\\\"),
+                ('\'', "\\'"),
+                ('"', "\\\""),
+                ('<', "\\u003C"),
+                ('>', "\\u003E"),
+                ('&', "\\u0026"),
+                ('=', "\\u003D"),
+                ('\n', "\\u000A"),
+            ],
         ))),
         "urlquery" => Ok(Value::from(text(arguments).bytes().fold(String::new(), |mut out, byte| {
             match byte {
