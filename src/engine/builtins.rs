@@ -60,13 +60,19 @@ pub(crate) fn unknown_to_engine() -> impl Iterator<Item = &'static Builtin> {
     all().filter(|b| !regorus::unstable::BUILTINS.contains_key(b.name))
 }
 
-/// Puts them into an engine. `strict` says whether an operand that a builtin cannot work with is an error.
-pub(crate) fn install(engine: &mut Engine, strict: bool) -> anyhow::Result<()> {
-    for builtin in all() {
+/// Puts into an engine those that `texts` may call. `strict` says whether an operand that a builtin cannot work with
+/// is an error. Every evaluation clones the engine with all that was put into it, so what no text names stays out.
+pub(crate) fn install(engine: &mut Engine, strict: bool, texts: &[&str]) -> anyhow::Result<()> {
+    for builtin in all().filter(|b| texts.iter().any(|text| may_call(text, b.name))) {
         let call = move |args: Vec<Value>| answer(builtin, &args, strict);
         engine.add_extension(builtin.name.to_owned(), builtin.arity, Box::new(call))?;
     }
     Ok(())
+}
+
+/// Whether the last step of the name stands in the text, or could by an escape in brackets (`io["\u006awt"]`).
+fn may_call(text: &str, name: &str) -> bool {
+    text.contains("\\u") || name.rsplit('.').next().is_some_and(|step| text.contains(step))
 }
 
 fn answer(builtin: &Builtin, args: &[Value], strict: bool) -> anyhow::Result<Value> {
@@ -74,5 +80,35 @@ fn answer(builtin: &Builtin, args: &[Value], strict: bool) -> anyhow::Result<Val
         Ok(value) => Ok(value),
         Err(CallError::Operand(_)) if !strict => Ok(Value::Undefined),
         Err(error) => anyhow::bail!("`{}`: {error}", builtin.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const TABLE: &str = include_str!("../../docs/builtins.md");
+
+    /// Names of the table's rows in this state.
+    fn rows(state: &str) -> BTreeSet<&'static str> {
+        let cells = TABLE.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        cells.filter(|(_, rest)| rest.starts_with(&format!("{state} |"))).map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn the_table_says_what_is_there() {
+        assert_eq!(rows("here"), names().collect());
+        let infix = ["and", "or", "minus", "print"];
+        let engine = regorus::unstable::BUILTINS.keys().copied().filter(|n| !n.starts_with("__"));
+        let engine: BTreeSet<&str> = engine.filter(|n| names().all(|ours| ours != *n)).chain(infix).collect();
+        assert_eq!(rows("engine"), engine);
+        assert!(rows("no").iter().all(|n| !regorus::unstable::BUILTINS.contains_key(n)));
+    }
+
+    #[test]
+    fn no_name_stands_twice() {
+        assert_eq!(names().count(), names().collect::<BTreeSet<_>>().len());
     }
 }

@@ -81,7 +81,8 @@ impl Unit {
         rules: &BTreeMap<Endpoint, Vec<String>>,
         strict: bool,
     ) -> Result<Self, Fault> {
-        let mut engine = new_engine(strict).map_err(|e| fault(&e))?;
+        let texts: Vec<&str> = modules.iter().map(|m| m.text).collect();
+        let mut engine = new_engine(strict, &texts).map_err(|e| fault(&e))?;
         for module in modules {
             add_module(&mut engine, module).map_err(|e| fault(&e))?;
         }
@@ -163,12 +164,12 @@ pub(crate) fn empty_engine() -> Engine {
     engine
 }
 
-/// An engine with our builtins in place of those that read the world or go without bounds.
-pub(crate) fn new_engine(strict: bool) -> anyhow::Result<Engine> {
+/// An engine for modules of these texts, with our builtins in place of those that read the world or go without bounds.
+pub(crate) fn new_engine(strict: bool, texts: &[&str]) -> anyhow::Result<Engine> {
     let mut engine = empty_engine();
     engine.set_strict_builtin_errors(strict);
     engine.set_gather_prints(true);
-    builtins::install(&mut engine, strict)?;
+    builtins::install(&mut engine, strict, texts)?;
     Ok(engine)
 }
 

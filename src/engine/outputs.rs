@@ -32,6 +32,13 @@ pub(crate) fn rewrite(text: &str, v0: bool) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// The same for the text of a query.
+pub(crate) fn rewrite_query(text: &str) -> Option<String> {
+    const HEAD: &str = "package query\nquery if {\n";
+    let module = rewrite(&format!("{HEAD}{text}\n}}\n"), false)?;
+    Some(module.strip_prefix(HEAD)?.strip_suffix("\n}\n")?.to_owned())
+}
+
 struct Edit {
     at: usize,
     length: usize,

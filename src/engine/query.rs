@@ -14,6 +14,7 @@ use regorus::utils::limits::ExecutionTimerConfig;
 use crate::engine::check;
 use crate::engine::compile::{Parsed, parse};
 use crate::engine::evaluate::{self, UnitModule, World};
+use crate::engine::outputs;
 use crate::policy::{LoadError, SourceFile};
 
 /// The `input` document of a query.
@@ -79,7 +80,8 @@ pub fn query(query: &Query<'_>) -> Result<serde_json::Value, Vec<LoadError>> {
 fn run(query: &Query<'_>, parsed: &[Parsed<'_>]) -> Result<serde_json::Value, evaluate::Fault> {
     let check_interval = NonZeroU32::MIN.saturating_add(63);
     let fault = |e: anyhow::Error| evaluate::fault(&e);
-    let mut engine = evaluate::new_engine(query.strict).map_err(fault)?;
+    let texts: Vec<&str> = parsed.iter().map(|m| m.source.text.as_str()).chain([query.text]).collect();
+    let mut engine = evaluate::new_engine(query.strict, &texts).map_err(fault)?;
     for module in parsed {
         let SourceFile { path, text } = module.source;
         evaluate::add_module(&mut engine, &UnitModule { path, text, version: module.version }).map_err(fault)?;
@@ -96,14 +98,15 @@ fn run(query: &Query<'_>, parsed: &[Parsed<'_>]) -> Result<serde_json::Value, ev
             engine.set_input(input);
         }
     }
-    let results = engine.eval_query(query.text.to_owned(), false).map_err(fault)?;
+    let text = outputs::rewrite_query(query.text).unwrap_or_else(|| query.text.to_owned());
+    let results = engine.eval_query(text, false).map_err(fault)?;
     let output = |msg: String| evaluate::Fault { code: crate::engine::ErrorCode::Output, msg, location: None };
     serde_json::to_value(&results).map_err(|e| output(e.to_string()))
 }
 
 /// The value of a ground term.
 fn evaluate_term(term: &str) -> anyhow::Result<Value> {
-    let mut engine = evaluate::new_engine(true)?;
+    let mut engine = evaluate::new_engine(true, &[term])?;
     let results = engine.eval_query(term.to_owned(), false)?;
     let value = results.result.into_iter().next().and_then(|r| r.expressions.into_iter().next()).map(|e| e.value);
     value.ok_or_else(|| anyhow::anyhow!("the input term is undefined"))

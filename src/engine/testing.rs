@@ -147,7 +147,8 @@ struct Test {
 
 impl Bench {
     fn new(parsed: &[Parsed<'_>], data: &Value, strict: bool) -> Result<Self, Fault> {
-        let mut engine = evaluate::new_engine(strict).map_err(|e| evaluate::fault(&e))?;
+        let all: Vec<&str> = parsed.iter().map(|m| m.source.text.as_str()).collect();
+        let mut engine = evaluate::new_engine(strict, &all).map_err(|e| evaluate::fault(&e))?;
         let mut texts = BTreeMap::new();
         for module in parsed {
             let unit = UnitModule { path: &module.source.path, text: &module.source.text, version: module.version };

@@ -1,6 +1,7 @@
 //! One integration binary: behaviour through the public surfaces.
 
 mod architecture;
+mod builtins;
 mod cli;
 mod conformance;
 mod deploy;
