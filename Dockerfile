@@ -8,10 +8,10 @@ RUN apk add --no-cache gcc musl-dev
 WORKDIR /src
 COPY . .
 # The image's own target is *-linux-musl, which links statically.
-RUN cargo build --release --locked --bin portcullis
+RUN cargo build --profile dist --locked --bin portcullis
 
 FROM gcr.io/distroless/static-debian12:nonroot
-COPY --from=build /src/target/release/portcullis /portcullis
+COPY --from=build /src/target/dist/portcullis /portcullis
 USER 65532:65532
 EXPOSE 8443 8080
 ENTRYPOINT ["/portcullis"]

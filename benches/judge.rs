@@ -1,15 +1,26 @@
 //! What one review costs, stage by stage: decode, decide, record. Figures depend on the machine; compare within a run.
 
+#![allow(
+    clippy::expect_used,
+    missing_docs,
+    reason = "a benchmark that cannot set up its subject has nothing to measure"
+)]
+
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use portcullis::admission::{Request, decode, encode};
+use portcullis::decisions::{Caller, DecisionMeta, Entry, MaskKey, Masker};
 use portcullis::engine::{
     CompileOptions, Context, Endpoint, FailureModes, Inventory, Snapshot, answer, compile, decide,
 };
 use portcullis::source::{LoadOptions, load};
+
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const REVIEW: &str = include_str!("../tests/it/reviews/validate/create-pods-1.json");
 
@@ -44,6 +55,17 @@ fn stages(c: &mut Criterion) {
         c.bench_function(&name, |b| b.iter(|| decide(&snapshot, &inventory, black_box(&request), &context)));
     }
     let decision = decide(&snapshot, &inventory, &request, &context(Endpoint::Validate));
+    let masker = Masker::new(MaskKey::from_bytes([7; 32]), Vec::new());
+    let meta = DecisionMeta {
+        decision_id: uuid::Uuid::from_u128(7),
+        timestamp: jiff::Timestamp::UNIX_EPOCH,
+        now_ns: 0,
+        caller: Caller { addr: None, tls_subject: None, authenticated: false },
+        metrics: Default::default(),
+    };
+    c.bench_function("record: mask and serialise", |b| {
+        b.iter(|| Entry::decision(&meta, black_box(&request), &decision, &masker));
+    });
     c.bench_function("encode the answer", |b| b.iter(|| encode(&answer(black_box(&decision), "uid"))));
 }
 

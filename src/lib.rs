@@ -9,15 +9,36 @@
 //! | L0, pure | [`admission`] | the wire: AdmissionReview bytes in, AdmissionReview bytes out |
 //! | L1, pure | [`policy`] | policy documents: Rego with METADATA, what they match, digests |
 //! | L2, pure | [`engine`] | compile, select, evaluate, combine: [`engine::decide`], the one door; the only user of regorus |
+//! | L3, I/O | [`decisions`] | the decision log: record v1, masking, the single writer, queries |
 //! | L3, I/O | [`source`] | where policies and data come from: files, directories, the binary itself |
+//! | L3, I/O | [`inventory`] | the cluster: Namespace metadata, reflected |
+//! | L3, I/O | [`webhook`] | what a cluster needs to call us: registration, certificates |
+//! | L4, I/O | [`server`] | HTTP and TLS: connections, routes, the way of one review, health |
+//! | L5 | [`app`] | builds, joins and drains; no logic of its own |
 //! | L6 | [`cli`] | one file a command |
+//! | side | [`config`] | flags, environment and file: the options of `serve` |
+//! | side | [`telemetry`] | messages and metrics |
+//! | side | [`units`] | durations and sizes as people write them |
 
 pub mod admission;
 #[cfg(feature = "serve")]
+pub mod app;
+#[cfg(feature = "serve")]
 pub mod cli;
+#[cfg(feature = "serve")]
+pub mod config;
+#[cfg(feature = "serve")]
+pub mod decisions;
 pub mod engine;
+#[cfg(feature = "serve")]
+pub mod inventory;
 pub mod policy;
 #[cfg(feature = "serve")]
+pub mod server;
+#[cfg(feature = "serve")]
 pub mod source;
+#[cfg(feature = "serve")]
+pub mod telemetry;
+pub mod units;
 #[cfg(feature = "serve")]
 pub mod webhook;

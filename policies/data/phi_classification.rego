@@ -61,6 +61,8 @@ subject := input.request.object
 
 on_pod if input.request.kind.kind == "Pod"
 
+containers := pods.containers(subject)
+
 field := objects.field("metadata.labels", key)
 
 default namespace := ""
@@ -208,7 +210,7 @@ data_uses contains use if {
 }
 
 data_uses contains use if {
-	some c in pods.containers(subject)
+	some c in containers
 	some source in objects.items(c.container, "envFrom")
 	some use in named({
 		"Secret": objects.child(source, "secretRef"),
@@ -217,7 +219,7 @@ data_uses contains use if {
 }
 
 data_uses contains use if {
-	some c in pods.containers(subject)
+	some c in containers
 	some variable in objects.items(c.container, "env")
 	source := objects.child(variable, "valueFrom")
 	some use in named({
@@ -289,7 +291,7 @@ owned if {
 }
 
 images contains {"field": concat(".", [c.field, "image"]), "image": image} if {
-	some c in pods.containers(subject)
+	some c in containers
 	image := text(objects.value(c.container, "image"))
 }
 
@@ -304,9 +306,8 @@ text(value) := value if is_string(value)
 text(value) := "" if not is_string(value)
 
 # `[registry[:port]/]path[:tag][@digest]`: neither a digest nor a tag other than `latest`. A colon before the last
-# slash belongs to a port.
+# slash belongs to a port; a digest has a colon of its own, so what follows the first one is never just `latest`.
 loose(image) if {
-	not contains(image, "@")
 	segments := split(image, "/")
 	parts := split(segments[count(segments) - 1], ":")
 	tag := concat(":", array.slice(parts, 1, count(parts)))

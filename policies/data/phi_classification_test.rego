@@ -256,6 +256,7 @@ test_images_without_a_version if {
 		"registry.example.com:5000/app",
 		"registry.example.com:5000/team/app:latest",
 		"localhost:5000/app",
+		"busybox@",
 		"",
 		null,
 		5,

@@ -6,22 +6,29 @@
 #   have neither: whatever an object looks like, they give something that can be asked further.
 package portcullis.lib.objects
 
+# A reference into what is no object is undefined, so each of these asks once and has an answer for the rest.
+
 as_object(value) := value if is_object(value)
 
-as_object(value) := {} if not is_object(value)
-
-as_array(value) := value if is_array(value)
-
-as_array(value) := [] if not is_array(value)
+else := {}
 
 # The object below `key`; empty when it is missing, null or something else.
-child(obj, key) := as_object(object.get(as_object(obj), key, {}))
+child(obj, key) := found if {
+	found := obj[key]
+	is_object(found)
+} else := {}
 
 # The list below `key`, likewise.
-items(obj, key) := as_array(object.get(as_object(obj), key, []))
+items(obj, key) := found if {
+	found := obj[key]
+	is_array(found)
+} else := []
 
 # The value below `key`; null when it is missing, so that missing and null are one.
-value(obj, key) := object.get(as_object(obj), key, null)
+value(obj, key) := found if {
+	found := obj[key]
+	is_object(obj)
+} else := null
 
 labels(obj) := child(child(obj, "metadata"), "labels")
 
@@ -30,12 +37,12 @@ annotations(obj) := child(child(obj, "metadata"), "annotations")
 # Path of `key` below `parent` as messages name it: `metadata.labels.tenant`, `metadata.labels["acme.io/tenant"]`.
 field(parent, key) := concat(".", [parent, key]) if regex.match(`^[A-Za-z0-9_-]+$`, key)
 
-field(parent, key) := concat("", [parent, "[\"", key, "\"]"]) if not regex.match(`^[A-Za-z0-9_-]+$`, key)
+else := concat("", [parent, "[\"", key, "\"]"])
 
 # A value in a message: text as it is, anything else as JSON.
 shown(value) := value if is_string(value)
 
-shown(value) := json.marshal(value) if not is_string(value)
+else := json.marshal(value)
 
 # What cannot be read in an object's metadata. The API server lets none of it through; a policy that met it anyway
 # would otherwise take it for "no labels".
@@ -46,7 +53,6 @@ metadata_faults(obj) := {fault |
 	not is_object(found)
 	fault := {"msg": sprintf("metadata.%s is not an object", [key]), "field": sprintf("metadata.%s", [key])}
 } | {fault |
-	is_object(obj)
 	found := value(obj, "metadata")
 	found != null
 	not is_object(found)

@@ -42,5 +42,8 @@ test_metadata_faults if {
 	objects.metadata_faults(null) == set()
 	objects.metadata_faults({"metadata": "x"}) == {{"msg": "metadata is not an object", "field": "metadata"}}
 	found := objects.metadata_faults({"metadata": {"labels": ["a"], "annotations": 5}})
-	{f.field | some f in found} == {"metadata.labels", "metadata.annotations"}
+	found == {
+		{"msg": "metadata.labels is not an object", "field": "metadata.labels"},
+		{"msg": "metadata.annotations is not an object", "field": "metadata.annotations"},
+	}
 }

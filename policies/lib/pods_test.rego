@@ -47,6 +47,20 @@ test_no_fault_in_a_sound_pod if {
 
 fields(pod) := {f.field | some f in pods.faults(pod)}
 
+test_faults_have_messages if {
+	{f.msg | some f in pods.faults({"spec": {
+		"os": "windows",
+		"initContainers": "x",
+		"containers": ["x", {"securityContext": 5}],
+	}})} == {
+		"spec.os is not an object",
+		"spec.initContainers is not a list",
+		"spec.containers[0] is not an object",
+		"spec.containers[1].securityContext is not an object",
+	}
+	{f.msg | some f in pods.faults({})} == {"the Pod has no spec that can be read"}
+}
+
 test_faults_have_fields if {
 	every pod in [null, {}, {"spec": null}, {"spec": []}] {
 		fields(pod) == {"spec"}

@@ -25,10 +25,14 @@ pod := input.request.object
 
 pod_context := objects.child(pods.spec(pod), "securityContext")
 
+windows if pods.windows(pod)
+
+containers := pods.containers(pod)
+
 deny contains fault if some fault in pods.faults(pod)
 
 deny contains violation if {
-	not pods.windows(pod)
+	not windows
 	says := objects.value(pod_context, "runAsNonRoot")
 	says != null
 	says != true
@@ -40,7 +44,7 @@ deny contains violation if {
 }
 
 deny contains violation if {
-	not pods.windows(pod)
+	not windows
 	root_user(pod_context)
 	violation := {
 		"msg": sprintf("the Pod sets runAsUser to %s", [objects.shown(pod_context.runAsUser)]),
@@ -50,8 +54,8 @@ deny contains violation if {
 }
 
 deny contains violation if {
-	not pods.windows(pod)
-	some c in pods.containers(pod)
+	not windows
+	some c in containers
 	says := objects.value(context(c), "runAsNonRoot")
 	says != null
 	says != true
@@ -63,9 +67,9 @@ deny contains violation if {
 }
 
 deny contains violation if {
-	not pods.windows(pod)
+	not windows
 	not pod_context.runAsNonRoot == true
-	some c in pods.containers(pod)
+	some c in containers
 	objects.value(context(c), "runAsNonRoot") == null
 	violation := {
 		"msg": sprintf("container `%s` may run as root: runAsNonRoot is true neither in it nor in the Pod", [c.name]),
@@ -75,8 +79,8 @@ deny contains violation if {
 }
 
 deny contains violation if {
-	not pods.windows(pod)
-	some c in pods.containers(pod)
+	not windows
+	some c in containers
 	root_user(context(c))
 	violation := {
 		"msg": sprintf("container `%s` sets runAsUser to %s", [c.name, objects.shown(context(c).runAsUser)]),

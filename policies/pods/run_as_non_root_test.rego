@@ -84,6 +84,7 @@ test_init_and_ephemeral_containers_count if {
 test_windows_is_exempt if {
 	denied({"os": {"name": "windows"}, "containers": [{"name": "a"}]}) == set()
 	denied({"os": {"name": "windows"}, "securityContext": {"runAsNonRoot": false, "runAsUser": 0}, "containers": []}) == set()
+	denied(object.union({"os": {"name": "windows"}}, one({"runAsNonRoot": false, "runAsUser": 0}))) == set()
 }
 
 test_linux_by_name_is_not_exempt if {

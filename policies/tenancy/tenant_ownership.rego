@@ -159,22 +159,26 @@ next_owner := tenant_in(objects.labels(new_object))
 
 # Undefined for cluster-scoped objects, and for a Namespace that comes to a tenant by this very request.
 unowned if {
-	request_namespace != ""
+	in_a_namespace
 	not owner
 	not claimed
 }
+
+in_a_namespace if on_namespace
+
+in_a_namespace if request_namespace != ""
 
 claimed if {
 	on_namespace
 	next_owner
 }
 
-# ---- Things in a namespace
+# ---- Namespaces and the things in them
 
 deny contains violation if {
-	not on_namespace
 	tenant := owner
 	not may_act_for(tenant)
+	not judged_below
 	violation := {
 		"msg": sprintf(
 			"namespace `%s` belongs to tenant `%s`, and user `%s` is not a member",
@@ -182,6 +186,16 @@ deny contains violation if {
 		),
 		"fix": sprintf("ask a member of tenant `%s` or the platform team", [tenant]),
 	}
+}
+
+judged_below if {
+	on_namespace
+	operation == "DELETE"
+}
+
+judged_below if {
+	on_namespace
+	may_transfer
 }
 
 deny contains violation if {
@@ -205,31 +219,13 @@ deny contains {"msg": sprintf("the labels of namespace `%s` are not known", [req
 	not is_object(input.namespace)
 }
 
-deny contains fault if {
-	operation in {"CREATE", "UPDATE"}
-	some fault in objects.metadata_faults(new_object)
-}
+deny contains fault if some fault in objects.metadata_faults(new_object)
 
 # ---- Namespaces themselves
 
+# Only an update has both owners.
 deny contains violation if {
 	on_namespace
-	operation in {"UPDATE", "CONNECT"}
-	not may_transfer
-	tenant := owner
-	not may_act_for(tenant)
-	violation := {
-		"msg": sprintf(
-			"namespace `%s` belongs to tenant `%s`, and user `%s` is not a member",
-			[request_namespace, tenant, username],
-		),
-		"fix": sprintf("ask a member of tenant `%s` or the platform team", [tenant]),
-	}
-}
-
-deny contains violation if {
-	on_namespace
-	operation == "UPDATE"
 	not may_transfer
 	next_owner != owner
 	violation := {
@@ -261,7 +257,6 @@ deny contains violation if {
 # A namespace comes to a tenant, new or by a label set later.
 deny contains violation if {
 	on_namespace
-	operation in {"CREATE", "UPDATE"}
 	not owner
 	tenant := next_owner
 	not may_manage(tenant)
@@ -298,7 +293,6 @@ may_manage(tenant) if {
 
 warn contains warning if {
 	on_namespace
-	operation in {"CREATE", "UPDATE"}
 	tenant := next_owner
 	not tenant in object.keys(tenants)
 	not carried_over(tenant)
@@ -342,10 +336,12 @@ deny contains violation if {
 newly_named contains named if {
 	not on_namespace
 	not controller
-	operation in {"CREATE", "UPDATE"}
-	some named in names(new_object)
-	not named in names(old_object)
+	some named in names(parts(new_object))
+	not named in old_names
 }
+
+# A rule, so that it is worked out once.
+old_names := names(parts(old_object))
 
 template_paths := [
 	[],
@@ -359,25 +355,24 @@ template_paths := [
 parts(obj) := {part |
 	some path in template_paths
 	found := object.get(objects.as_object(obj), path, null)
-	is_object(found)
 	part := {"field": concat("", [concat(".", [step, ""]) | some step in path]), "object": found}
 } | {part |
 	some i, found in objects.items(objects.child(obj, "spec"), "volumeClaimTemplates")
 	part := {"field": sprintf("spec.volumeClaimTemplates[%d].", [i]), "object": found}
 }
 
-# Tenants that an object names: `{field, tenant}`.
-names(obj) := {named |
-	some part in parts(obj)
+# Tenants that the parts of an object name: `{field, tenant}`.
+names(all_parts) := {named |
+	some part in all_parts
 	tenant := tenant_in(objects.labels(part.object))
 	named := {"field": concat("", [part.field, objects.field("metadata.labels", parameters.tenantLabel)]), "tenant": tenant}
 } | {named |
-	some part in parts(obj)
+	some part in all_parts
 	tenant := tenant_in(objects.child(objects.child(part.object, "spec"), "nodeSelector"))
 	field := objects.field(concat("", [part.field, "spec.nodeSelector"]), parameters.tenantLabel)
 	named := {"field": field, "tenant": tenant}
 } | {named |
-	some part in parts(obj)
+	some part in all_parts
 	some i, toleration in objects.items(objects.child(part.object, "spec"), "tolerations")
 	objects.value(toleration, "key") == parameters.tenantLabel
 	tenant := objects.value(toleration, "value")

@@ -26,6 +26,8 @@ inventory := {"cluster": {"v1": {"Namespace": {
 	"tenant-a": {"metadata": {"name": "tenant-a", "labels": {"tenant": "tenant-a"}}},
 	"tenant-b-ci": {"metadata": {"name": "tenant-b-ci", "labels": {"tenant": "tenant-b"}}},
 	"infra": {"metadata": {"name": "infra"}},
+	# Older than the request's own view of the namespace.
+	"tenant-b": {"metadata": {"name": "tenant-b", "labels": {"tenant": "tenant-c"}}},
 }}}}
 
 # ---- Who
@@ -308,8 +310,14 @@ test_the_platform_alone_by_parameter if {
 	denied(with_parameters(create("infra", replicaset_controller, plain), only)) == set()
 	denied(with_parameters(create("infra", service_account("infra", "ingress"), plain), only)) == set()
 	denied(with_parameters(create("tenant-b", alice, plain), only)) == set()
+	count(denied(with_parameters(create("infra", mallory, a_label), only))) == 1
 	count(denied(with_parameters(on_namespace(alice, "CREATE", {}, null), only))) == 1
 	count(denied(with_parameters(on_namespace(alice, "DELETE", null, {}), only))) == 1
+	generated := json.patch(on_namespace(alice, "CREATE", {}, null), [
+		{"op": "remove", "path": "/request/name"},
+		{"op": "replace", "path": "/request/namespace", "value": ""},
+	])
+	count(denied(with_parameters(generated, only))) == 1
 }
 
 test_a_mistyped_parameter_is_the_strict_one if {
@@ -326,6 +334,11 @@ test_cluster_scoped_objects if {
 		"oldObject": null,
 	}, "parameters": parameters}
 	denied(review) == set()
+	every namespace in ["", null] {
+		in_none := object.union(review, {"request": {"namespace": namespace}})
+		denied(in_none) == set()
+		denied(with_parameters(in_none, {"unownedNamespaces": "platform"})) == set()
+	}
 	denied(with_parameters(review, {"unownedNamespaces": "platform"})) == set()
 	named := {"request": {"object": {"metadata": {"labels": {"tenant": "tenant-b"}}}}}
 	denied(object.union(review, named)) == {"the object names tenant `tenant-b`, and user `mallory@tenant-a.example.com` is not a member"}
@@ -335,6 +348,7 @@ test_cluster_scoped_objects if {
 
 test_a_namespace_that_is_not_known if {
 	denied(json.remove(create("tenant-b", admin, plain), ["namespace"])) == {"the labels of namespace `tenant-b` are not known"}
+	denied(json.remove(on_namespace(admin, "UPDATE", b, b), ["namespace"])) == set()
 }
 
 test_namespaces_of_another_group_are_no_namespaces if {
@@ -349,6 +363,8 @@ test_members_and_platform_update_their_namespace if {
 	denied(on_namespace(alice, "UPDATE", more, b)) == set()
 	denied(on_namespace(admin, "UPDATE", more, b)) == set()
 	denied(on_namespace(service_account("tenant-b", "app"), "UPDATE", more, b)) == set()
+	without := [{"op": "replace", "path": "/request/namespace", "value": ""}]
+	denied(json.patch(on_namespace(service_account("tenant-b", "app"), "UPDATE", more, b), without)) == set()
 	denied(on_namespace(mallory, "UPDATE", more, b)) == {"namespace `tenant-b` belongs to tenant `tenant-b`, and user `mallory@tenant-a.example.com` is not a member"}
 }
 
@@ -422,6 +438,7 @@ test_a_tenant_that_is_not_known_is_warned_of if {
 	warned(on_namespace(admin, "CREATE", b, null)) == set()
 	warned(on_namespace(admin, "CREATE", {}, null)) == set()
 	denied(on_namespace(admin, "CREATE", ghost, null)) == set()
+	warned(create("infra", admin, {"metadata": {"labels": ghost}})) == set()
 }
 
 test_another_label_key if {

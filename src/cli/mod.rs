@@ -1,10 +1,13 @@
 //! The command line: one file a command. Arguments in, an exit code out; results on stdout, the rest on stderr.
 
 mod check;
+mod decisions;
 mod eval;
 mod manifest;
+mod serve;
 mod style;
 mod test;
+mod webhook;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,9 +46,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(Box<serve::ServeArgs>),
     Eval(eval::EvalArgs),
     Test(test::TestArgs),
     Check(check::CheckArgs),
+    Webhook(webhook::WebhookArgs),
+    Decisions(decisions::DecisionsArgs),
 }
 
 /// Which policies and data a command works on.
@@ -72,12 +78,18 @@ impl PolicyArgs {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn run() -> ExitCode {
-    // A reader that leaves (`| head`) ends the command quietly.
-    sigpipe::reset();
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // A reader that leaves (`| head`) ends the command quietly; a server outlives whoever reads its messages.
+    if !matches!(command, Command::Serve(_)) {
+        sigpipe::reset();
+    }
+    let result = match command {
+        Command::Serve(args) => serve::run(*args),
         Command::Eval(args) => eval::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Webhook(args) => webhook::run(&args),
+        Command::Decisions(args) => decisions::run(&args),
     };
     match result {
         Ok(exit) => exit.into(),

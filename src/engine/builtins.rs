@@ -55,6 +55,11 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     all().map(|b| b.name)
 }
 
+/// How many operands a builtin that is installed here takes, its output not counted.
+pub(crate) fn arity(name: &str) -> Option<u8> {
+    all().find(|b| b.name == name).map(|b| b.arity)
+}
+
 /// Those that the engine has no builtin of its own for.
 pub(crate) fn unknown_to_engine() -> impl Iterator<Item = &'static Builtin> {
     all().filter(|b| !regorus::unstable::BUILTINS.contains_key(b.name))

@@ -2,17 +2,55 @@
 //! missing rules, recursion, and what a policy reads.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
 
 use crate::engine::Location;
 use crate::engine::builtins;
-use crate::engine::compile::{Parsed, RULES};
-use crate::engine::syntax::{Reference, RuleInfo};
-use crate::policy::{LoadError, Metadata, nearest};
+use crate::engine::compile::{Parsed, RULES, policy_name};
+use crate::engine::syntax::{Call, Reference, RuleInfo};
+use crate::policy::{LoadError, Metadata, glob_matches, nearest};
 
 /// All modules of one package.
 pub(crate) struct Package<'a> {
     pub path: Vec<String>,
     pub modules: Vec<&'a Parsed<'a>>,
+}
+
+/// Where a rule is defined, with the string constants of each definition.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Definitions(Vec<(Location, Vec<String>)>);
+
+impl Definitions {
+    /// The definition that most likely gave `msg`: the one with the longest constant that is the message, or is a
+    /// format that could have made it. Without a sign the first one.
+    pub(crate) fn of_message(&self, msg: &str) -> Option<&Location> {
+        let fit = |strings: &[String]| strings.iter().filter(|s| may_print(s, msg)).map(String::len).max();
+        let best = self.0.iter().rev().max_by_key(|(_, strings)| fit(strings));
+        best.map(|(at, _)| at)
+    }
+}
+
+/// Whether a `sprintf` of `format` may have given `msg`.
+fn may_print(format: &str, msg: &str) -> bool {
+    if !format.contains('%') {
+        return !format.is_empty() && format == msg;
+    }
+    let mut glob = String::with_capacity(format.len());
+    let mut chars = format.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '%' if chars.next_if_eq(&'%').is_some() => glob.push('%'),
+            '%' => {
+                while chars.next_if(|c| !c.is_ascii_alphabetic()).is_some() {}
+                chars.next();
+                glob.push('*');
+            }
+            c => glob.push(c),
+        }
+    }
+    glob != "*" && glob_matches(&glob, msg)
 }
 
 /// Groups modules by package.
@@ -35,12 +73,13 @@ impl<'a> Package<'a> {
         self.path.first().is_some_and(|p| p != "system") && !self.entry_rules().is_empty()
     }
 
-    /// The rules that are read, with the place of the first definition of each.
-    pub(crate) fn entry_rules(&self) -> BTreeMap<String, Location> {
+    /// The rules that are read, with their definitions in the order of the files.
+    pub(crate) fn entry_rules(&self) -> BTreeMap<String, Definitions> {
         let read = |name: &str| RULES.iter().any(|(_, rules)| rules.contains(&name));
-        let mut found = BTreeMap::new();
+        let mut found: BTreeMap<String, Definitions> = BTreeMap::new();
         for rule in self.rules().filter(|r| !r.is_function && read(&r.name)) {
-            found.entry(rule.name.clone()).or_insert_with(|| rule.at.clone());
+            let definition = (rule.at.clone(), rule.strings.clone());
+            found.entry(rule.name.clone()).or_default().0.push(definition);
         }
         found
     }
@@ -100,9 +139,17 @@ fn may_reach(steps: &[Option<String>], package: &[String]) -> bool {
         && steps.iter().zip(package).all(|(step, name)| step.as_ref().is_none_or(|s| s == name))
 }
 
-/// All findings of all packages.
-pub(crate) fn check(packages: &BTreeMap<Vec<String>, Package<'_>>) -> Vec<LoadError> {
+/// Rules may need one another this deep. Each takes about 6 KiB of stack, and no budget stops a thread that has none
+/// left.
+const MAX_RULE_CHAIN: usize = 500;
+
+/// All findings of all packages, which stand beside the documents of `data`.
+pub(crate) fn check(packages: &BTreeMap<Vec<String>, Package<'_>>, data: &Map<String, Value>) -> Vec<LoadError> {
     let mut errors = Vec::new();
+    errors.extend(packages.values().flat_map(|p| hidden_by_documents(p, data)));
+    errors.extend(packages.values().filter_map(without_rule));
+    errors.extend(same_name(packages));
+    errors.extend(packages.values().flat_map(|p| in_the_way_of_packages(p, packages)));
     for package in packages.values() {
         let mut with_metadata = package.modules.iter().filter(|m| m.metadata.is_some());
         if let (Some(first), Some(second)) = (with_metadata.next(), with_metadata.next()) {
@@ -111,27 +158,97 @@ pub(crate) fn check(packages: &BTreeMap<Vec<String>, Package<'_>>) -> Vec<LoadEr
         }
         for rule in package.rules() {
             errors.extend(
-                rule.calls.iter().filter_map(|c| unknown_call(c.name.as_str(), &c.at, package, packages, rule)),
+                rule.calls
+                    .iter()
+                    .filter_map(|c| unknown_call(c, package, packages).or_else(|| wrong_arity(c, package))),
             );
-            errors.extend(rule.references.iter().filter_map(|r| missing_rule(r, packages)));
+            errors.extend(rule.references.iter().filter_map(|r| missing_rule(r, packages, data)));
         }
     }
     errors.extend(recursion(packages));
     errors
 }
 
+/// Rules that nobody would see: the engine gives the document in their place.
+fn hidden_by_documents(package: &Package<'_>, data: &Map<String, Value>) -> Vec<LoadError> {
+    let mut at = data;
+    for step in &package.path {
+        match at.get(step) {
+            None => return Vec::new(),
+            Some(Value::Object(inner)) => at = inner,
+            Some(_) => {
+                let message = format!("package `{}` stands in a document of the data files", package.path.join("."));
+                return vec![LoadError::new(package.file(), "document", message)];
+            }
+        }
+    }
+    let hidden = package.rules().filter(|r| at.contains_key(&r.name));
+    let error = |r: &RuleInfo| {
+        let path = package.path.join(".");
+        let message = format!("`data.{path}.{}` is a rule here and a document in the data files", r.name);
+        LoadError::new(&r.at.file, "document", message).at(r.at.line, r.at.column)
+    };
+    hidden.map(error).collect()
+}
+
+/// Rules at the path of another package, or of a rule in it: the engine takes one of the two and says nothing.
+fn in_the_way_of_packages(package: &Package<'_>, packages: &BTreeMap<Vec<String>, Package<'_>>) -> Vec<LoadError> {
+    let mut errors = Vec::new();
+    for rule in package.rules() {
+        let path: Vec<&String> = package.path.iter().chain(&rule.path).collect();
+        let same = |p: &[String], name: &[String]| p.iter().chain(name).zip(&path).all(|(a, b)| a == *b);
+        let other = packages
+            .values()
+            .filter(|p| p.path.len() > package.path.len())
+            .find(|p| same(&p.path, &[]) && (p.path.len() >= path.len() || p.rules().any(|r| same(&p.path, &r.path))));
+        if let Some(other) = other {
+            let message = format!("rule `{}` is in the way of package `{}`", rule.path.join("."), other.path.join("."));
+            errors.push(LoadError::new(&rule.at.file, "conflict", message).at(rule.at.line, rule.at.column));
+        }
+    }
+    errors
+}
+
+/// A package that says in METADATA what it judges, and then judges nothing.
+fn without_rule(package: &Package<'_>) -> Option<LoadError> {
+    if package.is_policy() || !package.metadata().is_some_and(|m| m.is_of_policy) {
+        return None;
+    }
+    let wanted = || RULES.iter().flat_map(|(_, rules)| rules.iter().copied());
+    let near = package.rules().find_map(|r| nearest(&r.name, wanted()).map(|n| (r, n)));
+    let near = near.map(|(r, n)| format!("; did you mean `{n}` where it says `{}`?", r.name)).unwrap_or_default();
+    let names = wanted().collect::<Vec<_>>().join("`, `");
+    let message =
+        format!("package `{}` has the METADATA of a policy, but none of `{names}`{near}", package.path.join("."));
+    Some(LoadError::new(package.file(), "no_rule", message))
+}
+
+/// Policies that bindings and the decision log could not tell apart.
+fn same_name(packages: &BTreeMap<Vec<String>, Package<'_>>) -> Vec<LoadError> {
+    let mut named: BTreeMap<Arc<str>, &Package<'_>> = BTreeMap::new();
+    let mut errors = Vec::new();
+    for package in packages.values().filter(|p| p.is_policy()) {
+        if let Some(first) = named.insert(policy_name(&package.path), package) {
+            let (one, other) = (first.path.join("."), package.path.join("."));
+            let message =
+                format!("packages `{one}` and `{other}` would both be policy `{}`", policy_name(&package.path));
+            errors.push(LoadError::new(package.file(), "name", message));
+        }
+    }
+    errors
+}
+
 fn unknown_call(
-    name: &str,
-    at: &Location,
+    call: &Call,
     package: &Package<'_>,
     packages: &BTreeMap<Vec<String>, Package<'_>>,
-    _rule: &RuleInfo,
 ) -> Option<LoadError> {
+    let (name, at) = (call.name.as_str(), &call.at);
     let known = match name.strip_prefix("data.") {
         Some(path) => {
             let steps: Vec<String> = path.split('.').map(str::to_owned).collect();
-            let (rule, path) = steps.split_last()?;
-            packages.get(path).is_some_and(|p| p.has_rule(rule))
+            let package = (1..steps.len()).rev().find_map(|n| packages.get(steps.get(..n)?));
+            package.is_some_and(|p| steps.get(p.path.len()).is_some_and(|name| p.has_rule(name)))
         }
         None => package.has_rule(name.split('.').next().unwrap_or(name)) || is_builtin(name),
     };
@@ -146,13 +263,29 @@ fn unknown_call(
     Some(LoadError::new(&at.file, "unknown_function", message).at(at.line, at.column))
 }
 
+/// A builtin with too few or too many arguments: where builtin errors are undefined, it would never hold.
+fn wrong_arity(call: &Call, package: &Package<'_>) -> Option<LoadError> {
+    let of_engine = || regorus::unstable::BUILTINS.get(call.name.as_str()).map(|(_, arity)| *arity);
+    let arity = usize::from(builtins::arity(&call.name).or_else(of_engine)?);
+    // One more is the old way to name the result.
+    if arity == 0 || (arity..=arity + 1).contains(&call.arguments) || package.has_rule(&call.name) {
+        return None;
+    }
+    let message = format!("`{}` takes {arity} arguments, not {}", call.name, call.arguments);
+    Some(LoadError::new(&call.at.file, "arity", message).at(call.at.line, call.at.column))
+}
+
 /// Whether the engine has the builtin.
 pub(crate) fn is_builtin(name: &str) -> bool {
     name == "print" || builtins::names().any(|n| n == name) || regorus::unstable::BUILTINS.contains_key(name)
 }
 
 /// A reference into a package that is there, to a rule that is not.
-fn missing_rule(reference: &Reference, packages: &BTreeMap<Vec<String>, Package<'_>>) -> Option<LoadError> {
+fn missing_rule(
+    reference: &Reference,
+    packages: &BTreeMap<Vec<String>, Package<'_>>,
+    data: &Map<String, Value>,
+) -> Option<LoadError> {
     if reference.root != "data" {
         return None;
     }
@@ -165,7 +298,8 @@ fn missing_rule(reference: &Reference, packages: &BTreeMap<Vec<String>, Package<
     let below = packages.keys().any(|p| {
         p.len() > package.path.len() && p.starts_with(&package.path) && p.get(package.path.len()) == Some(*name)
     });
-    if package.has_rule(name) || below {
+    let beside = package.path.iter().try_fold(data, |at, step| at.get(step)?.as_object());
+    if package.has_rule(name) || below || beside.is_some_and(|d| d.contains_key(*name)) {
         return None;
     }
     let near = nearest(name, package.rules().map(|r| r.name.as_str())).map(|n| format!("; did you mean `{n}`?"));
@@ -174,15 +308,46 @@ fn missing_rule(reference: &Reference, packages: &BTreeMap<Vec<String>, Package<
     Some(LoadError::new(&at.file, "missing_rule", message).at(at.line, at.column))
 }
 
-type RuleKey<'a> = (&'a [String], &'a str);
+/// Package and path of a rule.
+/// Documents that nobody brings along but the user, whatever else is loaded.
+const OPTIONAL_DOCUMENTS: [&str; 2] = ["inventory", "tenants"];
 
-/// Rules that need themselves. The engine would run out of stack on some of them, which no budget stops.
+/// References to documents that neither a package nor the data has: misspelt they are undefined, and what depends on
+/// them never holds. Documents may be meant to be optional, so these are notes; without any data only imports count.
+pub(crate) fn absent_documents(
+    packages: &BTreeMap<Vec<String>, Package<'_>>,
+    data: &Map<String, Value>,
+) -> Vec<LoadError> {
+    let of_rules = packages.values().flat_map(Package::rules).flat_map(|r| r.references.iter());
+    let imports = packages.values().flat_map(|p| p.modules.iter()).flat_map(|m| m.info.imports.iter());
+    let mut notes = Vec::new();
+    for reference in imports.chain(of_rules.filter(|_| !data.is_empty())).filter(|r| r.root == "data") {
+        let Some(Some(first)) = reference.steps.first() else { continue };
+        let known = OPTIONAL_DOCUMENTS.contains(&first.as_str())
+            || data.contains_key(first)
+            || packages.keys().any(|p| may_reach(&reference.steps, p));
+        if !known {
+            let path: Vec<&str> = reference.steps.iter().map_while(Option::as_deref).collect();
+            let message = format!("`data.{}` is in no package and in no data file", path.join("."));
+            let at = &reference.at;
+            notes.push(LoadError::new(&at.file, "absent", message).at(at.line, at.column));
+        }
+    }
+    notes.sort();
+    notes.dedup();
+    notes
+}
+
+type RuleKey<'a> = (&'a [String], &'a [String]);
+
+/// Rules that need themselves, or one another too deep. The engine would run out of stack on some of them, which no
+/// budget stops.
 fn recursion(packages: &BTreeMap<Vec<String>, Package<'_>>) -> Vec<LoadError> {
     let mut edges: BTreeMap<RuleKey<'_>, BTreeSet<RuleKey<'_>>> = BTreeMap::new();
     let mut places: BTreeMap<RuleKey<'_>, &Location> = BTreeMap::new();
     for package in packages.values() {
         for rule in package.rules() {
-            let from = (package.path.as_slice(), rule.name.as_str());
+            let from = (package.path.as_slice(), rule.path.as_slice());
             places.entry(from).or_insert(&rule.at);
             let to = edges.entry(from).or_default();
             let calls = rule.calls.iter().map(|c| c.name.split('.').map(str::to_owned).collect::<Vec<_>>());
@@ -190,67 +355,90 @@ fn recursion(packages: &BTreeMap<Vec<String>, Package<'_>>) -> Vec<LoadError> {
                 std::iter::once(r.root.clone()).chain(r.steps.iter().map_while(Clone::clone)).collect::<Vec<_>>()
             });
             for path in calls.chain(references) {
-                if let Some(key) = target(&path, package, packages, rule) {
-                    to.insert(key);
-                }
+                to.extend(targets(&path, package, packages, rule));
             }
         }
     }
-    let mut done = BTreeSet::new();
+    let mut depths = BTreeMap::new();
     let mut errors = Vec::new();
     for start in edges.keys() {
-        let mut path = Vec::new();
-        if let Some(cycle) = find_cycle(*start, &edges, &mut path, &mut done) {
-            let names: Vec<&str> = cycle.iter().map(|(_, name)| *name).collect();
-            if let Some(at) = cycle.first().and_then(|k| places.get(k)) {
-                let message = format!("recursion: {}", names.join(" -> "));
-                errors.push(LoadError::new(&at.file, "recursion", message).at(at.line, at.column));
+        let (key, message) = match depth(*start, &edges, &mut Vec::new(), &mut depths) {
+            Ok(_) => continue,
+            Err(Chain::Circle(rules)) => {
+                let names: Vec<String> = rules.iter().map(|(_, path)| path.join(".")).collect();
+                (rules.first().copied(), format!("recursion: {}", names.join(" -> ")))
             }
+            Err(Chain::TooDeep(rule)) => {
+                (Some(rule), format!("rules need one another more than {MAX_RULE_CHAIN} deep"))
+            }
+        };
+        if let Some(at) = key.and_then(|k| places.get(&k)) {
+            errors.push(LoadError::new(&at.file, "recursion", message).at(at.line, at.column));
         }
     }
     errors
 }
 
-fn target<'p>(
+/// The rules that a reference may lead to: those below it, and those that hold what it names.
+fn targets<'p>(
     path: &[String],
     package: &'p Package<'_>,
     packages: &'p BTreeMap<Vec<String>, Package<'_>>,
     rule: &RuleInfo,
-) -> Option<RuleKey<'p>> {
-    let (first, rest) = path.split_first()?;
-    if first == "data" {
-        let package = (1..rest.len()).rev().find_map(|n| packages.get(rest.get(..n)?))?;
-        let name = rest.get(package.path.len())?;
-        let rule = package.modules.iter().flat_map(|m| m.info.rules.iter()).find(|r| r.name == *name)?;
-        return Some((package.path.as_slice(), rule.name.as_str()));
+) -> Vec<RuleKey<'p>> {
+    let overlap = |a: &[String], b: &[String]| a.iter().zip(b).all(|(x, y)| x == y);
+    let of = |p: &'p Package<'_>, below: &[String]| {
+        let rules = p.modules.iter().flat_map(|m| m.info.rules.iter()).filter(|r| overlap(&r.path, below));
+        rules.map(|r| (p.path.as_slice(), r.path.as_slice())).collect::<Vec<_>>()
+    };
+    match path.split_first() {
+        None => Vec::new(),
+        Some((first, rest)) if first == "data" => {
+            let reached = packages.values().filter(|p| overlap(&p.path, rest));
+            reached.flat_map(|p| of(p, rest.get(p.path.len()..).unwrap_or_default())).collect()
+        }
+        Some((first, _)) if rule.locals.contains(first) => Vec::new(),
+        Some(_) => of(package, path),
     }
-    if rule.locals.contains(first) {
-        return None;
-    }
-    let rule = package.modules.iter().flat_map(|m| m.info.rules.iter()).find(|r| r.name == *first)?;
-    Some((package.path.as_slice(), rule.name.as_str()))
 }
 
-fn find_cycle<'a>(
+/// What is wrong with a chain of rules.
+enum Chain<'a> {
+    /// It ends where it begins.
+    Circle(Vec<RuleKey<'a>>),
+    /// It is too long from this rule on.
+    TooDeep(RuleKey<'a>),
+}
+
+/// How deep the rules go that a rule needs. `path` is the way to it, `depths` what is known already.
+fn depth<'a>(
     at: RuleKey<'a>,
     edges: &BTreeMap<RuleKey<'a>, BTreeSet<RuleKey<'a>>>,
     path: &mut Vec<RuleKey<'a>>,
-    done: &mut BTreeSet<RuleKey<'a>>,
-) -> Option<Vec<RuleKey<'a>>> {
+    depths: &mut BTreeMap<RuleKey<'a>, usize>,
+) -> Result<usize, Chain<'a>> {
     if let Some(start) = path.iter().position(|k| *k == at) {
-        return Some(path.iter().skip(start).copied().chain([at]).collect());
+        return Err(Chain::Circle(path.iter().skip(start).copied().chain([at]).collect()));
     }
-    if !done.insert(at) {
-        return None;
+    if let Some(known) = depths.get(&at) {
+        return Ok(*known);
     }
+    // Known while it is looked at, so each chain is reported once.
+    depths.insert(at, 0);
     path.push(at);
+    let mut deepest = 0;
     for next in edges.get(&at).into_iter().flatten() {
-        if let Some(cycle) = find_cycle(*next, edges, path, done) {
-            return Some(cycle);
+        if path.len() > MAX_RULE_CHAIN {
+            return Err(Chain::TooDeep(at));
+        }
+        deepest = deepest.max(depth(*next, edges, path, depths)?);
+        if deepest >= MAX_RULE_CHAIN {
+            return Err(Chain::TooDeep(at));
         }
     }
     path.pop();
-    None
+    depths.insert(at, deepest + 1);
+    Ok(deepest + 1)
 }
 
 /// What a policy may read beside the object. Where it cannot be told, it reads it.

@@ -52,21 +52,22 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
                         field: finding.field.clone(),
                         details: finding.details.clone(),
                         fix: finding.fix.clone(),
-                        location: policy.rules.get(finding.rule).cloned(),
+                        location: policy.rules.get(finding.rule).and_then(|d| d.of_message(&finding.msg)).cloned(),
                         ..violation(finding.msg.clone(), enforcement.min(milder))
                     });
                 }
-                for (key, value) in &output.annotations {
+                // What is only tried out shows in the log and the metrics, nowhere else.
+                let seen = output.annotations.iter().filter(|_| enforcement != Enforcement::Dryrun);
+                for (key, value) in seen {
                     annotations.entry(key.clone()).or_insert_with(|| value.clone());
                 }
                 if enforcement != Enforcement::Deny
-                    && let Some(wanted) = &output.object
+                    && let Some(patch) = &output.patch
                 {
-                    let before = object.map_or_else(|| review.request.object(), |o| o.as_ref());
-                    let patch = patch::difference(before, wanted);
-                    let location = policy.rules.get("patch").or_else(|| policy.rules.get("mutate")).cloned();
+                    let rule = policy.rules.get("patch").or_else(|| policy.rules.get("mutate"));
+                    let location = rule.and_then(|d| d.of_message("")).cloned();
                     violations.push(Violation {
-                        details: patch.as_ref().and_then(|p| serde_json::to_value(p).ok()),
+                        details: serde_json::to_value(patch).ok(),
                         location,
                         ..violation("the object would be changed".to_owned(), enforcement)
                     });

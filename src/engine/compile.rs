@@ -25,6 +25,11 @@ pub(crate) const RULES: [(Endpoint, &[&str]); 2] = [
 /// Brackets may nest this deep in a policy: the parser's time grows with two to the power of it.
 pub const MAX_NESTING: usize = 16;
 
+/// Operators that one expression may have: the engine's passes recurse once for each.
+pub(crate) const MAX_OPERATORS: usize = 500;
+
+const LOAD_STACK_BYTES: usize = 64 << 20;
+
 /// Time a policy may take where its METADATA sets none.
 pub const DEFAULT_TIME_BUDGET: Duration = Duration::from_millis(500);
 
@@ -57,6 +62,25 @@ pub(crate) struct Parsed<'a> {
 /// # Errors
 /// Everything that is wrong, sorted by file and line.
 pub fn compile(sources: &Sources, options: CompileOptions) -> Result<Compiled, Vec<LoadError>> {
+    on_large_stack(|| compile_here(sources, options))
+}
+
+/// Runs `work` on a thread whose stack is large enough for the engine's recursive passes over any expression that
+/// [`MAX_OPERATORS`] and [`MAX_NESTING`] let through.
+pub(crate) fn on_large_stack<T: Send>(
+    work: impl FnOnce() -> Result<T, Vec<LoadError>> + Send,
+) -> Result<T, Vec<LoadError>> {
+    std::thread::scope(|scope| {
+        let started = std::thread::Builder::new().name("compile".to_owned()).stack_size(LOAD_STACK_BYTES);
+        match started.spawn_scoped(scope, work).map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(vec![LoadError::new("", "panic", "the engine panicked while loading the policies")]),
+            Err(e) => Err(vec![LoadError::new("", "thread", format!("no thread to load the policies on: {e}"))]),
+        }
+    })
+}
+
+fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, Vec<LoadError>> {
     let mut errors = Vec::new();
     let mut notes = Vec::new();
     let parsed: Vec<Parsed<'_>> = sources
@@ -70,7 +94,8 @@ pub fn compile(sources: &Sources, options: CompileOptions) -> Result<Compiled, V
     }
     let packages = check::packages(&parsed);
     if errors.is_empty() {
-        errors.extend(check::check(&packages));
+        errors.extend(check::check(&packages, &sources.data));
+        notes.extend(check::absent_documents(&packages, &sources.data));
     }
     for binding in &sources.bindings {
         if !packages.values().any(|p| p.is_policy() && *policy_name(&p.path) == *binding.policy) {
@@ -121,6 +146,12 @@ pub(crate) fn parse(source: &SourceFile) -> Result<Parsed<'_>, LoadError> {
     let (depth, line) = syntax::bracket_depth(&source.text);
     if depth > MAX_NESTING {
         let message = format!("brackets nest {depth} deep; at most {MAX_NESTING} are allowed: name the inner values");
+        return Err(LoadError::new(&source.path, "nesting", message).at(line, 1));
+    }
+    let (operators, line) = syntax::longest_expression(&source.text);
+    if operators > MAX_OPERATORS {
+        let message =
+            format!("an expression has {operators} operators; at most {MAX_OPERATORS} are allowed: name parts of it");
         return Err(LoadError::new(&source.path, "nesting", message).at(line, 1));
     }
     let metadata = package_metadata(&source.path, &source.text)?;
@@ -340,8 +371,13 @@ fn mask_pointers(
         Ok(value) => value,
         Err(f) => return fault(f.location.as_ref(), f.msg),
     };
+    let items = match found.get("mask") {
+        None => &[],
+        Some(serde_json::Value::Array(items)) => items.as_slice(),
+        Some(other) => return fault(None, format!("`mask` must be a set of JSON pointers, not `{other}`")),
+    };
     let mut pointers = Vec::new();
-    for item in found.get("mask").and_then(serde_json::Value::as_array).into_iter().flatten() {
+    for item in items {
         let pointer = item.as_str().or_else(|| item.get("path").and_then(serde_json::Value::as_str));
         match pointer.filter(|p| p.starts_with("/input/")) {
             Some(pointer) => pointers.push(pointer.to_owned()),

@@ -122,9 +122,9 @@ impl Unit {
                 let msg = format!("the policy took longer than its {} ms", budget.as_millis());
                 return Err(Fault { code: ErrorCode::Budget, msg, location: None });
             }
-            let pairs: Vec<(String, serde_json::Value)> = match value {
+            let pairs = match &value {
                 Value::Undefined => Vec::new(),
-                pairs => serde_json::to_value(&pairs).and_then(serde_json::from_value).map_err(|e| Fault {
+                pairs => pairs_of(pairs).map_err(|e| Fault {
                     code: ErrorCode::Output,
                     msg: e.to_string(),
                     location: None,
@@ -132,15 +132,35 @@ impl Unit {
             };
             Ok(serde_json::Value::Object(pairs.into_iter().collect()))
         };
-        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+        caught(run)
     }
 }
 
-/// The fault that a caught panic is.
-pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Fault {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-    Fault { code: ErrorCode::Panic, msg: format!("the evaluation panicked: {text}"), location: None }
+/// Rules with their values. JSON has no sets: a set of operations comes in the order of their paths, so that a parent is
+/// written before what stands in it.
+fn pairs_of(value: &Value) -> serde_json::Result<Vec<(String, serde_json::Value)>> {
+    let mut pairs = Vec::new();
+    for pair in value.as_set().map_err(serde::de::Error::custom)?.iter_sorted() {
+        let (name, mut json): (String, serde_json::Value) = serde_json::from_value(serde_json::to_value(pair)?)?;
+        let is_set = pair.as_array().is_ok_and(|p| matches!(p.get(1), Some(Value::Set(_))));
+        if let (true, Some(items)) = (is_set, json.as_array_mut()) {
+            items.sort_by(|a, b| {
+                let path = |v: &serde_json::Value| v.get("path").and_then(serde_json::Value::as_str).map(str::to_owned);
+                path(a).cmp(&path(b))
+            });
+        }
+        pairs.push((name, json));
+    }
+    Ok(pairs)
+}
+
+/// Runs what may panic; a panic is a fault.
+pub(crate) fn caught<T>(run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(Fault { code: ErrorCode::Panic, msg: format!("the evaluation panicked: {text}"), location: None })
+    })
 }
 
 /// Lines of a policy may be this wide: certificates and tokens stand in one line.
@@ -205,7 +225,7 @@ pub(crate) fn rego_path(package: &[String]) -> String {
 /// Takes an error of regorus apart: its messages are a picture of the source with the message at the end.
 pub(crate) fn fault(error: &anyhow::Error) -> Fault {
     let text = error.to_string();
-    let limit = error.chain().any(|e| e.is::<LimitError>());
+    let limit = error.chain().any(<dyn std::error::Error>::is::<LimitError>);
     let location = text.lines().find_map(|line| {
         let place = line.trim_start().strip_prefix("--> ")?;
         let mut parts = place.rsplitn(3, ':');

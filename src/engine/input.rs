@@ -58,12 +58,19 @@ impl Inputs {
     }
 }
 
-/// The same input with the old object as the new one: what the policy says of the state before.
+/// The input as if the old object were made now: what the policy says of the state before. It is no UPDATE, so what a
+/// policy says of the change itself (of a locked object, say) is not taken for a fault that was there already.
 pub(crate) fn of_old_object(input: &Value) -> Value {
-    let mut input = input.clone();
-    let old = field(field(&input, "request"), "oldObject").clone();
-    set(&mut input, &["request", "object"], old);
-    input
+    let mut before = input.clone();
+    for request in ["request", "parent"] {
+        let old = field(field(input, request), "oldObject").clone();
+        if old != Value::Undefined {
+            set(&mut before, &[request, "object"], old);
+            set(&mut before, &[request, "oldObject"], Value::Null);
+            set(&mut before, &[request, "operation"], Value::from("CREATE"));
+        }
+    }
+    before
 }
 
 fn pod_of(object: &Value, kind: &TemplateKind, namespace: &Value) -> Value {

@@ -15,21 +15,20 @@ const IMMUTABLE: [&str; 8] = [
     "/metadata/resourceVersion",
 ];
 
-/// The object after the mutating rules in `result`, or why they do not apply.
+/// The object after the mutating rules in `result`, or why they do not apply. `patch` is applied to what `mutate` gives.
 pub(crate) fn apply(object: &Value, result: &Value) -> Result<Value, String> {
-    let mut changed = object.clone();
-    if let Some(operations) = result.get("patch") {
-        apply_operations(&mut changed, operations)?;
-    }
-    match result.get("mutate") {
-        None | Some(Value::Null) => {}
-        Some(wanted @ Value::Object(_)) => changed = wanted.clone(),
+    let mut changed = match result.get("mutate") {
+        None | Some(Value::Null) => object.clone(),
+        Some(wanted @ Value::Object(_)) => wanted.clone(),
         Some(Value::Array(items)) => match items.as_slice() {
-            [] => {}
-            [wanted @ Value::Object(_)] => changed = wanted.clone(),
+            [] => object.clone(),
+            [wanted @ Value::Object(_)] => wanted.clone(),
             _ => return Err("`mutate` must give one object".to_owned()),
         },
         Some(other) => return Err(format!("`mutate` must give the wanted object, not `{other}`")),
+    };
+    if let Some(operations) = result.get("patch") {
+        apply_operations(&mut changed, operations)?;
     }
     for pointer in IMMUTABLE {
         if object.pointer(pointer) != changed.pointer(pointer) {
@@ -109,6 +108,13 @@ mod tests {
             json!({"metadata": {"labels": {"app.kubernetes.io/name": "x"}},
                    "spec": {"containers": [{"name": "a", "securityContext": {"capabilities": {"drop": ["ALL"]}}}]}})
         );
+    }
+
+    #[test]
+    fn neither_rule_undoes_the_other() {
+        let operations = json!([{"op": "add", "path": "/a", "value": 1}]);
+        let both = json!({"patch": operations, "mutate": {"kind": "Pod", "b": 2}});
+        assert_eq!(apply(&json!({"kind": "Pod"}), &both), Ok(json!({"kind": "Pod", "a": 1, "b": 2})));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Threads that judge, and the watchdog that answers for them.
 //!
 //! Evaluation runs here, off the async threads, on large stacks. A policy that does not come back is given up: its
-//! thread is abandoned, a fresh one goes on with the next policy of the same review, and after two such threads of
-//! one policy, or eight in the process, the policy is quarantined until the policies are loaded again.
+//! thread is abandoned, a fresh one goes on with the next policy of the same review, and while two such threads of one
+//! policy are out, or eight in the process, the policy is quarantined: until they end or the policies are loaded again.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::admission::Request;
 use crate::engine::decide::Progress;
-use crate::engine::review::Review;
+use crate::engine::review::{Review, Step};
 use crate::engine::{Context, Decision, Inventory, Snapshot};
 
 /// Deep rule chains take about 6 KiB of stack a rule; memory is only touched when it is needed.
@@ -106,11 +106,9 @@ impl Pool {
             queue: options.queue,
             abandoned: AtomicUsize::new(0),
         });
-        for _ in 0..options.threads.max(1) {
-            spawn_worker(&shared, None);
-        }
+        let missing = (0..options.threads.max(1)).filter(|_| !spawn_worker(&shared, None)).count();
         let watched = Arc::clone(&shared);
-        spawn("watchdog", 1 << 20, move || watched.watchdog());
+        spawn("watchdog", 1 << 20, move || watched.watchdog(missing));
         Self { shared }
     }
 
@@ -118,7 +116,6 @@ impl Pool {
     ///
     /// # Errors
     /// The job comes back when the queue is full.
-    #[expect(clippy::result_large_err, reason = "the job is handed back whole, and only under overload")]
     pub fn submit(&self, job: Job) -> Result<(), Job> {
         let mut state = lock(&self.shared.state);
         if state.jobs.len() >= self.shared.queue {
@@ -228,13 +225,17 @@ impl Shared {
         Some(active)
     }
 
-    fn watchdog(self: &Arc<Self>) {
+    /// `missing`: how many threads could not be started so far.
+    fn watchdog(self: &Arc<Self>, mut missing: usize) {
         loop {
             let active = {
                 let mut state = lock(&self.state);
                 while state.active.is_empty() {
-                    if state.closed {
+                    if state.closed && state.jobs.is_empty() {
                         return;
+                    }
+                    if missing > 0 {
+                        break;
                     }
                     state = self.watch.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
@@ -242,9 +243,14 @@ impl Shared {
             };
             let now = Instant::now();
             for review in active {
-                if review.give_up(now, &self.abandoned) {
-                    spawn_worker(self, Some(review));
+                if review.give_up(now, &self.abandoned) && !spawn_worker(self, Some(Arc::clone(&review))) {
+                    review.answer_unjudged();
+                    lock(&self.state).active.retain(|a| !Arc::ptr_eq(a, &review));
+                    missing += 1;
                 }
+            }
+            while missing > 0 && spawn_worker(self, None) {
+                missing -= 1;
             }
             std::thread::sleep(WATCH_INTERVAL);
         }
@@ -274,6 +280,7 @@ impl Active {
             let outcome = self.review.run(step, object.as_ref());
             let mut run = lock(&self.run);
             if run.epoch != epoch {
+                step.policy.health.came_back();
                 return false;
             }
             run.due = None;
@@ -296,20 +303,67 @@ impl Active {
         run.due = None;
         true
     }
+
+    /// Replies with what is there where no thread can go on: the policies that are left could not be judged.
+    fn answer_unjudged(&self) {
+        let mut run = lock(&self.run);
+        for _ in run.progress.outcomes.len()..self.review.steps.len() {
+            run.progress.take(&self.review, Step::unjudged());
+        }
+        let decision = run.progress.finish(&self.review);
+        if let Some(reply) = run.reply.take() {
+            reply(decision);
+        }
+    }
 }
 
-fn spawn_worker(shared: &Arc<Shared>, resumed: Option<Arc<Active>>) {
+fn spawn_worker(shared: &Arc<Shared>, resumed: Option<Arc<Active>>) -> bool {
     let worker = Arc::clone(shared);
-    spawn("judge", STACK_BYTES, move || worker.work(resumed));
+    spawn("judge", STACK_BYTES, move || worker.work(resumed))
 }
 
-/// A thread that cannot be started is not replaced: the jobs wait for the threads there are, within their deadlines.
-fn spawn(name: &str, stack: usize, work: impl FnOnce() + Send + 'static) {
-    let started = std::thread::Builder::new().name(name.to_owned()).stack_size(stack).spawn(work);
-    drop(started);
+/// Whether the thread could be started.
+fn spawn(name: &str, stack: usize, work: impl FnOnce() + Send + 'static) -> bool {
+    std::thread::Builder::new().name(name.to_owned()).stack_size(stack).spawn(work).is_ok()
 }
 
 /// A panic while a lock is held cannot leave a half-made state: every change is a single assignment or push.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::decode;
+    use crate::engine::{CompileOptions, Endpoint, ErrorCode, FailureModes, Verdict, compile};
+    use crate::policy::{SourceFile, Sources};
+
+    /// Threads that cannot be started cannot be had in a test; what is done then can.
+    #[test]
+    fn a_review_that_no_thread_goes_on_with_is_answered() {
+        let text = "package p\ndeny contains \"x\" if false\n".to_owned();
+        let modules = vec![SourceFile { path: "p.rego".into(), text }];
+        let sources = Sources { modules, ..Sources::default() };
+        let snapshot = Arc::new(compile(&sources, CompileOptions::default()).expect("compiles").snapshot);
+        let review = r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1",
+            "request":{"uid":"u","kind":{},"resource":{},"operation":"CREATE"}}"#;
+        let failure = FailureModes::default();
+        let context = Context { endpoint: Endpoint::Validate, now_ns: 0, seed: 0, deadline: None, failure };
+        let request = Arc::new(decode(review.as_bytes()).expect("decodes"));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let run = Running {
+            progress: Progress::default(),
+            epoch: 1,
+            since: Instant::now(),
+            due: None,
+            reply: Some(Box::new(move |decision| drop(sender.send(decision)))),
+        };
+        let review = Review::new(snapshot, &Inventory::fixed([].into()), request, context);
+        let active = Active { review, run: Mutex::new(run) };
+        active.answer_unjudged();
+        let decision: Decision = receiver.try_recv().expect("an answer");
+        assert_eq!((decision.verdict, decision.failures[0].code), (Verdict::Deny, ErrorCode::Stuck));
+        assert!(active.judge(1), "a second answer is not tried");
+    }
 }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use regorus::Value;
@@ -60,17 +59,17 @@ pub fn query(query: &Query<'_>) -> Result<serde_json::Value, Vec<LoadError>> {
     let parsed: Vec<Parsed<'_>> =
         query.modules.iter().filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok()).collect();
     if errors.is_empty() {
-        errors = check::check(&check::packages(&parsed));
-        // A query may ask for what is not there: that is undefined, as in OPA.
-        errors.retain(|e| e.code != "missing_rule");
+        let nothing = serde_json::Map::new();
+        errors = check::check(&check::packages(&parsed), query.data.as_object().unwrap_or(&nothing));
+        // What is odd in a policy may be asked here: a reference to nothing is undefined, a rule beside a document of
+        // the same name is an answer.
+        errors.retain(|e| ["unknown_function", "arity", "recursion"].contains(&e.code));
     }
     if !errors.is_empty() {
         errors.sort();
         return Err(errors);
     }
-    let run = || run(query, &parsed);
-    let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(evaluate::panicked(panic.as_ref())));
-    outcome.map_err(|fault| {
+    evaluate::caught(|| run(query, &parsed)).map_err(|fault| {
         let file = fault.location.as_ref().map_or("", |l| l.file.as_str());
         let error = LoadError::new(file, fault.code.as_str(), &fault.msg);
         vec![fault.location.as_ref().map_or(error.clone(), |l| error.at(l.line, l.column))]

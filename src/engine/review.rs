@@ -1,6 +1,7 @@
 //! One review, policy by policy: who is selected, and what each comes to. Steps are independent of the thread they
 //! run on, so the pool can go on with the next policy when one does not come back.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::admission::{Operation, Request};
-use crate::engine::evaluate::{Fault, World};
+use crate::engine::evaluate::{Fault, World, caught};
 use crate::engine::input::{self, Inputs};
 use crate::engine::output::{self, Finding};
 use crate::engine::snapshot::{Bound, Policy, Snapshot, Use};
@@ -33,6 +34,8 @@ pub(crate) struct Step {
     pub policy: Arc<Policy>,
     bound: usize,
     using: usize,
+    /// Whether the labels of the namespace say which use applies, or whether any does.
+    by_namespace: bool,
     taken: Taken,
 }
 
@@ -50,6 +53,8 @@ pub(crate) struct Output {
     pub annotations: BTreeMap<String, String>,
     /// The object after this policy, when it changed it.
     pub object: Option<Arc<Value>>,
+    /// What it changed, from the object as it was before this policy.
+    pub patch: Option<json_patch::Patch>,
 }
 
 enum Namespace {
@@ -59,23 +64,57 @@ enum Namespace {
     Unknown(String),
 }
 
+impl Namespace {
+    /// Which of the uses that may take the request does. None of them may: the policy then has nothing to say.
+    fn choose(&self, bound: &Bound, candidates: &[usize], request: &Request) -> usize {
+        let uses = || candidates.iter().filter_map(|c| bound.uses.get(*c).map(|u| (*c, u)));
+        let first = || candidates.first().copied();
+        let chosen = match self {
+            Self::None => first(),
+            // The policy cannot be judged; how bad that is, the strictest use says.
+            Self::Unknown(_) => {
+                uses().max_by_key(|(place, u)| (u.enforcement, Reverse(*place))).map(|(place, _)| place)
+            }
+            Self::Known(metadata) => {
+                let sets = label_sets(metadata, request);
+                let sets: Vec<&Value> = sets.iter().collect();
+                uses().find(|(_, u)| u.selects(&bound.policy, &sets)).map(|(place, _)| place).or_else(first)
+            }
+        };
+        chosen.unwrap_or(0)
+    }
+}
+
+/// The labels that namespace selectors look at: of a request about a Namespace those before and after.
+fn label_sets(metadata: &Value, request: &Request) -> Vec<Value> {
+    let labels = |m: &'_ Value| m.get("labels").cloned().unwrap_or_default();
+    let mut sets = vec![labels(metadata)];
+    if request.is_on_namespace() {
+        sets.extend(request.old_object().get("metadata").map(labels));
+    }
+    sets
+}
+
 impl Review {
     /// Selects. Cheap: no policy is run.
     pub(crate) fn new(snapshot: Arc<Snapshot>, inventory: &Inventory, request: Arc<Request>, context: Context) -> Self {
-        let mut steps = Vec::new();
+        let mut found = Vec::new();
         for (bound, b) in snapshot.bound.iter().enumerate() {
-            if let Some((chosen, taken)) = b.takes(context.endpoint, &request)
-                && b.policy.wants(&request, taken, context.endpoint)
-            {
-                let using = b.uses.iter().position(|u| std::ptr::eq(u, chosen)).unwrap_or(0);
-                steps.push(Step { policy: Arc::clone(&b.policy), bound, using, taken });
+            let Some((candidates, ways)) = b.takes(context.endpoint, &request) else { continue };
+            for taken in ways.into_iter().filter(|taken| b.policy.wants(&request, *taken, context.endpoint)) {
+                found.push((bound, b, candidates.clone(), taken));
             }
         }
-        let needed = steps.iter().any(|s| {
-            let chosen = snapshot.bound.get(s.bound).and_then(|b| b.uses.get(s.using));
-            s.policy.reads_namespace || chosen.is_some_and(|u| u.selects_by_namespace(&s.policy))
-        });
+        let needed = found.iter().any(|(_, b, uses, _)| b.policy.reads_namespace || b.selects_by_namespace(uses));
         let (namespace, reads, inventory_age) = namespace_of(&request, inventory, needed);
+        let steps = found
+            .into_iter()
+            .map(|(bound, b, candidates, taken)| {
+                let using = namespace.choose(b, &candidates, &request);
+                let by_namespace = b.selects_by_namespace(&candidates);
+                Step { policy: Arc::clone(&b.policy), bound, using, by_namespace, taken }
+            })
+            .collect();
         let seen = match &namespace {
             Namespace::Known(metadata) => Some(metadata.as_ref()),
             Namespace::None | Namespace::Unknown(_) => None,
@@ -93,7 +132,7 @@ impl Review {
     /// Runs step `index` on the object as the steps before left it. Never panics, may never return.
     pub(crate) fn run(&self, step: &Step, object: Option<&Arc<Value>>) -> Outcome {
         let started = Instant::now();
-        let result = self.judge(step, object, started);
+        let result = caught(|| self.judge(step, object, started));
         let result = result.map_err(|fault| self.blame_deadline(fault));
         Outcome { result, took: started.elapsed() }
     }
@@ -119,7 +158,7 @@ impl Review {
             return Err(fault(ErrorCode::Quarantined, msg));
         }
         let Some(using) = self.using(step) else { return Ok(Output::default()) };
-        if !self.selects(policy, using)? {
+        if !self.selects(step, using)? {
             return Ok(Output::default());
         }
         let budget = self.budget(step, started);
@@ -148,9 +187,9 @@ impl Review {
         World { now_ns: self.context.now_ns, seed: self.context.seed }
     }
 
-    fn selects(&self, policy: &Policy, using: &Use) -> Result<bool, Fault> {
-        let by_selector = using.selects_by_namespace(policy);
-        if !by_selector && !policy.reads_namespace {
+    fn selects(&self, step: &Step, using: &Use) -> Result<bool, Fault> {
+        let policy = &step.policy;
+        if !step.by_namespace && !policy.reads_namespace {
             return Ok(true);
         }
         match &self.namespace {
@@ -161,12 +200,7 @@ impl Review {
                 Err(fault(ErrorCode::UnknownNamespace, &msg))
             }
             Namespace::Known(metadata) => {
-                let labels = |m: &'_ Value| m.get("labels").cloned().unwrap_or_default();
-                let mut sets = vec![labels(metadata)];
-                if self.request.is_on_namespace() {
-                    let old = self.request.old_object().get("metadata").map(labels);
-                    sets.extend(old);
-                }
+                let sets = label_sets(metadata, &self.request);
                 Ok(using.selects(policy, &sets.iter().collect::<Vec<_>>()))
             }
         }
@@ -202,22 +236,30 @@ impl Review {
                 finding.field = finding.field.take().map(|field| format!("{prefix}.{field}"));
             }
         }
-        Ok(Output { findings, annotations, object: None })
+        Ok(Output { findings, annotations, ..Output::default() })
     }
 
     fn mutated(&self, result: &Value, object: Option<&Arc<Value>>) -> Result<Output, Fault> {
         let before = object.map_or_else(|| self.request.object(), |o| o.as_ref());
         let after = patch::apply(before, result).map_err(|m| fault(ErrorCode::Patch, &m))?;
-        let object = (after != *before).then(|| Arc::new(after));
-        Ok(Output { object, ..Output::default() })
+        let patch = patch::difference(before, &after);
+        let object = patch.is_some().then(|| Arc::new(after));
+        Ok(Output { object, patch, ..Output::default() })
     }
 }
 
 impl Step {
-    /// An outcome for a step that had to be given up.
+    /// An outcome for a step that had to be given up. Before its own budget was used up, that is the deadline's doing.
     pub(crate) fn given_up(&self, took: Duration) -> Outcome {
+        let code = if took < self.policy.budget { ErrorCode::Deadline } else { ErrorCode::Stuck };
         let msg = format!("the policy did not stop within {} ms and was given up", took.as_millis());
-        Outcome { result: Err(fault(ErrorCode::Stuck, &msg)), took }
+        Outcome { result: Err(fault(code, &msg)), took }
+    }
+
+    /// An outcome for a step that no thread is left for.
+    pub(crate) fn unjudged() -> Outcome {
+        let msg = "no thread could be started to judge the policy";
+        Outcome { result: Err(fault(ErrorCode::Stuck, msg)), took: Duration::ZERO }
     }
 }
 
@@ -227,11 +269,8 @@ impl Policy {
         match endpoint {
             Endpoint::Mutate => {
                 // A changed template rolls out a workload, and a Pod's spec cannot be changed: Pods when they are made.
-                let pods = !self.matching.on_pods
-                    || (taken == Taken::AsIs
-                        && request.operation == Operation::Create
-                        && request.sub_resource.is_empty());
-                pods && request.object().is_object()
+                let made = request.operation == Operation::Create && request.sub_resource.is_empty();
+                taken == Taken::AsIs && (!self.matching.on_pods || made) && request.object().is_object()
             }
             Endpoint::Validate => {
                 let of_spec = ["", "ephemeralcontainers", "resize"].contains(&request.sub_resource.as_str());

@@ -8,8 +8,9 @@ use std::time::Duration;
 use regorus::Value;
 
 use crate::admission::Request;
+use crate::engine::check::Definitions;
 use crate::engine::evaluate::Unit;
-use crate::engine::{Endpoint, Location, NamespaceMetadata};
+use crate::engine::{Endpoint, NamespaceMetadata};
 use crate::policy::{Digest, Enforcement, Match, OnUpdate, Severity, Taken};
 
 /// What is loaded, for people and `policy_set`. Made by [`compile`](crate::engine::compile).
@@ -59,8 +60,8 @@ pub(crate) struct Policy {
     pub controls: Arc<[String]>,
     pub matching: Match,
     pub unit: Unit,
-    /// Rules that are read, with the place of the first definition of each.
-    pub rules: BTreeMap<String, Location>,
+    /// Rules that are read, with their definitions.
+    pub rules: BTreeMap<String, Definitions>,
     pub endpoints: Vec<Endpoint>,
     pub reads_namespace: bool,
     pub budget: Duration,
@@ -82,7 +83,7 @@ pub(crate) struct Use {
     pub on_update: OnUpdate,
 }
 
-/// How often a policy did not come back.
+/// How many threads a policy holds that were given up.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     stuck: AtomicU32,
@@ -100,18 +101,41 @@ impl Health {
     pub(crate) fn got_stuck(&self, last: bool) {
         self.stuck.fetch_add(if last { Self::MOST_STUCK } else { 1 }, Ordering::Relaxed);
     }
+
+    /// A thread that was given up has ended after all: the machine was slow, or a builtin. After a last one the policy
+    /// has one thread less from then on.
+    pub(crate) fn came_back(&self) {
+        let _ = self.stuck.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+    }
 }
 
 impl Bound {
-    /// The use that takes the request at `endpoint`, and how.
-    pub(crate) fn takes(&self, endpoint: Endpoint, request: &Request) -> Option<(&Use, Taken)> {
+    /// The uses that may take the request at `endpoint`, as places in `uses`, and every way it is taken. The first
+    /// use counts, but for its namespace selector: where that leaves the request out, the next one counts.
+    pub(crate) fn takes(&self, endpoint: Endpoint, request: &Request) -> Option<(Vec<usize>, Vec<Taken>)> {
         let policy = &self.policy;
         if !policy.endpoints.contains(&endpoint) {
             return None;
         }
-        let taken = policy.matching.takes(request)?;
-        let chosen = self.uses.iter().find(|u| u.narrowed.as_ref().is_none_or(|m| m.takes(request).is_some()))?;
-        Some((chosen, taken))
+        let ways = policy.matching.ways(request);
+        if ways.is_empty() {
+            return None;
+        }
+        let mut candidates = Vec::new();
+        for (place, using) in self.uses.iter().enumerate() {
+            if using.narrowed.as_ref().is_none_or(|m| m.takes(request).is_some()) {
+                candidates.push(place);
+                if using.narrowed.as_ref().is_none_or(|m| m.namespace_selector.is_none()) {
+                    break;
+                }
+            }
+        }
+        (!candidates.is_empty()).then_some((candidates, ways))
+    }
+
+    /// Whether the labels of the namespace have to be known to say which of `candidates` applies, and whether any.
+    pub(crate) fn selects_by_namespace(&self, candidates: &[usize]) -> bool {
+        candidates.iter().filter_map(|c| self.uses.get(*c)).any(|u| u.selects_by_namespace(&self.policy))
     }
 }
 
@@ -165,7 +189,7 @@ impl Snapshot {
             && !request.is_on_namespace()
             && self.bound.iter().any(|b| {
                 b.takes(endpoint, request)
-                    .is_some_and(|(u, _)| b.policy.reads_namespace || u.selects_by_namespace(&b.policy))
+                    .is_some_and(|(uses, _)| b.policy.reads_namespace || b.selects_by_namespace(&uses))
             })
     }
 }

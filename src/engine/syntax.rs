@@ -24,6 +24,8 @@ pub(crate) struct Reference {
 pub(crate) struct Call {
     /// Dotted name as written, import aliases replaced.
     pub name: String,
+    /// How many arguments it has.
+    pub arguments: usize,
     /// Where it stands.
     pub at: Location,
 }
@@ -33,6 +35,8 @@ pub(crate) struct Call {
 pub(crate) struct RuleInfo {
     /// First name of the rule below its package (`deny`).
     pub name: String,
+    /// The name with the constant steps after it: `[limits, cpu]` of `limits.cpu := 1`.
+    pub path: Vec<String>,
     /// Whether it is a function.
     pub is_function: bool,
     /// Where its head stands.
@@ -43,6 +47,8 @@ pub(crate) struct RuleInfo {
     pub calls: Vec<Call>,
     /// Names bound in it, which hide rules of the same name.
     pub locals: BTreeSet<String>,
+    /// String constants in it: messages and their formats among them.
+    pub strings: Vec<String>,
 }
 
 /// One module.
@@ -95,7 +101,8 @@ fn aliases(imports: &[Import]) -> Vec<Alias> {
 }
 
 fn rule_info(rule: &Ref<Rule>, aliases: &[Alias]) -> Option<RuleInfo> {
-    let mut walk = Walk { aliases, references: Vec::new(), calls: Vec::new(), locals: BTreeSet::new() };
+    let mut walk =
+        Walk { aliases, references: Vec::new(), calls: Vec::new(), locals: BTreeSet::new(), strings: Vec::new() };
     let (refr, is_function) = match rule.as_ref() {
         Rule::Spec { head, bodies, .. } => {
             let (refr, is_function) = walk.head(head);
@@ -114,8 +121,9 @@ fn rule_info(rule: &Ref<Rule>, aliases: &[Alias]) -> Option<RuleInfo> {
     if !steps.is_empty() {
         walk.indexes(refr);
     }
-    let Walk { references, calls, locals, .. } = walk;
-    Some(RuleInfo { name, is_function, at: start(refr), references, calls, locals })
+    let Walk { references, calls, locals, strings, .. } = walk;
+    let path = std::iter::once(name.clone()).chain(steps.into_iter().map_while(|s| s)).collect();
+    Some(RuleInfo { name, path, is_function, at: start(refr), references, calls, locals, strings })
 }
 
 struct Walk<'a> {
@@ -123,6 +131,7 @@ struct Walk<'a> {
     references: Vec<Reference>,
     calls: Vec<Call>,
     locals: BTreeSet<String>,
+    strings: Vec<String>,
 }
 
 impl Walk<'_> {
@@ -211,7 +220,7 @@ impl Walk<'_> {
                     let resolved = self.resolve(root, steps, start(fcn));
                     let steps = resolved.steps.into_iter().map(Option::unwrap_or_default);
                     let name = std::iter::once(resolved.root).chain(steps).collect::<Vec<_>>().join(".");
-                    self.calls.push(Call { name, at: resolved.at });
+                    self.calls.push(Call { name, arguments: params.len(), at: resolved.at });
                 }
                 for param in params {
                     self.expr(param);
@@ -224,6 +233,9 @@ impl Walk<'_> {
                     self.expr(lhs);
                 }
                 self.expr(rhs);
+            }
+            Expr::String { value, .. } | Expr::RawString { value, .. } => {
+                self.strings.extend(value.as_string().ok().map(|s| s.as_ref().to_owned()));
             }
             Expr::ArrayCompr { term, query, .. } | Expr::SetCompr { term, query, .. } => {
                 self.expr(term);
@@ -284,6 +296,12 @@ fn children(expr: &Expr) -> Vec<&Ref<Expr>> {
     }
 }
 
+/// A variable or a reference of constant steps, as it could be written.
+pub(crate) fn plain_path(expr: &Ref<Expr>) -> Option<String> {
+    let (root, steps) = flatten(expr)?;
+    steps.into_iter().try_fold(root, |path, step| Some(format!("{path}[{}]", serde_json::Value::from(step?))))
+}
+
 /// Root variable and steps of a reference; `None` when it does not start from a variable.
 fn flatten(expr: &Ref<Expr>) -> Option<(String, Vec<Option<String>>)> {
     match expr.as_ref() {
@@ -299,6 +317,8 @@ fn flatten(expr: &Ref<Expr>) -> Option<(String, Vec<Option<String>>)> {
                 Expr::String { value, .. } | Expr::RawString { value, .. } => {
                     value.as_string().ok().map(|s| s.as_ref().to_owned())
                 }
+                // `data[2]` is no package, whatever the packages are.
+                Expr::Number { span, .. } if root == "data" && steps.is_empty() => Some(span.text().to_owned()),
                 _ => None,
             });
             Some((root, steps))
@@ -349,6 +369,30 @@ pub(crate) fn bracket_depth(text: &str) -> (usize, u32) {
     (deepest, at)
 }
 
+/// The most operators (dots of references among them) in one expression of `text`, with the line where it ends. An
+/// expression goes on over a line's end where an operator stands before or after it.
+pub(crate) fn longest_expression(text: &str) -> (usize, u32) {
+    let (mut count, mut most, mut at) = (0usize, 0usize, 1u32);
+    let (mut fresh_line, mut open) = (false, false);
+    code(text, |c, line| match c {
+        '\n' => fresh_line = true,
+        ';' | '{' | '}' | ',' => (count, open, fresh_line) = (0, false, false),
+        c if c.is_whitespace() => {}
+        c => {
+            let operator = "+-*/%&|.<>=!:".contains(c);
+            if fresh_line && !operator && !open {
+                count = 0;
+            }
+            (fresh_line, open) = (false, operator);
+            count += usize::from(operator);
+            if count > most {
+                (most, at) = (count, line);
+            }
+        }
+    });
+    (most, at)
+}
+
 /// How many brackets `text` closes that it has not opened.
 pub(crate) fn surplus_closers(text: &str) -> usize {
     let (mut depth, mut surplus) = (0usize, 0usize);
@@ -362,17 +406,27 @@ pub(crate) fn surplus_closers(text: &str) -> usize {
 
 /// Calls `found` for each bracket outside strings and comments: whether it opens, and its line.
 fn brackets(text: &str, mut found: impl FnMut(bool, u32)) {
+    code(text, |c, line| match c {
+        '(' | '[' | '{' => found(true, line),
+        ')' | ']' | '}' => found(false, line),
+        _ => {}
+    });
+}
+
+/// Calls `found` for each character outside strings and comments, with its line; a string is one `"`.
+fn code(text: &str, mut found: impl FnMut(char, u32)) {
     let mut line = 1u32;
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         match c {
-            '\n' => line += 1,
             '#' => {
                 if chars.by_ref().any(|c| c == '\n') {
+                    found('\n', line);
                     line += 1;
                 }
             }
             '"' => {
+                found('"', line);
                 while let Some(c) = chars.next() {
                     match c {
                         '\\' => drop(chars.next()),
@@ -382,12 +436,14 @@ fn brackets(text: &str, mut found: impl FnMut(bool, u32)) {
                 }
             }
             '`' => {
+                found('"', line);
                 let lines = chars.by_ref().take_while(|c| *c != '`').filter(|c| *c == '\n').count();
                 line += u32::try_from(lines).unwrap_or(0);
             }
-            '(' | '[' | '{' => found(true, line),
-            ')' | ']' | '}' => found(false, line),
-            _ => {}
+            c => {
+                found(c, line);
+                line += u32::from(c == '\n');
+            }
         }
     }
 }

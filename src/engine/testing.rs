@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use regorus::unstable::{Expr, Literal, Query, Ref, Rule, RuleHead};
+use regorus::unstable::{Expr, Query, Ref, Rule, RuleHead};
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{Engine, Value};
 
@@ -90,7 +90,7 @@ pub fn run_tests(sources: &Sources, wanted: &dyn Fn(&str) -> bool, now_ns: i64) 
         sources.modules.iter().filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok()).collect();
     let packages = check::packages(&parsed);
     if errors.is_empty() {
-        errors.extend(check::check(&packages));
+        errors.extend(check::check(&packages, &sources.data));
     }
     if !errors.is_empty() {
         errors.sort();
@@ -128,7 +128,7 @@ pub fn check_tests(sources: &Sources) -> Vec<LoadError> {
     let mut errors = Vec::new();
     let parsed: Vec<Parsed<'_>> =
         sources.modules.iter().filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok()).collect();
-    errors.extend(check::check(&check::packages(&parsed)));
+    errors.extend(check::check(&check::packages(&parsed), &sources.data));
     errors
 }
 
@@ -223,6 +223,13 @@ impl Bench {
         let prints = self.engine.take_prints().unwrap_or_default();
         let result =
             |name: String, ending| TestResult { name, at: test.at.clone(), ending, took, prints: prints.clone() };
+        // Where builtin errors are undefined, the engine lets a limit inside a function pass as one of them.
+        let late = || Fault {
+            code: crate::engine::ErrorCode::Budget,
+            msg: format!("the test took longer than its {} s", TEST_BUDGET.as_secs()),
+            location: None,
+        };
+        let value = if took < TEST_BUDGET { value } else { value.and_then(|_| Err(late())) };
         let value = match value {
             Err(fault) => {
                 results.push(result(full, TestEnding::Error { at: fault.location, msg: fault.msg }));
@@ -230,15 +237,22 @@ impl Bench {
             }
             Ok(value) => value,
         };
-        let cases: Vec<Value> = test.definitions.iter().flat_map(|d| self.cases(package, d)).collect();
+        let full_cases: Result<Vec<Vec<Value>>, Fault> =
+            test.definitions.iter().filter(|d| has_key(d)).map(|d| self.cases(package, d)).collect();
+        let cases: Vec<Value> = match full_cases {
+            Ok(cases) => cases.into_iter().flatten().collect(),
+            Err(fault) => {
+                results.push(result(full, TestEnding::Error { at: Some(test.at.clone()), msg: fault.msg }));
+                return;
+            }
+        };
         if cases.is_empty() {
             let holds = match &value {
-                Value::Undefined | Value::Bool(false) => false,
+                Value::Bool(holds) => *holds,
                 Value::Object(map) => !map.is_empty() && map.values().all(|v| *v == Value::from(true)),
-                Value::Set(items) => !items.is_empty(),
-                _ => true,
+                _ => false,
             };
-            let ending = if holds { TestEnding::Pass } else { self.failure(package, test) };
+            let ending = if holds { self.every_definition(package, test) } else { self.failure(package, test) };
             results.push(result(full, ending));
             return;
         }
@@ -256,6 +270,28 @@ impl Bench {
         }
     }
 
+    /// Of two tests of one name, the one that holds does not stand for the other.
+    fn every_definition(&self, package: &[String], test: &Test) -> TestEnding {
+        if test.definitions.len() < 2 {
+            return TestEnding::Pass;
+        }
+        for definition in &test.definitions {
+            let Rule::Spec { bodies, .. } = definition.as_ref() else { continue };
+            let holds = bodies.is_empty()
+                || bodies.iter().any(|b| {
+                    self.statements(&b.query, b.query.stmts.len())
+                        .and_then(|body| self.probe(package, &b.query, &format!("probe if {{\n{body}\n}}\n")).ok())
+                        .is_some_and(|value| value == Value::from(true))
+                });
+            if !holds {
+                let single =
+                    Test { name: test.name.clone(), at: test.at.clone(), definitions: vec![definition.clone()] };
+                return self.failure(package, &single);
+            }
+        }
+        TestEnding::Pass
+    }
+
     fn eval(&mut self, path: &str) -> Result<Value, Fault> {
         let engine = &mut self.engine;
         let run = AssertUnwindSafe(|| engine.eval_rule(path.to_owned()).map_err(|e| evaluate::fault(&e)));
@@ -265,20 +301,33 @@ impl Bench {
         })
     }
 
-    /// The cases of a table: all values that the key in the head takes where the body binds it.
-    fn cases(&self, package: &[String], rule: &Ref<Rule>) -> Vec<Value> {
-        let Some((key, query)) = table_key(rule) else { return Vec::new() };
-        let binding = query.stmts.iter().position(|stmt| match &stmt.literal {
-            Literal::SomeIn { key: k, value, .. } => {
-                k.iter().chain([value]).any(|e| matches!(e.as_ref(), Expr::Var { span, .. } if span.text() == key))
+    /// The cases of a table: all values that the key in the head takes where the body has bound it.
+    ///
+    /// The engine does not say which statement binds it, so the first ones are tried, then one more, until the key is
+    /// no free variable. Those that follow may fail a case, but not hide it.
+    fn cases(&self, package: &[String], rule: &Ref<Rule>) -> Result<Vec<Value>, Fault> {
+        let unclear = |msg: &str| Fault {
+            code: crate::engine::ErrorCode::Evaluation,
+            msg: format!("the cases of the table cannot be told: {msg}"),
+            location: None,
+        };
+        let (key, query) = match table_key(rule) {
+            None => return Err(unclear("write a variable in the brackets")),
+            Some(Key::Constant(value)) => return Ok(vec![value]),
+            Some(Key::Bound { key, query }) => (key, query),
+        };
+        let mut fault = None;
+        for count in 1..=query.stmts.len() {
+            let Some(body) = self.statements(query, count) else { continue };
+            match self.probe(package, query, &format!("probe contains {key} if {{\n{body}\n}}\n")) {
+                Ok(Value::Set(items)) if !items.is_empty() => return Ok(items.iter_sorted().cloned().collect()),
+                Ok(_) => fault = None,
+                Err(found) => fault = Some(found),
             }
-            _ => false,
-        });
-        let Some(binding) = binding else { return Vec::new() };
-        let Some(body) = self.statements(query, binding + 1) else { return Vec::new() };
-        match self.probe(package, query, &format!("probe contains {key} if {{\n{body}\n}}\n")) {
-            Ok(Value::Set(items)) => items.iter_sorted().cloned().collect(),
-            _ => Vec::new(),
+        }
+        match fault {
+            None => Ok(Vec::new()),
+            Some(fault) => Err(unclear(&fault.msg)),
         }
     }
 
@@ -353,20 +402,38 @@ impl Bench {
     }
 }
 
-/// The variable in the brackets of `test_x[case] if { .. }` (or `test_x contains case if { .. }`), with the body.
-fn table_key(rule: &Ref<Rule>) -> Option<(&str, &Ref<Query>)> {
-    let Rule::Spec { head, bodies, .. } = rule.as_ref() else { return None };
-    let key = match head {
-        RuleHead::Set { key: Some(key), .. } => key,
+/// What stands in the brackets of `test_x[case] if { .. }` (or after `test_x contains`).
+enum Key<'a> {
+    /// The name of the one case.
+    Constant(Value),
+    /// An expression, with the body that gives it its values.
+    Bound { key: String, query: &'a Ref<Query> },
+}
+
+fn has_key(rule: &Ref<Rule>) -> bool {
+    key_of(rule).is_some()
+}
+
+fn key_of(rule: &Ref<Rule>) -> Option<&Ref<Expr>> {
+    let Rule::Spec { head, .. } = rule.as_ref() else { return None };
+    match head {
+        RuleHead::Set { key: Some(key), .. } => Some(key),
         RuleHead::Compr { refr, .. } | RuleHead::Set { refr, .. } => match refr.as_ref() {
-            Expr::RefBrack { index, .. } => index,
-            _ => return None,
+            Expr::RefBrack { index, .. } => Some(index),
+            _ => None,
         },
-        RuleHead::Func { .. } => return None,
-    };
+        RuleHead::Func { .. } => None,
+    }
+}
+
+fn table_key(rule: &Ref<Rule>) -> Option<Key<'_>> {
+    let Rule::Spec { bodies, .. } = rule.as_ref() else { return None };
+    let key = key_of(rule)?;
     match key.as_ref() {
-        Expr::Var { span, .. } => Some((span.text(), &bodies.first()?.query)),
-        _ => None,
+        Expr::String { value, .. } | Expr::RawString { value, .. } | Expr::Number { value, .. } => {
+            Some(Key::Constant(value.clone()))
+        }
+        _ => Some(Key::Bound { key: syntax::plain_path(key)?, query: &bodies.first()?.query }),
     }
 }
 

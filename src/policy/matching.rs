@@ -67,6 +67,9 @@ pub enum Taken {
 /// The subresources of Pods that change a Pod's spec.
 const POD_SPEC_SUBRESOURCES: [&str; 2] = ["ephemeralcontainers", "resize"];
 
+/// The subresources of the core group that only CONNECT is on.
+const CONNECT_SUBRESOURCES: [&str; 4] = ["exec", "attach", "portforward", "proxy"];
+
 impl Default for Match {
     /// Takes every request, as a policy without a `match` block does.
     fn default() -> Self {
@@ -90,16 +93,22 @@ impl Default for Match {
 }
 
 impl Match {
-    /// Whether and how the policy takes `request`, but for the namespace selector.
+    /// Whether the policy takes `request` at all, but for the namespace selector: the first of its [`ways`](Self::ways).
     #[must_use]
     pub fn takes(&self, request: &Request) -> Option<Taken> {
-        if !self.takes_namespace(request) || !self.takes_labels(request) {
-            return None;
+        self.ways(request).first().copied()
+    }
+
+    /// Every way in which the policy takes `request`, but for the namespace selector: as it is, and, for a workload,
+    /// once more through its Pod template.
+    #[must_use]
+    pub fn ways(&self, request: &Request) -> Vec<Taken> {
+        if !self.takes_namespace(request) {
+            return Vec::new();
         }
-        if self.rules.iter().any(|r| r.takes(request)) {
-            return Some(Taken::AsIs);
-        }
-        self.template_of(request).map(Taken::Template)
+        let as_is = self.rules.iter().any(|r| r.takes(request)).then_some(Taken::AsIs);
+        let template = self.template_of(request).map(Taken::Template);
+        as_is.into_iter().chain(template).filter(|taken| self.takes_labels(request, *taken)).collect()
     }
 
     /// Whether the namespace selector takes any of the label sets. For a request about a Namespace these are the
@@ -110,17 +119,25 @@ impl Match {
     }
 
     fn takes_namespace(&self, request: &Request) -> bool {
-        let namespace = if request.is_on_namespace() { &request.name } else { &request.namespace };
+        let namespace = match request.is_on_namespace() {
+            true => name_of_namespace(request),
+            false => &request.namespace,
+        };
         let fits = |globs: &[String]| globs.iter().any(|g| glob_matches(g, namespace));
         (self.namespaces.is_empty() || fits(&self.namespaces)) && !fits(&self.excluded_namespaces)
     }
 
-    fn takes_labels(&self, request: &Request) -> bool {
+    /// Of a workload judged through its template the labels are the template's: those its Pods will have.
+    fn takes_labels(&self, request: &Request, taken: Taken) -> bool {
         let Some(selector) = &self.label_selector else { return true };
-        [request.object(), request.old_object()]
-            .into_iter()
-            .filter(|o| !o.is_null())
-            .any(|o| selector.selects(o.pointer("/metadata/labels").unwrap_or(&Value::Null)))
+        let labelled = |object: &'_ Value| match taken {
+            Taken::AsIs => selector.selects(object.pointer("/metadata/labels").unwrap_or(&Value::Null)),
+            Taken::Template(kind) => {
+                let template = kind.path.iter().try_fold(object, |o, step| o.get(step));
+                selector.selects(template.and_then(|t| t.pointer("/metadata/labels")).unwrap_or(&Value::Null))
+            }
+        };
+        [request.object(), request.old_object()].into_iter().filter(|o| !o.is_null()).any(labelled)
     }
 
     fn template_of(&self, request: &Request) -> Option<&'static TemplateKind> {
@@ -160,6 +177,14 @@ impl Rule {
             && self.scope != Scope::Cluster
             && self.resources.iter().any(|r| takes_resource(r, "pods", ""))
     }
+}
+
+/// The name of the Namespace that a request is on. With `generateName` the request has none: the object has it once
+/// it is made (validation), and before that (mutation) the prefix is all there is.
+fn name_of_namespace(request: &Request) -> &str {
+    let text = |pointer: &str| request.subject().pointer(pointer).and_then(Value::as_str).filter(|t| !t.is_empty());
+    let of_object = || text("/metadata/name").or_else(|| text("/metadata/generateName"));
+    Some(request.name.as_str()).filter(|name| !name.is_empty()).or_else(of_object).unwrap_or_default()
 }
 
 fn has(list: &[String], value: &str) -> bool {
@@ -271,13 +296,39 @@ impl RuleSpec {
                 "a rule of `match` takes nothing: `resources`, `apiGroups` or `apiVersions` is empty".to_owned()
             );
         }
+        let operations = check_operations(&self.operations)?;
+        for resource in &self.resources {
+            self.check_resource(resource, &operations)?;
+        }
         Ok(Rule {
             api_groups: self.api_groups.clone(),
             api_versions: self.api_versions.clone(),
             resources: self.resources.clone(),
-            operations: check_operations(&self.operations)?,
+            operations,
             scope: self.scope,
         })
+    }
+
+    /// Refuses what could never take a request.
+    fn check_resource(&self, resource: &str, operations: &[Operation]) -> Result<(), String> {
+        let (main, sub) = resource.split_once('/').unwrap_or((resource, ""));
+        let of_kind = kinds::built_in_names().find(|kind| kind.eq_ignore_ascii_case(main));
+        let built_in = of_kind.map(kinds::built_in).unwrap_or_default();
+        if let Some(kind) = built_in.iter().find(|k| self.api_groups.iter().all(|g| g == k.group) && k.resource != main)
+        {
+            return Err(format!("`{resource}` is no resource; did you mean `{}`?", kind.resource));
+        }
+        if resource.chars().any(|c| c.is_ascii_uppercase()) {
+            return Err(format!("`{resource}` is no resource: resources are plural and in lower case"));
+        }
+        let connects = operations.contains(&Operation::Connect);
+        if CONNECT_SUBRESOURCES.contains(&sub) && !connects && main != "*" && has(&self.api_groups, "") {
+            return Err(format!("`{resource}` is connected to: write `operations: [CONNECT]`"));
+        }
+        if sub.is_empty() && operations == [Operation::Connect] {
+            return Err(format!("CONNECT is on subresources only: name them, such as `{resource}/exec`"));
+        }
+        Ok(())
     }
 }
 
@@ -304,6 +355,9 @@ fn check_operations(names: &[String]) -> Result<Vec<Operation>, String> {
 
 fn rules_of_kinds(names: &[String], operations: Option<&[String]>) -> Result<Vec<Rule>, String> {
     let operations = check_operations(operations.unwrap_or(&writes()))?;
+    if operations == [Operation::Connect] {
+        return Err("CONNECT is on subresources only: name them in `match.rules`, such as `pods/exec`".to_owned());
+    }
     let mut rules: Vec<Rule> = Vec::new();
     for name in names {
         let found = kinds::built_in(name);
@@ -439,6 +493,12 @@ mod tests {
         assert!(fault("{kinds: [Pod], operations: [PATCH]}").contains("unknown operation `PATCH`"));
         assert!(fault("{kinds: [Pod], rules: []}").contains("both"));
         assert!(fault("kinds: []").contains("takes nothing"));
+        // What could never take a request is no match: nobody would see that it judges nothing.
+        assert!(fault("{kinds: [Pod], operations: [CONNECT]}").contains("name them"));
+        assert!(fault("rules: [{resources: [pods/exec]}]").contains("operations: [CONNECT]"));
+        assert!(fault("rules: [{resources: [pods], operations: [CONNECT]}]").contains("pods/exec"));
+        assert!(fault("rules: [{resources: [Pods]}]").contains("lower case"));
+        assert!(fault("rules: [{apiGroups: [''], resources: [pod]}]").contains("did you mean `pods`"));
         assert!(fault("{kinds: [Secret], podTemplates: true}").contains("podTemplates"));
         assert!(
             fault("{kinds: [Pod], labelSelector: {matchExpressions: [{key: k, operator: In}]}}")

@@ -53,6 +53,20 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// The name in metadata and records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// What an UPDATE is measured by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -111,13 +125,20 @@ pub struct Metadata {
     pub time_budget: Option<Duration>,
     /// Whether a `custom` section was written.
     pub has_custom: bool,
+    /// Whether it says what is judged, or what comes of it: a library has no use for that.
+    pub is_of_policy: bool,
     /// Things that are odd but not wrong.
     pub notes: Vec<LoadError>,
 }
 
+/// What is read of every block: the `custom` section of a rule is its author's.
+#[derive(Deserialize)]
+struct Scoped {
+    scope: Option<String>,
+}
+
 #[derive(Deserialize)]
 struct Block {
-    scope: Option<String>,
     title: Option<String>,
     description: Option<String>,
     custom: Option<Custom>,
@@ -164,11 +185,14 @@ pub fn package_metadata(file: &str, text: &str) -> Result<Option<Metadata>, Load
     let mut found: Option<(Metadata, u32)> = None;
     for annotation in annotations(text) {
         let offset = Offset { lines: annotation.first_line, columns: annotation.columns };
-        let block: Block = yaml::parse(file, &annotation.yaml, offset)?;
-        let scope = block.scope.clone();
+        let Scoped { scope } = yaml::parse(file, &annotation.yaml, offset)?;
         let of_package = match scope.as_deref() {
             Some("package" | "subpackages") => true,
             Some("rule" | "document") => false,
+            None if annotation.before_import => {
+                let message = "METADATA before an import belongs to nothing: put it before `package`";
+                return Err(LoadError::new(file, "metadata", message).at(annotation.first_line, 1));
+            }
             None => annotation.before_package,
             Some(other) => {
                 return Err(LoadError::new(
@@ -186,6 +210,7 @@ pub fn package_metadata(file: &str, text: &str) -> Result<Option<Metadata>, Load
             let message = format!("a second METADATA block for the package; the first is at line {line}");
             return Err(LoadError::new(file, "metadata", message).at(annotation.first_line, 1));
         }
+        let block: Block = yaml::parse(file, &annotation.yaml, offset)?;
         let metadata = check(file, block, &annotation, offset)?;
         found = Some((metadata, annotation.first_line));
     }
@@ -195,6 +220,7 @@ pub fn package_metadata(file: &str, text: &str) -> Result<Option<Metadata>, Load
 fn check(file: &str, block: Block, annotation: &Annotation, offset: Offset) -> Result<Metadata, LoadError> {
     let has_custom = block.custom.is_some();
     let custom = block.custom.unwrap_or_default();
+    let is_of_policy = custom.matching.is_some() || custom.enforcement.is_some() || custom.on_update.is_some();
     let place_of = |key: &str| {
         let line = annotation.yaml.lines().position(|l| l.trim_start().starts_with(&format!("{key}:")));
         u32::try_from(line.map_or(0, |l| l + 1)).unwrap_or_default() + annotation.first_line
@@ -226,6 +252,7 @@ fn check(file: &str, block: Block, annotation: &Annotation, offset: Offset) -> R
         builtin_errors: custom.builtin_errors,
         time_budget,
         has_custom,
+        is_of_policy,
         notes,
     })
 }
@@ -236,7 +263,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         Some(number) => (number, 1),
         None => (text.strip_suffix('s').ok_or_else(wrong)?, 1000),
     };
-    let millis = number.trim().parse::<u64>().map_err(|_| wrong())? * unit;
+    let millis = number.trim().parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).ok_or_else(wrong)?;
     if (1..=30_000).contains(&millis) { Ok(Duration::from_millis(millis)) } else { Err(wrong()) }
 }
 
@@ -246,6 +273,7 @@ struct Annotation {
     first_line: u32,
     columns: u32,
     before_package: bool,
+    before_import: bool,
 }
 
 fn annotations(text: &str) -> Vec<Annotation> {
@@ -262,8 +290,9 @@ fn annotations(text: &str) -> Vec<Annotation> {
             yaml.push('\n');
         }
         let next = lines.clone().map(|(_, l)| l.trim()).find(|l| !l.is_empty() && !l.starts_with('#'));
-        let before_package = next.is_some_and(|l| l.starts_with("package"));
-        found.push(Annotation { yaml, first_line: number, columns: 2, before_package });
+        let before = |keyword| next.is_some_and(|l: &str| l.split_whitespace().next() == Some(keyword));
+        let (before_package, before_import) = (before("package"), before("import"));
+        found.push(Annotation { yaml, first_line: number, columns: 2, before_package, before_import });
     }
     found
 }
@@ -307,6 +336,15 @@ mod tests {
     }
 
     #[test]
+    fn only_the_block_of_the_package_is_ours() {
+        let rule = POLICY.replace("# title: a rule", "# custom: {severity: HIGHEST, match: all}");
+        assert!(package_metadata("p.rego", &rule).is_ok());
+        let late = "package a\n\n# METADATA\n# custom: {enforcement: warn}\nimport rego.v1\n";
+        let error = package_metadata("p.rego", late).expect_err("it would count for nothing").to_string();
+        assert!(error.starts_with("p.rego:3:1: METADATA before an import"), "{error}");
+    }
+
+    #[test]
     fn slips_are_noted() {
         let m = package_metadata("p.rego", &POLICY.replace("enforcement: warn", "enforcment: warn"));
         let notes = m.expect("reads").expect("is there").notes;
@@ -321,5 +359,6 @@ mod tests {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
         assert!(duration("0ms").is_err() && duration("1h").is_err() && duration("60s").is_err());
+        assert!(duration("18446744073709552s").is_err());
     }
 }

@@ -32,7 +32,14 @@ fn descend(dir: &Path, depth: usize, found: &mut Vec<PathBuf>, errors: &mut Vec<
             return;
         }
     };
-    for entry in entries.flatten() {
+    for entry in entries {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(e) => {
+                errors.push(LoadError::new(dir.display().to_string(), "io", format!("cannot list: {e}")));
+                continue;
+            }
+        };
         let path = entry.path();
         if entry.file_name().to_string_lossy().starts_with('.') {
             continue;
@@ -40,6 +47,10 @@ fn descend(dir: &Path, depth: usize, found: &mut Vec<PathBuf>, errors: &mut Vec<
         if path.is_dir() {
             if depth < MAX_DEPTH {
                 descend(&path, depth + 1, found, errors);
+            } else {
+                // What is not looked at is not left out in silence: it may hold a policy.
+                let message = format!("directories go more than {MAX_DEPTH} deep (or a link leads back up)");
+                errors.push(LoadError::new(path.display().to_string(), "io", message));
             }
         } else {
             found.push(path);
@@ -66,4 +77,20 @@ pub(super) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
 /// Whether there is any Rego below `root`.
 pub(super) fn holds_rego(root: &Path) -> bool {
     root.is_dir() && walk(root, &mut Vec::new()).iter().any(|p| has_extension(p, &["rego"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_out_in_silence() {
+        let root = tempfile::tempdir().expect("a directory");
+        let deep = (0..=MAX_DEPTH).fold(root.path().to_owned(), |path, _| path.join("d"));
+        fs::create_dir_all(&deep).expect("directories");
+        fs::write(deep.join("p.rego"), "package p\n").expect("a file");
+        let mut errors = Vec::new();
+        assert!(walk(root.path(), &mut errors).is_empty());
+        assert!(errors.iter().any(|e| e.message.contains("deep")), "{errors:?}");
+    }
 }

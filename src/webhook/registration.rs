@@ -181,7 +181,7 @@ impl Entry {
     fn rules(self, rules: &[Rule], validating: bool) -> Vec<RuleWithOperations> {
         let mut mine: Vec<Rule> = match self {
             Self::Enforce => rules.to_vec(),
-            Self::Observe => rules.iter().filter_map(in_namespaces).collect(),
+            Self::Observe => rules.iter().flat_map(in_namespaces).collect(),
         };
         if self == Self::Observe && validating {
             mine.extend(OBSERVED.iter().map(|(group, resources)| Rule {
@@ -197,14 +197,40 @@ impl Entry {
 }
 
 /// The part of a rule that concerns namespaces and what is in them; the rest of the cluster is not observed.
-fn in_namespaces(rule: &Rule) -> Option<Rule> {
-    let on_namespaces = rule.resources.iter().all(|r| r == "namespaces" || r.starts_with("namespaces/"));
-    match rule.scope {
-        Scope::Namespaced => Some(rule.clone()),
-        Scope::Cluster | Scope::Any if on_namespaces => Some(rule.clone()),
-        Scope::Any => Some(Rule { scope: Scope::Namespaced, ..rule.clone() }),
-        Scope::Cluster => None,
-    }
+fn in_namespaces(rule: &Rule) -> Vec<Rule> {
+    let on_namespaces = |r: &String| r == "namespaces" || r.starts_with("namespaces/");
+    let inside = (rule.scope != Scope::Cluster).then(|| Rule { scope: Scope::Namespaced, ..rule.clone() });
+    let core = has_core(&rule.api_groups);
+    let themselves = (rule.scope != Scope::Namespaced && core).then(|| {
+        let wildcard = |r: &String| r.starts_with('*');
+        let resources: Vec<String> = if rule.resources.iter().any(wildcard) {
+            vec!["namespaces".to_owned(), "namespaces/*".to_owned()]
+        } else {
+            rule.resources.iter().filter(|r| on_namespaces(r)).cloned().collect()
+        };
+        Rule { api_groups: vec![String::new()], resources, scope: Scope::Cluster, ..rule.clone() }
+    });
+    inside
+        .into_iter()
+        .filter(|r| !r.resources.iter().all(on_namespaces))
+        .chain(themselves.into_iter().filter(|r| !r.resources.is_empty()))
+        .collect()
+}
+
+fn has_core(groups: &[String]) -> bool {
+    groups.iter().any(|g| g.is_empty() || g == "*")
+}
+
+/// The policies through which `enforce` takes every cluster-scoped object of every group: failing closed on those can
+/// keep a cluster from mending itself.
+#[must_use]
+pub fn taking_the_cluster(policies: &[PolicySummary]) -> Vec<&PolicySummary> {
+    let everything = |r: &Rule| {
+        r.scope != Scope::Namespaced
+            && r.api_groups.iter().any(|g| g == "*")
+            && r.resources.iter().any(|r| r.starts_with('*'))
+    };
+    policies.iter().filter(|p| p.matching.rules.iter().any(everything)).collect()
 }
 
 fn client_config(options: &RegistrationOptions, path: &str) -> WebhookClientConfig {
@@ -336,7 +362,9 @@ fn covers(wide: &Rule, narrow: &Rule) -> bool {
 fn resource_covers(wide: &str, narrow: &str) -> bool {
     let (wide_main, wide_sub) = wide.split_once('/').unwrap_or((wide, ""));
     let (main, sub) = narrow.split_once('/').unwrap_or((narrow, ""));
-    (wide_main == "*" || wide_main == main) && (wide_sub == "*" || wide_sub == sub)
+    // The API server takes `x/*` for `x` as well; its documentation does not say so, and naming both is plain.
+    let of_any = wide_main == "*" || !sub.is_empty();
+    (wide_main == "*" || wide_main == main) && (wide_sub == sub || wide_sub == "*" && of_any)
 }
 
 fn wire_rule(rule: &Rule) -> RuleWithOperations {
@@ -413,6 +441,16 @@ mod tests {
             (Some("Fail"), Some("Ignore"))
         );
         assert!(sent(observe.rules.as_deref().expect("rules")).iter().any(|r| r.contains("nodes")));
+    }
+
+    #[test]
+    fn a_policy_on_everything_observes_namespaces_too() {
+        let (validating, _) = configurations("{operations: ['*']}", "deny contains \"x\" if false");
+        let webhooks = validating.expect("validates").webhooks.expect("entries");
+        assert_eq!(sent(webhooks[0].rules.as_deref().expect("rules")), ["* */* *"]);
+        let observed = sent(webhooks[1].rules.as_deref().expect("rules"));
+        assert!(observed.contains(&"* */* *".to_owned()), "{observed:?}");
+        assert!(observed.iter().any(|r| r.contains("namespaces,namespaces/*")), "{observed:?}");
     }
 
     #[test]

@@ -13,6 +13,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ResourceQuota, Secret, Se
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use portcullis::engine::{CompileOptions, PolicySummary, compile};
+use portcullis::source::{self, LoadOptions};
+use portcullis::webhook::{RegistrationOptions, Target as Webhook, mutating, validating};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -587,20 +590,11 @@ impl Sent<'_> {
         scope && resources && any(&rule.api_groups, self.group()) && any(&rule.operations, self.operation)
     }
 
-    /// The conditions by their text: a new one must be understood here first.
     fn meets(&self, expression: &str) -> bool {
-        match expression {
-            r#"!(request.resource.group == "coordination.k8s.io" && request.resource.resource == "leases")"# => {
-                !(self.group() == "coordination.k8s.io" && self.plural() == "leases")
-            }
-            r#"!(request.resource.group in ["", "events.k8s.io"] && request.resource.resource == "events")"# => {
-                !(["", "events.k8s.io"].contains(&self.group()) && self.plural() == "events")
-            }
-            r#"!(request.resource.group in ["authentication.k8s.io", "authorization.k8s.io"])"# => {
-                !["authentication.k8s.io", "authorization.k8s.io"].contains(&self.group())
-            }
-            other => panic!("unknown condition {other}"),
-        }
+        let mut cel = Cel { rest: expression, sent: self };
+        let met = cel.or();
+        assert_eq!(cel.rest, "", "{expression}");
+        met
     }
 
     /// Selectors on the namespace's name are the only ones used.
@@ -629,6 +623,70 @@ impl Sent<'_> {
         };
         let name = |w: &Value| w["name"].as_str().map(|n| n.trim_end_matches(".portcullis.io").to_owned());
         webhooks.iter().filter(takes).filter_map(name).collect()
+    }
+}
+
+/// As much of CEL as the match conditions use: `! && || == in`, brackets, lists, two fields of the request.
+struct Cel<'a> {
+    rest: &'a str,
+    sent: &'a Sent<'a>,
+}
+
+impl<'a> Cel<'a> {
+    fn or(&mut self) -> bool {
+        let mut value = self.and();
+        while self.eat("||") {
+            value |= self.and();
+        }
+        value
+    }
+
+    fn and(&mut self) -> bool {
+        let mut value = self.unary();
+        while self.eat("&&") {
+            value &= self.unary();
+        }
+        value
+    }
+
+    fn unary(&mut self) -> bool {
+        if self.eat("!") {
+            return !self.unary();
+        }
+        if self.eat("(") {
+            let value = self.or();
+            assert!(self.eat(")"), "a bracket is open before {}", self.rest);
+            return value;
+        }
+        let field = if self.eat("request.resource.group") {
+            self.sent.group()
+        } else {
+            assert!(self.eat("request.resource.resource"), "{}", self.rest);
+            self.sent.plural()
+        };
+        if self.eat("==") {
+            return self.text() == field;
+        }
+        assert!(self.eat("in") && self.eat("["), "{}", self.rest);
+        let mut found = self.text() == field;
+        while self.eat(",") {
+            found |= self.text() == field;
+        }
+        assert!(self.eat("]"), "{}", self.rest);
+        found
+    }
+
+    fn text(&mut self) -> &'a str {
+        assert!(self.eat("\""), "{}", self.rest);
+        let (text, rest) = self.rest.split_once('"').expect("a closing quote");
+        self.rest = rest.trim_start();
+        text
+    }
+
+    fn eat(&mut self, token: &str) -> bool {
+        let Some(rest) = self.rest.strip_prefix(token) else { return false };
+        self.rest = if token == "\"" { rest } else { rest.trim_start() };
+        true
     }
 }
 
@@ -664,6 +722,8 @@ const ROUTES: &[(&str, &str, Option<&str>, &[&str])] = &[
     ("CREATE", "certificates.k8s.io/certificatesigningrequests", None, &["observe.validate"]),
     ("UPDATE", "certificates.k8s.io/certificatesigningrequests/approval", None, &["observe.validate"]),
     ("CREATE", "/persistentvolumes", None, &["observe.validate"]),
+    ("CREATE", "storage.k8s.io/volumeattachments", None, &["observe.validate"]),
+    ("DELETE", "storage.k8s.io/csinodes", None, &["observe.validate"]),
     // Never sent.
     ("UPDATE", "/nodes/status", None, &[]),
     ("UPDATE", "coordination.k8s.io/leases", Some("kube-node-lease"), &[]),
@@ -674,14 +734,22 @@ const ROUTES: &[(&str, &str, Option<&str>, &[&str])] = &[
     ("CREATE", "authorization.k8s.io/subjectaccessreviews", None, &[]),
     ("CREATE", "authorization.k8s.io/localsubjectaccessreviews", Some("tenant-b"), &[]),
     ("UPDATE", "admissionregistration.k8s.io/validatingwebhookconfigurations", None, &[]),
+    // Of the cluster itself, and no shipped policy's business: without these Portcullis could not come back.
+    ("CREATE", "storage.k8s.io/storageclasses", None, &[]),
+    ("UPDATE", "apiregistration.k8s.io/apiservices/status", None, &[]),
+    ("CREATE", "apiextensions.k8s.io/customresourcedefinitions", None, &[]),
+    ("CREATE", "rbac.authorization.k8s.io/clusterrolebindings", None, &[]),
 ];
 
 #[test]
 fn each_request_goes_to_the_right_entry() {
-    let webhooks = webhooks(&render("deploy/overlays/enforce"));
+    route(&webhooks(&render("deploy/overlays/enforce")));
+}
+
+fn route(webhooks: &[Value]) {
     for (operation, resource, namespace, expected) in ROUTES {
         let sent = Sent { operation, resource, namespace: *namespace };
-        let mut takers = sent.takers(&webhooks);
+        let mut takers = sent.takers(webhooks);
         let mut expected: Vec<&str> = expected.to_vec();
         takers.sort_unstable();
         expected.sort_unstable();
@@ -697,4 +765,38 @@ fn one_command_takes_the_webhooks_away() {
     }
     let configurations = render("deploy/overlays/enforce").into_iter().filter(|o| o.get("webhooks").is_some());
     assert_eq!(configurations.filter(|o| o["metadata"]["labels"]["app.kubernetes.io/name"] == "portcullis").count(), 2);
+}
+
+/// The files and the program agree on what the shipped policies need: the same in all but the wording of the rules,
+/// and these send the same requests to the same entries.
+#[test]
+fn the_registration_is_what_the_program_derives_from_the_shipped_policies() {
+    let options = LoadOptions { policies: vec![root().join("policies")], ..LoadOptions::default() };
+    let loaded = source::load(&options).expect("loads");
+    let compiled = compile(&loaded.sources, CompileOptions::default()).expect("compiles");
+    let policies: Vec<PolicySummary> = compiled.snapshot.policies().cloned().collect();
+    let options = RegistrationOptions {
+        name: "portcullis".into(),
+        target: Webhook::Service { name: "portcullis".into(), namespace: OWN_NAMESPACE.into() },
+        ca_bundle: Some(b"CA".to_vec()),
+        excluded_namespaces: vec![OWN_NAMESPACE.into()],
+        failure_policy: "Fail".into(),
+        timeout_seconds: 5,
+    };
+    let derived = [
+        serde_json::to_value(validating(&policies, &options)).expect("serializes"),
+        serde_json::to_value(mutating(&policies, &options)).expect("serializes"),
+    ];
+    route(&webhooks(&derived));
+
+    let written = render("deploy/overlays/enforce").into_iter().filter(|o| o.get("webhooks").is_some());
+    for mut written in written {
+        let mut derived = derived.iter().find(|d| d["kind"] == written["kind"]).expect("of that kind").clone();
+        for configuration in [&mut written, &mut derived] {
+            for webhook in configuration["webhooks"].as_array_mut().expect("webhooks") {
+                assert!(webhook.as_object_mut().and_then(|w| w.remove("rules")).is_some());
+            }
+        }
+        assert_eq!(written, derived);
+    }
 }

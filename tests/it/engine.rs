@@ -96,11 +96,22 @@ fn all_violations_of_all_policies_in_a_stable_order() {
 }
 
 #[test]
+fn a_violation_names_the_rule_that_found_it() {
+    let body = "deny contains \"one\" if input.never\ndeny contains msg if msg := sprintf(\"image %s of %d%%\", [\"x\", 5])\n\ndeny contains m if {\n\tm := concat(\"\", [\"made \", \"up\"])\n}\ndeny contains \"two\" if true";
+    let decision = validate(&[("p.rego", &with_meta(body))], &request("CREATE", pod("x"), Value::Null));
+    let places: Vec<(&str, u32)> =
+        decision.violations.iter().map(|v| (v.msg.as_str(), v.location.as_ref().map_or(0, |l| l.line))).collect();
+    // What is put together from parts has no sign: the first definition is named.
+    assert_eq!(places, [("image x of 5%", 8), ("made up", 7), ("two", 13)]);
+}
+
+#[test]
 fn enforcement_says_what_a_violation_does() {
     for (enforcement, verdict, warnings) in
         [("deny", Verdict::Deny, 0), ("warn", Verdict::Allow, 1), ("dryrun", Verdict::Allow, 0)]
     {
-        let text = with_meta(NO_LATEST).replace("#   match", &format!("#   enforcement: {enforcement}\n#   match"));
+        let text = with_meta(&format!("{NO_LATEST}\naudit_annotations := {{\"k\": \"v\"}}\n"))
+            .replace("#   match", &format!("#   enforcement: {enforcement}\n#   match"));
         let decision = validate(&[("p.rego", &text)], &request("CREATE", pod("x:latest"), Value::Null));
         assert_eq!(
             (decision.verdict, decision.warnings.len(), decision.violations.len()),
@@ -133,6 +144,82 @@ fn a_ceiling_and_bindings_change_enforcement() {
     set.bindings = vec![PolicyBinding::from_document("b.yaml", binding("q")).expect("reads")];
     let errors = compile(&set, CompileOptions::default()).expect_err("no such policy");
     assert!(errors[0].to_string().contains("no policy `q`"), "{errors:?}");
+}
+
+#[test]
+fn a_generated_name_of_a_namespace_counts() {
+    let text = "# METADATA\n# scope: package\n# custom:\n#   match: {kinds: [Namespace], namespaces: ['tenant-*']}\npackage portcullis.p\ndeny contains \"x\" if true\n";
+    let create = |metadata: Value| {
+        let review = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {
+            "uid": "u-1", "kind": {"version": "v1", "kind": "Namespace"}, "operation": "CREATE",
+            "resource": {"version": "v1", "resource": "namespaces"},
+            "object": {"kind": "Namespace", "metadata": metadata}}});
+        validate(&[("p.rego", text)], &Arc::new(decode(review.to_string().as_bytes()).expect("decodes"))).verdict
+    };
+    assert_eq!(create(json!({"generateName": "tenant-", "name": "tenant-x7"})), Verdict::Deny);
+    assert_eq!(create(json!({"generateName": "tenant-"})), Verdict::Deny);
+    assert_eq!(create(json!({"generateName": "other-", "name": "other-x7"})), Verdict::Allow);
+}
+
+#[test]
+fn the_labels_of_a_workload_are_its_templates() {
+    let text = with_meta("deny contains \"x\" if true")
+        .replace("kinds: [Pod]", "kinds: [Pod], labelSelector: {matchLabels: {phi: \"yes\"}}");
+    let deployment = |own: &str, template: &str| {
+        let template = json!({"metadata": {"labels": {"phi": template}}, "spec": {}});
+        let object = json!({"metadata": {"labels": {"phi": own}}, "spec": {"template": template}});
+        let create = request_on("apps", "deployments", "Deployment", "CREATE", object, Value::Null);
+        validate(&[("p.rego", &text)], &create).verdict
+    };
+    assert_eq!((deployment("no", "yes"), deployment("yes", "no")), (Verdict::Deny, Verdict::Allow));
+}
+
+#[test]
+fn the_ratchet_does_not_void_what_is_said_of_the_change() {
+    let labelled = |image: &str, key: &str| {
+        let mut object = pod(image);
+        object["metadata"]["labels"] = json!({key: "yes"});
+        object
+    };
+    for rule in [
+        "deny contains \"locked\" if input.request.oldObject.metadata.labels.locked",
+        "deny contains \"frozen\" if { input.request.operation == \"UPDATE\"; input.request.object.metadata.labels.locked }",
+    ] {
+        let text = with_meta(rule);
+        let update = request("UPDATE", labelled("b", "locked"), labelled("a", "locked"));
+        assert_eq!(validate(&[("p.rego", &text)], &update).verdict, Verdict::Deny, "{rule}");
+    }
+    let parent = with_meta("deny contains \"x\" if input.parent.object.metadata.labels.bad");
+    let deployment = |key: &str, image: &str| {
+        let spec = json!({"template": {"spec": {"containers": [{"name": "a", "image": image}]}}});
+        json!({"metadata": {"labels": {key: "yes"}}, "spec": spec})
+    };
+    let update = |old: &str| {
+        let (new, old) = (deployment("bad", "b"), deployment(old, "a"));
+        validate(&[("p.rego", &parent)], &request_on("apps", "deployments", "Deployment", "UPDATE", new, old)).verdict
+    };
+    assert_eq!((update("good"), update("bad")), (Verdict::Deny, Verdict::Allow));
+}
+
+#[test]
+fn where_a_bindings_selector_leaves_out_the_policy_stands() {
+    let mut set = sources(&[("p.rego", &with_meta(NO_LATEST))]);
+    let binding = |tenant: &str| {
+        json!({"apiVersion": "portcullis.io/v1alpha1", "kind": "PolicyBinding", "metadata": {"name": "b"},
+            "spec": {"policyRef": {"name": "p"}, "enforcement": "warn",
+                "match": {"namespaceSelector": {"matchLabels": {"tenant": tenant}}}}})
+    };
+    let bad = request("CREATE", pod("x:latest"), Value::Null);
+    for (tenant, verdict) in [("a", Verdict::Allow), ("other", Verdict::Deny)] {
+        set.bindings = vec![PolicyBinding::from_document("b.yaml", binding(tenant)).expect("reads")];
+        let snapshot = Arc::new(compile(&set, CompileOptions::default()).expect("compiles").snapshot);
+        let decision = decide(&snapshot, &inventory(), &bad, &context(Endpoint::Validate));
+        assert_eq!((decision.verdict, decision.violations.len()), (verdict, 1), "{tenant}");
+        // Nobody can say whether the milder binding applies, so the failure counts as the strictest use's.
+        let nothing = Inventory::fixed([].into());
+        let decision = decide(&snapshot, &nothing, &bad, &context(Endpoint::Validate));
+        assert_eq!((decision.verdict, decision.failures[0].code), (Verdict::Deny, ErrorCode::UnknownNamespace));
+    }
 }
 
 #[test]
@@ -296,6 +383,20 @@ fn mutations_are_merged_in_the_order_of_names() {
 }
 
 #[test]
+fn operations_of_a_set_go_by_path_and_those_of_a_list_as_written() {
+    let replace = r#"{"op": "replace", "path": "/metadata", "value": {"name": "n", "annotations": {"b": "2"}}}"#;
+    let add = r#"{"op": "add", "path": "/metadata/annotations/a", "value": "1"}"#;
+    let annotations = |body: String| {
+        let files = [("p.rego", &*with_meta(&body))];
+        let create = request("CREATE", pod("x"), Value::Null);
+        let decision = decide(&snapshot(&files), &inventory(), &create, &context(Endpoint::Mutate));
+        serde_json::to_value(decision.patch.expect("a patch")).expect("JSON")[0]["value"].clone()
+    };
+    assert_eq!(annotations(format!("patch contains {replace}\npatch contains {add}\n")), json!({"a": "1", "b": "2"}));
+    assert_eq!(annotations(format!("patch := [{add}, {replace}]\n")), json!({"b": "2"}));
+}
+
+#[test]
 fn mutations_of_pods_act_on_their_creation_only() {
     let text = with_meta("patch contains {\"op\": \"add\", \"path\": \"/metadata/labels/a\", \"value\": \"1\"}");
     let files = [("p.rego", text.as_str())];
@@ -304,7 +405,13 @@ fn mutations_of_pods_act_on_their_creation_only() {
     assert!(mutate(request("CREATE", pod("x"), Value::Null)));
     assert!(!mutate(request("UPDATE", pod("y"), pod("x"))));
     let deployment = json!({"spec": {"template": {"spec": {}}}});
-    assert!(!mutate(request_on("apps", "deployments", "Deployment", "CREATE", deployment, Value::Null)));
+    let create = request_on("apps", "deployments", "Deployment", "CREATE", deployment, Value::Null);
+    assert!(!mutate(Arc::clone(&create)));
+    // Templates are judged; a patch for the Pod in them would land in the workload.
+    let wild = text.replace("kinds: [Pod]", "rules: [{apiGroups: [\"\"], resources: [\"*\"]}], podTemplates: true");
+    let files = [("p.rego", wild.as_str())];
+    let decision = decide(&snapshot(&files), &inventory(), &create, &context(Endpoint::Mutate));
+    assert_eq!((decision.patch, decision.runs.len()), (None, 0));
 }
 
 #[test]
@@ -318,17 +425,81 @@ fn load_errors_have_places() {
         ("package a\ndeny contains \"x\" if data.a.missing\n", "p.rego:2:22: no rule `missing` in package `a`"),
         ("package a\nf(x) := f(x)\ndeny contains \"x\" if f(1)\n", "p.rego:2:1: recursion: f -> f"),
         ("package a\nx := y\ny := x\ndeny contains \"x\" if x\n", "p.rego:2:1: recursion: x -> y -> x"),
+        ("package a\ndeny contains \"x\" if count(data.a) > 0\n", "p.rego:2:1: recursion: deny -> deny"),
+        ("package a\ndeny contains x if { some k; x := data[k].b }\n", "p.rego:2:1: recursion: deny -> deny"),
+        ("package a\ndeny contains \"x\" if startswith(\"a\")\n", "p.rego:2:22: `startswith` takes 2 arguments, not 1"),
         ("package a\ndeny contains x if {\n", "p.rego:3:1: "),
         ("package a\ndeny[msg] { msg := \"old\" }\n", "p.rego:2:"),
     ] {
         let errors = load_errors(&[("p.rego", text)]);
         assert!(errors[0].starts_with(wanted), "{text}\n{errors:?}");
     }
+    // A misspelt rule is no policy that lets everything pass.
+    let misspelt = load_errors(&[("p.rego", &with_meta("denny contains \"x\""))]);
+    assert!(misspelt[0].contains("did you mean `deny` where it says `denny`"), "{misspelt:?}");
+    let twice =
+        load_errors(&[("p.rego", &with_meta("deny contains \"x\"")), ("q.rego", "package p\ndeny contains \"y\"")]);
+    assert!(twice[0].contains("would both be policy `p`"), "{twice:?}");
+    let mut chain = "package a\ndeny contains \"x\" if r0\n".to_owned();
+    chain.extend((0..2000).map(|i| format!("r{i} if r{}\n", i + 1)));
+    assert!(load_errors(&[("p.rego", &format!("{chain}r2000 := true\n"))])[0].contains("more than 500 deep"));
     let deep = format!("package a\nx := {}1{}\n", "[".repeat(40), "]".repeat(40));
     let started = Instant::now();
     assert!(load_errors(&[("p.rego", &deep)])[0].contains("brackets nest 40 deep"));
     assert!(started.elapsed() < Duration::from_secs(5));
     assert!(load_errors(&[("p.rego", "package a\ndeny[msg] { msg := \"old\" }\n")])[0].contains("regoVersion: v0"));
+}
+
+#[test]
+fn masks_are_never_left_out_in_silence() {
+    let mask = "package system.log\nmask := \"/input/request/object\"\n";
+    assert!(load_errors(&[("m.rego", mask)])[0].contains("`mask` must be a set of JSON pointers"));
+}
+
+/// In the engine a document hides a rule of the same path, so data could switch a policy off.
+#[test]
+fn documents_do_not_hide_rules() {
+    let mut set = sources(&[("p.rego", &with_meta("deny contains \"x\" if data.portcullis.p.list[0] == 1"))]);
+    let verdict = |set: &Sources| {
+        let create = request("CREATE", pod("x"), Value::Null);
+        let compiled = compile(set, CompileOptions::default()).map_err(|e| e[0].to_string())?;
+        Ok(decide(&Arc::new(compiled.snapshot), &inventory(), &create, &context(Endpoint::Validate)).verdict)
+    };
+    let mut with = |data: Value| {
+        set.data = data.as_object().cloned().unwrap_or_default();
+        verdict(&set)
+    };
+    assert_eq!(with(json!({"portcullis": {"p": {"list": [1]}}})), Ok(Verdict::Deny));
+    let hidden: Result<Verdict, String> = with(json!({"portcullis": {"p": {"list": [1], "deny": []}}}));
+    assert_eq!(
+        hidden,
+        Err("p.rego:7:1: `data.portcullis.p.deny` is a rule here and a document in the data files".to_owned())
+    );
+    assert!(with(json!({"portcullis": 5})).expect_err("in the way").contains("stands in a document"));
+}
+
+#[test]
+fn a_rule_and_a_package_do_not_share_a_path() {
+    let lib = ("lib.rego", "package portcullis.p.lib\nok := false\n");
+    for (rule, conflict) in [("lib.ok := true", true), ("lib := 1", true), ("lib.other := 1", false)] {
+        let text = with_meta(&format!("{rule}\ndeny contains \"x\" if not data.portcullis.p.lib.ok\n"));
+        let compiled = compile(&sources(&[("p.rego", &text), lib]), CompileOptions::default());
+        let found = compiled.err().map(|e| e[0].to_string());
+        let wanted = format!(
+            "p.rego:7:1: rule `{}` is in the way of package `portcullis.p.lib`",
+            &rule[..rule.find(" ").expect("a space")]
+        );
+        assert_eq!(found, conflict.then_some(wanted), "{rule}");
+    }
+}
+
+#[test]
+fn rules_below_one_name_are_rules_of_their_own() {
+    let limits =
+        "limits.a := 1\nlimits.b := limits.a + 1\ndeny contains \"x\" if { limits.b == 2; lib.names.short(\"x\") }\n";
+    let text = with_meta(&format!("import data.lib\n{limits}"));
+    let files = [("p.rego", text.as_str()), ("lib.rego", "package lib\nnames.short(x) if count(x) == 1\n")];
+    assert_eq!(messages(&validate(&files, &request("CREATE", pod("x"), Value::Null))), [("p", "x", None)]);
 }
 
 #[test]
@@ -400,6 +571,37 @@ fn the_answer_never_waits_for_a_stuck_policy() {
     }
 }
 
+/// A slow machine must not switch a policy off for good.
+#[test]
+fn a_policy_whose_threads_come_back_is_not_quarantined() {
+    let slow = with_meta("deny contains \"x\" if count(numbers.range(1, 2000000)) == 1")
+        .replace("#   match", "#   budget: {time: 10ms}\n#   match");
+    let snapshot = snapshot(&[("p.rego", &slow)]);
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 });
+    let create = request("CREATE", pod("x"), Value::Null);
+    for round in 0..3 {
+        let decision = pool.decide(&snapshot, &inventory(), &create, &context(Endpoint::Validate)).expect("an answer");
+        assert_eq!(decision.verdict, Verdict::Deny);
+        assert_ne!(decision.failures[0].code, ErrorCode::Quarantined, "round {round}");
+        let waiting = Instant::now();
+        while pool.stats().abandoned > 0 {
+            assert!(waiting.elapsed() < Duration::from_secs(60), "the thread ends");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn a_policy_given_up_for_the_deadline_is_late_not_stuck() {
+    let snapshot =
+        snapshot(&[("p.rego", &with_meta(STUCK).replace("#   match", "#   budget: {time: 20s}\n#   match"))]);
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 });
+    let soon = Context { deadline: Some(Instant::now() + Duration::from_millis(300)), ..context(Endpoint::Validate) };
+    let create = request("CREATE", pod("x"), Value::Null);
+    let decision = pool.decide(&snapshot, &inventory(), &create, &soon).expect("an answer");
+    assert_eq!((decision.cause, decision.failures[0].code), (Cause::Deadline, ErrorCode::Deadline));
+}
+
 #[test]
 fn a_full_queue_hands_the_job_back() {
     let snapshot = snapshot(&[("z.rego", "package portcullis.z\nwarn contains \"w\"\n")]);
@@ -416,4 +618,34 @@ fn a_deadline_that_passed_is_its_own_cause() {
         decide(&snapshot(&[("p.rego", &text)]), &inventory(), &request("CREATE", pod("x"), Value::Null), &late);
     assert_eq!((decision.verdict, decision.cause), (Verdict::Deny, Cause::Deadline));
     assert_eq!(answer(&decision, "u").status.expect("a status").code, 503);
+}
+
+#[test]
+fn a_workload_that_a_rule_takes_itself_is_judged_through_its_template_too() {
+    let both = "\ndeny contains sprintf(\"seen as %s\", [input.request.kind.kind]) if input.request.object";
+    let text = with_meta(both).replace("{kinds: [Pod]}", "{kinds: [Pod, Deployment]}");
+    let object = json!({"spec": {"template": {"spec": {"containers": []}}}});
+    let create = request_on("apps", "deployments", "Deployment", "CREATE", object, Value::Null);
+    let decision = validate(&[("p.rego", &text)], &create);
+    assert_eq!(messages(&decision), [("p", "seen as Deployment", None), ("p", "seen as Pod", None)]);
+}
+
+#[test]
+fn an_expression_too_long_for_the_engine_is_a_load_error() {
+    for link in ["\n+ 1", " + 1"] {
+        let text = format!("package a\nx := 1{}\ndeny contains \"x\" if x > 1\n", link.repeat(20_000));
+        assert!(load_errors(&[("p.rego", &text)])[0].contains("operators; at most 500"));
+    }
+    let long = format!("package a\nx := y{}\ndeny contains \"x\" if x\n", ".z".repeat(20_000));
+    assert!(load_errors(&[("p.rego", &long)])[0].contains("operators; at most 500"));
+    let fine = format!("package a\nx := 1{}\ndeny contains \"x\" if x < 1\n", "\n\t+ 1".repeat(450));
+    assert_eq!(validate(&[("p.rego", &fine)], &request("CREATE", pod("x"), Value::Null)).verdict, Verdict::Allow);
+}
+
+#[test]
+fn a_reference_to_nothing_is_noted() {
+    let text = with_meta("import data.libb.images\ndeny contains \"x\" if images.bad");
+    let notes = compile(&sources(&[("p.rego", &text)]), CompileOptions::default()).expect("compiles").notes;
+    let notes: Vec<String> = notes.iter().map(LoadError::to_string).collect();
+    assert!(notes.iter().any(|n| n.contains("`data.libb.images` is in no package and in no data file")), "{notes:?}");
 }

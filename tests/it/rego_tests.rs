@@ -112,3 +112,69 @@ fn coverage_tells_the_lines_that_were_not_reached() {
 fn a_filter_that_takes_nothing_runs_nothing() {
     assert!(run(&|_| false).results.is_empty());
 }
+
+/// Each of these fails; a runner that passes one of them cannot fail on a wrong expectation.
+#[test]
+fn what_is_not_true_does_not_pass() {
+    let text = r#"package q_test
+
+cases := {"one": 1, "two": 2}
+
+test_number := 0
+test_string := "false"
+test_empty := []
+test_null := null
+
+test_twice if true
+test_twice if 1 == 2
+
+test_set contains "a" if true
+test_set contains "b" if false
+
+test_by_reference[name] if {
+	tc := cases[name]
+	tc == 1
+}
+
+test_by_some[name] if {
+	some name
+	tc := cases[name]
+	tc == 1
+}
+
+test_note[note] if {
+	some tc in [{"note": "one", "x": 1}, {"note": "two", "x": 2}]
+	note := tc.note
+	tc.x == 1
+}
+
+test_path[tc.note] if {
+	some tc in [{"note": "one", "x": 1}, {"note": "two", "x": 2}]
+	tc.x == 1
+}
+
+test_none[name] if {
+	some name, _ in {}
+}
+"#;
+    let modules = vec![SourceFile { path: "q_test.rego".into(), text: text.into() }];
+    let report = run_tests(&Sources { modules, ..Sources::default() }, &|_| true, 0).expect("loads");
+    let fails = |r: &&portcullis::engine::TestResult| !matches!(r.ending, TestEnding::Pass);
+    let failed: Vec<&str> =
+        report.results.iter().filter(fails).map(|r| r.name.trim_start_matches("data.q_test.")).collect();
+    let wanted = [
+        "test_number",
+        "test_string",
+        "test_empty",
+        "test_null",
+        "test_twice",
+        "test_set[\"b\"]",
+        "test_by_reference[\"two\"]",
+        "test_by_some[\"two\"]",
+        "test_note[\"two\"]",
+        "test_path[\"two\"]",
+        "test_none",
+    ];
+    assert_eq!(failed, wanted, "{:#?}", report.results);
+    assert_eq!(report.results.len() - failed.len(), 5, "{:#?}", report.results);
+}

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use portcullis::admission::{Response, decode};
+use portcullis::admission::{Response, Status, decode};
 use portcullis::engine::{
     CompileOptions, Context, Decision, Endpoint, FailureModes, Inventory, Snapshot, answer, compile, decide,
 };
@@ -15,6 +15,9 @@ use portcullis::policy::Enforcement;
 use portcullis::source::{LoadOptions, load};
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::support::client::Client;
+use crate::support::server::Server;
 
 /// One captured review with what must come of it.
 #[derive(Debug, Clone, Deserialize)]
@@ -52,7 +55,7 @@ pub(crate) fn cases() -> Vec<Case> {
     portcullis::policy::yaml::parse("expected.yaml", &text, Default::default()).expect("the table parses")
 }
 
-fn shipped() -> (Arc<Snapshot>, Inventory) {
+pub(crate) fn shipped() -> (Arc<Snapshot>, Inventory) {
     let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
     let options =
         LoadOptions { data: vec![policies.join("example-data")], policies: vec![policies], example_data: false };
@@ -103,6 +106,52 @@ fn every_captured_review_is_decided_as_the_table_says() {
         assert_eq!((&policies, &messages), (&case.policies, &case.messages), "{}", case.file);
         check(&case, &answer(&decision, "uid"));
     }
+}
+
+/// An answer as it came over the wire.
+fn from_wire(response: &Value) -> Response {
+    use base64::Engine as _;
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let status = response.get("status").map(|s| Status {
+        code: s["code"].as_u64().and_then(|c| u16::try_from(c).ok()).expect("a code"),
+        reason: if s["reason"] == "Forbidden" { "Forbidden" } else { "another" },
+        message: text(&s["message"]),
+    });
+    let patch = response.get("patch").map(|patch| {
+        assert_eq!(response["patchType"], "JSONPatch");
+        let json = base64::engine::general_purpose::STANDARD.decode(text(patch)).expect("base64");
+        serde_json::from_slice(&json).expect("operations")
+    });
+    let annotations = response["auditAnnotations"].as_object().cloned().unwrap_or_default();
+    Response {
+        uid: text(&response["uid"]),
+        allowed: response["allowed"].as_bool().expect("a verdict"),
+        status,
+        warnings: response["warnings"].as_array().map(|w| w.iter().map(text).collect()).unwrap_or_default(),
+        patch,
+        audit_annotations: annotations.iter().map(|(k, v)| (k.clone(), text(v))).collect(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_answers_as_decide_does() {
+    let server = Server::start(&[]);
+    let mut client = Client::http1(&server).await;
+    let (snapshot, inventory) = shipped();
+    for case in cases() {
+        let body = String::from_utf8(case.body()).expect("text");
+        let path = format!("/v1/{}?timeout=5s", case.endpoint().as_str());
+        let reply = client.post(&path, &body).await;
+        assert_eq!(reply.status, 200, "{}: {}", case.file, reply.text());
+        let mut answered = from_wire(&reply.response());
+        check(&case, &answered);
+        // But for the name of its own decision the server says what the door says.
+        answered.audit_annotations.retain(|key, _| !key.starts_with("decision-id."));
+        let uid = decode(&case.body()).expect("decodes").uid;
+        assert_eq!(answered, answer(&decided(&case, &snapshot, &inventory), &uid), "{}", case.file);
+    }
+    let recorded = server.records().iter().filter(|r| r["type"] == "decision").count();
+    assert_eq!(recorded, cases().len(), "every decision has its record");
 }
 
 #[test]

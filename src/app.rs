@@ -1,0 +1,344 @@
+//! The composition root: builds the rooms from checked options, joins them, drains them. No logic of its own.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, anyhow, bail};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::config::{Certificates, ClusterAccess, Options};
+use crate::decisions::{DecisionLog, Labels, LogOptions, MaskKey, Masker};
+use crate::engine::{CompileOptions, Compiled, FailureMode, Pool, PoolOptions, Snapshot, compile};
+use crate::inventory::{self, ClusterNamespaces};
+use crate::policy::LoadError;
+use crate::server::{
+    Check, ConnectionLimits, Limits, Phase, Phases, Readiness, Reviewer, ServingCertificate, TlsIdentity, Transport,
+    World, admin_router, serve, server_config, webhook_router,
+};
+use crate::source::{self, LoadOptions};
+use crate::telemetry::Metrics;
+use crate::webhook;
+
+/// Records go into a new file past this size: small enough to copy about, large enough to be few.
+const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Bodies held at once: thirty-two of the largest, and some thousand of the usual size (8 KiB).
+const BODIES: usize = 32;
+
+/// How often our own certificate is looked at. It is renewed 30 days before its end.
+const RENEW_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Reviews under way end by their deadlines, 30 s at most.
+const LAST_REVIEW: Duration = Duration::from_secs(35);
+
+/// A running server.
+pub struct App {
+    /// Where the webhook listens; the real port.
+    pub webhook: SocketAddr,
+    /// Where health and metrics are shown; the real port.
+    pub admin: SocketAddr,
+    /// The policies in force.
+    pub snapshot: Arc<Snapshot>,
+    /// Where they came from, one line a place.
+    pub from: Vec<String>,
+    /// What is odd about them.
+    pub notes: Vec<LoadError>,
+    /// The CA that callers must trust, if it is our own.
+    pub ca: Option<PathBuf>,
+    log: DecisionLog,
+    phase: watch::Sender<Phase>,
+    admin_phase: watch::Sender<Phase>,
+    underway: mpsc::Receiver<std::convert::Infallible>,
+    webhook_task: JoinHandle<()>,
+    admin_task: JoinHandle<()>,
+    /// Keeps the policies published; a reload will send here.
+    _publish: watch::Sender<Arc<Snapshot>>,
+}
+
+impl App {
+    /// Builds everything and begins to serve. Must be called within a multi-threaded tokio runtime.
+    ///
+    /// # Errors
+    /// Whatever is missing or wrong, named by its flag. Nothing is served then.
+    pub async fn start(options: &Options) -> anyhow::Result<Self> {
+        let (Compiled { snapshot, notes }, from) = load(options)?;
+        let snapshot = Arc::new(snapshot);
+        let metrics = Metrics::new()?;
+        metrics.loaded(&snapshot);
+        let listener = bind("listen", options.listen).await?;
+        let admin_listener = bind("admin-listen", options.admin_listen).await?;
+        let (webhook, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
+        let (log, masker) = open_log(options, &snapshot)?;
+        let (certificate, ca) = certificate(options, webhook.ip())?;
+        show_expiry(&metrics, &certificate);
+        let tls = server_config(Arc::clone(&certificate), options.client_ca.as_deref())?;
+        follow_certificate(options, webhook.ip(), certificate, metrics.clone());
+        let world = world(options, &snapshot).await?;
+
+        let pool = Arc::new(Pool::start(PoolOptions { threads: options.threads, queue: options.max_in_flight }));
+        let in_flight = Arc::new(Semaphore::new(options.max_in_flight));
+        let (phase, phases) = Phases::begin();
+        let (admin_phase, admin_phases) = Phases::begin();
+        let (publish, published) = watch::channel(Arc::clone(&snapshot));
+        // Nothing is ever sent: the channel closes when the last review is done.
+        let (under, underway) = mpsc::channel(1);
+        let readiness = Gauges {
+            metrics: metrics.clone(),
+            published: published.clone(),
+            world: world.clone(),
+            log: log.clone(),
+            log_required: options.failure.log == FailureMode::Deny,
+            pool: Arc::clone(&pool),
+            in_flight: Arc::clone(&in_flight),
+            max_in_flight: options.max_in_flight,
+            phases: phases.clone(),
+        }
+        .readiness();
+        let reviewer = Reviewer {
+            snapshot: published,
+            world,
+            pool,
+            log: log.clone(),
+            masker,
+            failure: options.failure,
+            metrics: metrics.clone(),
+            in_flight,
+            underway: under,
+        };
+        let limits = Limits { body: options.max_body_bytes, bodies: options.max_body_bytes.saturating_mul(BODIES) };
+        let router = webhook_router(Arc::new(reviewer), metrics.clone(), limits, phases.clone());
+        let transport = Transport::Tls(Arc::new(tls));
+        let webhook_task =
+            tokio::spawn(serve(listener, transport, router, ConnectionLimits::WEBHOOK, metrics.clone(), phases));
+        let router = admin_router(readiness, metrics.clone());
+        let admin_task = tokio::spawn(serve(
+            admin_listener,
+            Transport::Plain,
+            router,
+            ConnectionLimits::ADMIN,
+            metrics,
+            admin_phases,
+        ));
+        Ok(Self {
+            webhook,
+            admin,
+            snapshot,
+            from,
+            notes,
+            ca,
+            log,
+            phase,
+            admin_phase,
+            underway,
+            webhook_task,
+            admin_task,
+            _publish: publish,
+        })
+    }
+
+    /// Takes new requests for `delay`, telling callers to go elsewhere; then answers what is under way, and closes
+    /// the log.
+    ///
+    /// # Errors
+    /// The log cannot be closed, so its last records may not be on the disk.
+    pub async fn drain(mut self, delay: Duration, reason: &str) -> anyhow::Result<()> {
+        tracing::info!(reason, delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), "draining");
+        self.phase.send_replace(Phase::Drain);
+        tokio::time::sleep(delay).await;
+        self.phase.send_replace(Phase::Close);
+        if self.webhook_task.await.is_err() {
+            tracing::error!("the webhook's listener panicked");
+        }
+        if tokio::time::timeout(LAST_REVIEW, self.underway.recv()).await.is_err() {
+            tracing::warn!("reviews were still under way at the end");
+        }
+        self.log.close(reason).await.context("the decision log could not be closed")?;
+        self.admin_phase.send_replace(Phase::Close);
+        // Probes and scrapers that hold on to their connections do not hold us.
+        drop(tokio::time::timeout(Duration::from_secs(1), self.admin_task).await);
+        Ok(())
+    }
+}
+
+fn load(options: &Options) -> anyhow::Result<(Compiled, Vec<String>)> {
+    let connected = options.cluster != ClusterAccess::None;
+    let loading = LoadOptions {
+        policies: options.policies.clone(),
+        data: options.data.clone(),
+        example_data: !connected && options.data.is_empty(),
+    };
+    let fault = |errors: Vec<LoadError>| {
+        let lines: Vec<String> = errors.iter().map(|e| format!("  {e}")).collect();
+        anyhow!("the policies cannot be loaded\n{}", lines.join("\n"))
+    };
+    let loaded = source::load(&loading).map_err(fault)?;
+    let compiling = CompileOptions { max_enforcement: options.max_enforcement };
+    let compiled = compile(&loaded.sources, compiling).map_err(fault)?;
+    if compiled.snapshot.policies().next().is_none() {
+        bail!("--policies: there is no policy in what was loaded; an empty policy set is never served");
+    }
+    Ok((compiled, loaded.from))
+}
+
+async fn bind(flag: &'static str, addr: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(addr).await.with_context(|| format!("--{flag}: cannot listen on {addr}"))
+}
+
+fn open_log(options: &Options, snapshot: &Snapshot) -> anyhow::Result<(DecisionLog, Masker)> {
+    std::fs::create_dir_all(&options.state_dir)
+        .with_context(|| format!("--state-dir: cannot create `{}`", options.state_dir.display()))?;
+    let path = options.state_dir.join("mask.key");
+    let mask_key = MaskKey::load_or_create(&path).context("--state-dir")?;
+    let log = DecisionLog::open(LogOptions {
+        dir: options.decision_log.clone(),
+        durability: options.durability,
+        max_bytes: options.decision_log_max_bytes,
+        segment_bytes: SEGMENT_BYTES.min(options.decision_log_max_bytes / 4),
+        labels: Labels {
+            cluster: options.cluster_name.clone(),
+            replica: options.replica.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        origin: format!("portcullis/{}/{}", options.cluster_name, options.replica),
+        mask_key,
+    })
+    .context("--decision-log")?;
+    let masker = log.masker(snapshot.mask_pointers().to_vec());
+    Ok((log, masker))
+}
+
+fn certificate(options: &Options, ip: IpAddr) -> anyhow::Result<(Arc<ServingCertificate>, Option<PathBuf>)> {
+    let (identity, ca) = match &options.certificates {
+        Certificates::Files { cert, key } => (TlsIdentity { cert: cert.clone(), key: key.clone() }, None),
+        Certificates::Own { dir, names } => {
+            let files = own_certificate(dir, names, ip)?;
+            (TlsIdentity { cert: files.cert, key: files.key }, Some(files.ca))
+        }
+    };
+    Ok((Arc::new(ServingCertificate::load(identity)?), ca))
+}
+
+fn own_certificate(dir: &Path, names: &[String], ip: IpAddr) -> anyhow::Result<webhook::ServingFiles> {
+    let mut all: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    all.extend((!ip.is_unspecified()).then(|| ip.to_string()));
+    all.extend(names.iter().cloned());
+    webhook::ensure(dir, &all, SystemTime::now()).context("--state-dir: no certificate of our own")
+}
+
+fn show_expiry(metrics: &Metrics, certificate: &ServingCertificate) {
+    let end = certificate.not_after().and_then(|t| t.duration_since(SystemTime::UNIX_EPOCH).ok());
+    metrics.certificate_expiry.set(end.map_or(0, |t| i64::try_from(t.as_secs()).unwrap_or(i64::MAX)));
+}
+
+/// Takes up changed files, and renews our own certificate, for as long as the process lives.
+fn follow_certificate(options: &Options, ip: IpAddr, certificate: Arc<ServingCertificate>, metrics: Metrics) {
+    tokio::spawn(async move { certificate.follow(|changed| show_expiry(&metrics, changed)).await });
+    let Certificates::Own { dir, names } = options.certificates.clone() else { return };
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(RENEW_INTERVAL).await;
+            let renewed = tokio::task::block_in_place(|| own_certificate(&dir, &names, ip));
+            if let Err(error) = renewed {
+                tracing::warn!(error = format!("{error:#}"), "the serving certificate could not be renewed");
+            }
+        }
+    });
+}
+
+async fn world(options: &Options, snapshot: &Snapshot) -> anyhow::Result<World> {
+    let client = match &options.cluster {
+        ClusterAccess::None => return Ok(World::Fixed(Arc::new(snapshot.fixed_namespaces()))),
+        ClusterAccess::Kubeconfig(path) => inventory::from_kubeconfig(path).await?,
+        ClusterAccess::InCluster => inventory::in_cluster()?,
+    };
+    Ok(World::Cluster(ClusterNamespaces::watch(client)))
+}
+
+/// All that health and gauges look at.
+struct Gauges {
+    metrics: Metrics,
+    published: watch::Receiver<Arc<Snapshot>>,
+    world: World,
+    log: DecisionLog,
+    log_required: bool,
+    pool: Arc<Pool>,
+    in_flight: Arc<Semaphore>,
+    max_in_flight: usize,
+    phases: Phases,
+}
+
+impl Gauges {
+    fn readiness(self) -> Readiness {
+        Arc::new(move || {
+            self.set_load();
+            vec![self.policies(), self.namespaces(), self.decision_log(), self.phase()]
+        })
+    }
+
+    fn set_load(&self) {
+        let stats = self.pool.stats();
+        self.metrics.in_flight_limit.set(number(self.max_in_flight));
+        self.metrics.in_flight.set(number(self.max_in_flight.saturating_sub(self.in_flight.available_permits())));
+        self.metrics.evaluation_queue.set(number(stats.queued));
+        self.metrics.abandoned_threads.set(number(stats.abandoned));
+    }
+
+    fn policies(&self) -> Check {
+        let snapshot = Arc::clone(&self.published.borrow());
+        let count = snapshot.policies().count();
+        Check { name: "policies", ready: count > 0, detail: format!("{count} loaded, {}", snapshot.policy_set()) }
+    }
+
+    fn namespaces(&self) -> Check {
+        let (ready, detail, age) = match &self.world {
+            World::Fixed(known) => (true, format!("{} from data files", known.len()), Duration::ZERO),
+            World::Cluster(cluster) if cluster.synced() => {
+                let age = cluster.age();
+                (true, format!("synced, last heard {} s ago", age.as_secs()), age)
+            }
+            World::Cluster(cluster) => (false, "not yet read from the API server".to_owned(), cluster.age()),
+        };
+        self.metrics.namespaces_age.set(age.as_secs_f64());
+        self.metrics.namespaces_synced.set(i64::from(ready));
+        Check { name: "namespaces", ready, detail }
+    }
+
+    fn decision_log(&self) -> Check {
+        let health = self.log.health();
+        let m = &self.metrics;
+        m.raise(&m.log_appended, health.appended);
+        m.raise(&m.log_failed, health.failed);
+        m.raise(&m.log_sync_failures, health.sync_failures);
+        m.raise(&m.log_pruned, health.pruned);
+        m.log_queued.set(wide(health.queued));
+        m.log_bytes.set(wide(health.bytes));
+        m.log_gap.set(wide(health.gap));
+        m.log_lag.set(health.lag.as_secs_f64());
+        m.log_writable.set(i64::from(health.writable));
+        let detail = if health.writable {
+            format!("{} records, {} bytes", health.appended, health.bytes)
+        } else {
+            let error = health.last_error.unwrap_or_else(|| "closed".to_owned());
+            format!("cannot be written: {error}; {} decisions are missing", health.gap)
+        };
+        Check { name: "decision_log", ready: health.writable || !self.log_required, detail }
+    }
+
+    fn phase(&self) -> Check {
+        let phase = self.phases.now();
+        let detail = if phase == Phase::Serve { "serving" } else { "draining" };
+        Check { name: "phase", ready: phase == Phase::Serve, detail: detail.to_owned() }
+    }
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn wide(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

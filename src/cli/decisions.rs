@@ -1,0 +1,410 @@
+//! `portcullis decisions`: reads the decision log for people and programs. Knows arguments and layout; how a log is
+//! read and checked is `decisions`' business.
+
+mod show;
+
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::cli::Exit;
+use crate::cli::style::Style;
+use crate::decisions::{DecisionRecord, Filter, LogReader, Record, RecordType, RequestRecord};
+use crate::engine::{Cause, Verdict};
+use crate::policy::Enforcement;
+
+/// Read the decision log.
+///
+/// Works on a log that is being written, and on a copy. Exit codes: 0 fine, 1 a negative finding (no such decision, a
+/// body that is not what was recorded), 2 could not run.
+#[derive(Debug, Args)]
+pub(super) struct DecisionsArgs {
+    #[command(subcommand)]
+    command: DecisionsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum DecisionsCommand {
+    List(Box<ListArgs>),
+    Show(ShowArgs),
+}
+
+/// Where the log is.
+#[derive(Debug, Args)]
+struct LogArgs {
+    /// Directory of the decision log. Default: `decisions` in the state directory.
+    #[arg(long, value_name = "DIR", env = "PORTCULLIS_DECISION_LOG")]
+    decision_log: Option<PathBuf>,
+    /// State directory of `portcullis serve`.
+    #[arg(long, value_name = "DIR", env = "PORTCULLIS_STATE_DIR", default_value = ".portcullis")]
+    state_dir: PathBuf,
+}
+
+impl LogArgs {
+    fn reader(&self) -> anyhow::Result<LogReader> {
+        let dir = self.decision_log.clone().unwrap_or_else(|| self.state_dir.join("decisions"));
+        LogReader::open(&dir).with_context(|| {
+            format!("no decision log in `{}`; name one with --decision-log or --state-dir", dir.display())
+        })
+    }
+}
+
+/// List decisions, newest last.
+///
+/// Names may be globs: `--namespace 'tenant-*'`. All filters must hold.
+#[derive(Debug, Args)]
+struct ListArgs {
+    #[command(flatten)]
+    log: LogArgs,
+    /// Not older than this: a duration (`90s`, `10m`, `2h`, `7d`), an RFC 3339 time or a date (UTC).
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Timestamp>,
+    /// Not younger than this, likewise.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<Timestamp>,
+    /// Namespace of the request.
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// Who asked: the user name, or a value of the user's extra fields (on EKS: the ARN or session name).
+    #[arg(long)]
+    user: Option<String>,
+    /// A policy that found something or could not be judged.
+    #[arg(long)]
+    policy: Option<String>,
+    /// The answer.
+    #[arg(long, value_enum)]
+    verdict: Option<VerdictArg>,
+    /// Why.
+    #[arg(long, value_enum)]
+    cause: Option<CauseArg>,
+    /// `request.uid` of the AdmissionReview.
+    #[arg(long)]
+    uid: Option<String>,
+    /// Type of record.
+    #[arg(long = "type", value_enum, value_name = "TYPE", default_value_t = TypeArg::Decision)]
+    kind: TypeArg,
+    /// Only the last N.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// How to print; `json` gives one record a line, as it stands in the log.
+    #[arg(short, long, value_enum, default_value_t = ListOutput::Table)]
+    output: ListOutput,
+}
+
+/// Show one decision: who, what, when, why, and whether its body is what was recorded.
+#[derive(Debug, Args)]
+struct ShowArgs {
+    /// The decision's id, or as much of its beginning as no other has.
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    log: LogArgs,
+    /// How to print; `json` gives `{envelope, body, bodyState}`.
+    #[arg(short, long, value_enum, default_value_t = ShowOutput::Pretty)]
+    output: ShowOutput,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ListOutput {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ShowOutput {
+    Pretty,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum VerdictArg {
+    Allow,
+    Deny,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum CauseArg {
+    Policy,
+    #[value(alias = "policy-error")]
+    PolicyError,
+    Deadline,
+    Overload,
+    Log,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TypeArg {
+    Decision,
+    Start,
+    Stop,
+    Gap,
+    Prune,
+    Key,
+    Config,
+    Read,
+    All,
+}
+
+pub(super) fn run(args: &DecisionsArgs) -> anyhow::Result<Exit> {
+    let result = match &args.command {
+        DecisionsCommand::List(args) => list(args),
+        DecisionsCommand::Show(args) => show::show(args),
+    };
+    match result {
+        // Whoever reads has seen enough.
+        Err(e) if e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => {
+            Ok(Exit::Fine)
+        }
+        other => other,
+    }
+}
+
+fn list(args: &ListArgs) -> anyhow::Result<Exit> {
+    let reader = args.log.reader()?;
+    let filter = filter(args)?;
+    let mut table = Table::new(args.output);
+    let unreadable = if let Some(limit) = args.limit {
+        let (records, unreadable) = reader.last(&filter, limit)?;
+        for record in &records {
+            table.row(record)?;
+        }
+        unreadable
+    } else {
+        let mut failed = Ok(());
+        let unreadable = reader.for_each(&filter, |record| {
+            failed = table.row(&record);
+            if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        failed?;
+        unreadable
+    };
+    table.out.flush()?;
+    if unreadable > 0 {
+        let style = Style::stderr();
+        eprintln!("{}: {unreadable} lines of the log are no records", style.yellow("warning"));
+    }
+    if filter.r#type == Some(RecordType::Decision) {
+        mention_gaps(&reader, &filter)?;
+    }
+    Ok(Exit::Fine)
+}
+
+/// Decisions that are not on record must not be overlooked.
+fn mention_gaps(reader: &LogReader, filter: &Filter) -> anyhow::Result<()> {
+    let gaps = Filter { since: filter.since, until: filter.until, r#type: Some(RecordType::Gap), ..Filter::default() };
+    let (mut records, mut count, mut unconfirmed) = (0_u64, 0_u64, 0_u64);
+    reader.for_each(&gaps, |record| {
+        if let Some(gap) = record.gap() {
+            records += 1;
+            count += gap.count;
+            unconfirmed += gap.unconfirmed;
+        }
+        ControlFlow::Continue(())
+    })?;
+    if records > 0 {
+        let style = Style::stderr();
+        eprintln!(
+            "{}: {count} decisions of this time are not in the log and {unconfirmed} are unconfirmed ({records} gap records; see --type gap)",
+            style.yellow("warning")
+        );
+    }
+    Ok(())
+}
+
+fn filter(args: &ListArgs) -> anyhow::Result<Filter> {
+    let filter = Filter {
+        since: args.since,
+        until: args.until,
+        namespace: args.namespace.clone(),
+        user: args.user.clone(),
+        policy: args.policy.clone(),
+        verdict: args.verdict.map(|v| match v {
+            VerdictArg::Allow => Verdict::Allow,
+            VerdictArg::Deny => Verdict::Deny,
+        }),
+        cause: args.cause.map(|c| match c {
+            CauseArg::Policy => Cause::Policy,
+            CauseArg::PolicyError => Cause::PolicyError,
+            CauseArg::Deadline => Cause::Deadline,
+            CauseArg::Overload => Cause::Overload,
+            CauseArg::Log => Cause::Log,
+            CauseArg::None => Cause::None,
+        }),
+        uid: args.uid.clone(),
+        r#type: match args.kind {
+            TypeArg::Decision => Some(RecordType::Decision),
+            TypeArg::Start => Some(RecordType::Start),
+            TypeArg::Stop => Some(RecordType::Stop),
+            TypeArg::Gap => Some(RecordType::Gap),
+            TypeArg::Prune => Some(RecordType::Prune),
+            TypeArg::Key => Some(RecordType::Key),
+            TypeArg::Config => Some(RecordType::Config),
+            TypeArg::Read => Some(RecordType::Read),
+            TypeArg::All => None,
+        },
+    };
+    if filter.asks_of_decisions() && !matches!(args.kind, TypeArg::Decision | TypeArg::All) {
+        bail!("--namespace, --user, --policy, --verdict, --cause and --uid are about decisions; leave out --type");
+    }
+    Ok(filter)
+}
+
+/// A duration before now, an RFC 3339 time, or a date.
+fn time(text: &str) -> Result<Timestamp, String> {
+    if let Ok(timestamp) = text.parse::<Timestamp>() {
+        return Ok(timestamp);
+    }
+    if let Ok(timestamp) = format!("{text}T00:00:00Z").parse::<Timestamp>() {
+        return Ok(timestamp);
+    }
+    let wrong =
+        || "write a duration such as `10m`, an RFC 3339 time such as `2026-01-31T12:00:00Z`, or a date".to_owned();
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let number: i64 = text.strip_suffix(unit).and_then(|n| n.parse().ok()).ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        'w' => 7 * 24 * 60 * 60,
+        _ => return Err(wrong()),
+    };
+    let seconds = number.checked_mul(seconds).filter(|s| *s >= 0).ok_or_else(wrong)?;
+    Timestamp::now().checked_sub(SignedDuration::from_secs(seconds)).map_err(|_| wrong())
+}
+
+/// Rows as they come; columns have fixed widths so that a long log needs no memory.
+struct Table {
+    out: BufWriter<io::Stdout>,
+    style: Style,
+    output: ListOutput,
+    begun: bool,
+}
+
+impl Table {
+    fn new(output: ListOutput) -> Self {
+        Self { out: BufWriter::new(io::stdout()), style: Style::stdout(), output, begun: false }
+    }
+
+    fn row(&mut self, record: &Record) -> io::Result<()> {
+        if matches!(self.output, ListOutput::Json) {
+            return writeln!(self.out, "{}", record.line);
+        }
+        if !self.begun {
+            self.begun = true;
+            let head = format!(
+                "{:<23}  {:<36}  {:<7}  {:<12}  {:<8}  {:<28}  {:<40}  {:<32}  POLICIES",
+                "TIME", "ID", "VERDICT", "CAUSE", "OPERATION", "RESOURCE", "OBJECT", "USER"
+            );
+            writeln!(self.out, "{}", self.style.bold(&head))?;
+        }
+        let time = record.head.timestamp.get(..23).unwrap_or(&record.head.timestamp);
+        let Some(d) = record.decision() else {
+            let members = own_members(record);
+            return writeln!(
+                self.out,
+                "{}  {:<36}  {members}",
+                plain(time),
+                format!("({})", record.head.r#type.as_str())
+            );
+        };
+        let verdict = self.verdict(d.verdict, 7);
+        writeln!(
+            self.out,
+            "{}  {:<36}  {verdict}  {:<12}  {:<8}  {:<28}  {:<40}  {:<32}  {}",
+            plain(time),
+            plain(&d.decision_id),
+            d.cause.as_str(),
+            d.request.operation.as_str(),
+            resource(&d.request),
+            plain(&object(&d.request)),
+            plain(&d.request.user.username),
+            plain(&policies(&d))
+        )
+    }
+
+    fn verdict(&self, verdict: Verdict, width: usize) -> String {
+        match verdict {
+            Verdict::Allow => self.style.green(&format!("{:<width$}", "allow")),
+            Verdict::Deny => self.style.red(&format!("{:<width$}", "deny")),
+        }
+    }
+}
+
+/// What a record that is no decision says, as `key=value`.
+fn own_members(record: &Record) -> String {
+    const HEAD: [&str; 6] = ["v", "type", "seq", "origin", "labels", "timestamp"];
+    let Ok(Value::Object(members)) = serde_json::from_str(&record.line) else { return String::new() };
+    let own = members.iter().filter(|(key, _)| !HEAD.contains(&key.as_str()));
+    own.map(|(key, value)| plain(&format!("{key}={value}"))).collect::<Vec<_>>().join(" ")
+}
+
+fn resource(request: &RequestRecord) -> String {
+    let mut text = plain(&request.resource);
+    if !request.subresource.is_empty() {
+        text = format!("{text}/{}", plain(&request.subresource));
+    }
+    if request.group.is_empty() { text } else { format!("{text}.{}", plain(&request.group)) }
+}
+
+fn object(request: &RequestRecord) -> String {
+    let name = match &request.generate_name {
+        _ if !request.name.is_empty() => request.name.clone(),
+        Some(prefix) => format!("{prefix}*"),
+        None => "-".to_owned(),
+    };
+    if request.namespace.is_empty() { name } else { format!("{}/{name}", request.namespace) }
+}
+
+/// The policies that found something, each once.
+fn policies(d: &DecisionRecord) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for (policy, enforcement) in d.violations.iter().map(|v| (&v.policy, v.enforcement)) {
+        let name = if enforcement == Enforcement::Deny {
+            policy.clone()
+        } else {
+            format!("{policy}({})", enforcement.as_str())
+        };
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.extend(d.errors.iter().map(|e| format!("{}(error: {})", e.policy, e.code.as_str())));
+    if names.is_empty() { "-".to_owned() } else { names.join(",") }
+}
+
+/// Text from requests and policies without what a terminal would obey.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read() {
+        let now = Timestamp::now();
+        let ago = |text: &str| now.duration_since(time(text).expect(text)).as_secs();
+        for (text, seconds) in [("90s", 90), ("10m", 600), ("2h", 7200), ("7d", 604_800), ("1w", 604_800)] {
+            assert!((ago(text) - seconds).abs() <= 2, "{text}");
+        }
+        assert_eq!(time("2026-01-31").expect("a date").to_string(), "2026-01-31T00:00:00Z");
+        assert_eq!(time("2026-01-31T12:00:00+02:00").expect("a time").to_string(), "2026-01-31T10:00:00Z");
+        for wrong in ["", "10", "m", "ten minutes", "-5m", "10y"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_obeys_nothing_in_a_record() {
+        assert_eq!(plain("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+    }
+}

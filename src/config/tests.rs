@@ -1,0 +1,107 @@
+//! What flags, environment and file come to.
+
+use clap::Parser;
+
+use super::file::parse;
+use super::*;
+use crate::engine::{FailureMode, FailureModes};
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+fn flags(line: &str) -> Settings {
+    Line::try_parse_from(std::iter::once("serve").chain(line.split_whitespace())).expect("parses").settings
+}
+
+fn laptop() -> Environment {
+    Environment { in_cluster: false, hostname: Some("laptop".to_owned()), processors: 2 }
+}
+
+fn pod() -> Environment {
+    Environment { in_cluster: true, hostname: Some("portcullis-0".to_owned()), processors: 2 }
+}
+
+fn refusal(line: &str, environment: &Environment) -> String {
+    Options::check(flags(line), environment).expect_err("must be refused").to_string()
+}
+
+#[test]
+fn nothing_at_all_is_enough_on_a_laptop() {
+    let options = Options::check(flags(""), &laptop()).expect("checks");
+    assert_eq!(options.listen.to_string(), "127.0.0.1:8443");
+    assert_eq!(options.admin_listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(options.decision_log, std::path::Path::new(".portcullis/decisions"));
+    assert_eq!((options.threads, options.max_in_flight, options.max_body_bytes), (2, 256, 8 << 20));
+    assert_eq!((options.cluster_name.as_str(), options.replica.as_str()), ("local", "laptop"));
+    assert_eq!((options.cluster, options.failure), (ClusterAccess::None, FailureModes::all(FailureMode::Deny)));
+}
+
+#[test]
+fn every_key_of_the_file_has_a_flag_and_the_flag_counts_first() {
+    let file = parse(
+        "c.yaml",
+        "apiVersion: portcullis.io/v1alpha1\nkind: Config\npolicies: [p]\nlisten: 0.0.0.0:9443\ntls-san: [a.b]\n\
+         maxBodyBytes: 1MiB\ndecisionLogMaxBytes: 1073741824\ndrainDelay: 2s\nmaxEnforcement: warn\nthreads: 3\n\
+         durability: fsync\nfailureMode: allow\nfailure: {log: deny}\nlogFormat: json\n",
+    )
+    .expect("parses");
+    let settings = flags("--listen 127.0.0.1:1 --threads 4 --policies a,b").over(file);
+    let options = Options::check(settings, &laptop()).expect("checks");
+    assert_eq!((options.listen.port(), options.threads), (1, 4));
+    assert_eq!(options.policies, ["a", "b"].map(std::path::PathBuf::from));
+    assert_eq!((options.max_body_bytes, options.decision_log_max_bytes), (1 << 20, 1 << 30));
+    assert_eq!(options.failure, FailureModes { log: FailureMode::Deny, ..FailureModes::all(FailureMode::Allow) });
+    assert_eq!(options.log_format, LogFormat::Json);
+    assert_eq!(options.durability, crate::decisions::Durability::Fsync);
+    assert_eq!(options.max_enforcement, Some(crate::policy::Enforcement::Warn));
+}
+
+#[test]
+fn the_flag_for_all_failure_modes_covers_the_file() {
+    let file = parse("c.yaml", "failure: {log: allow, policy-error: allow}").expect("parses");
+    let options = Options::check(flags("--failure-mode deny").over(file.clone()), &laptop()).expect("checks");
+    assert_eq!(options.failure, FailureModes::all(FailureMode::Deny));
+    let options = Options::check(flags("").over(file), &laptop()).expect("checks");
+    assert_eq!((options.failure.log, options.failure.deadline), (FailureMode::Allow, FailureMode::Deny));
+}
+
+#[test]
+fn errors_in_the_file_have_a_place() {
+    for (text, wanted) in [
+        ("listen: 127.0.0.1:1\nlisden: x\n", "c.yaml:2:1: unknown field `lisden`"),
+        ("failure:\n  logs: deny\n", "c.yaml:2:3: unknown field `logs`"),
+        ("durability: sometimes\n", "c.yaml:1:13: unknown variant `sometimes`"),
+        ("drainDelay: 5\n", "c.yaml:1:13: `5` is not a duration"),
+        ("threads: many\n", "c.yaml:1:10: "),
+        ("kind: Pod\n", "c.yaml: `kind` is `Pod`; write `Config`, or leave it out"),
+        ("apiVersion: v1\n", "c.yaml: `apiVersion` is `v1`; write `portcullis.io/v1alpha1`, or leave it out"),
+    ] {
+        let error = parse("c.yaml", text).expect_err(text).to_string();
+        assert!(error.starts_with(wanted), "{error}\nwanted {wanted}");
+    }
+    assert!(parse("c.yaml", "").is_ok() && parse("c.yaml", "# nothing\n").is_ok());
+}
+
+#[test]
+fn contradictions_name_the_flag() {
+    for (line, wanted) in [
+        ("--tls-cert c", "--tls-key: is missing"),
+        ("--tls-key k", "--tls-cert: is missing"),
+        ("--tls-cert c --tls-key k --tls-san a", "--tls-san: has no effect"),
+        ("--tls-san a_b", "--tls-san: `a_b` is neither"),
+        ("--max-in-flight 0", "--max-in-flight: `0` is not within 1 and"),
+        ("--threads 0", "--threads: `0`"),
+        ("--max-body-bytes 1", "--max-body-bytes: `1`"),
+        ("--decision-log-max-bytes 1", "--decision-log-max-bytes: `1`"),
+        ("--replica a+b", "--replica: `a+b`"),
+    ] {
+        let error = refusal(line, &laptop());
+        assert!(error.starts_with(wanted), "{error}\nwanted {wanted}");
+    }
+    assert!(refusal("", &pod()).starts_with("--cluster-name: is required in a cluster"));
+    let options = Options::check(flags("--cluster-name prod"), &pod()).expect("checks");
+    assert_eq!((options.cluster, options.replica.as_str()), (ClusterAccess::InCluster, "portcullis-0"));
+}

@@ -1,0 +1,94 @@
+//! What can go wrong with the decision log. Every message is for the person who runs the server or reads the log.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a log could not be opened, written or read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// Another process writes it.
+    #[error("the decision log `{dir}` is in use by another process; one process writes a log", dir = dir.display())]
+    Locked {
+        /// The log directory.
+        dir: PathBuf,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {action} `{path}`: {message}", path = path.display())]
+    Io {
+        /// What was tried, such as `write`.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        message: String,
+        /// Its kind, such as `StorageFull`.
+        kind: io::ErrorKind,
+    },
+    /// As many decisions wait for the disk as may wait.
+    #[error("the decision log does not keep up: {waiting} decisions wait to be written")]
+    Backpressure {
+        /// How many wait.
+        waiting: usize,
+    },
+    /// It was not written in time.
+    #[error("the decision was not written to the log in time")]
+    Deadline,
+    /// The log was closed, or its writer is gone.
+    #[error("the decision log is closed")]
+    Closed,
+    /// The mask key's file holds something else.
+    #[error("`{file}` is no mask key: it must hold 64 hex digits", file = file.display())]
+    MaskKey {
+        /// The file.
+        file: PathBuf,
+    },
+    /// An option is out of range.
+    #[error("`{option}`: {message}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// What is allowed.
+        message: String,
+    },
+    /// A file in the log directory has a name that no segment has, or contents that no record has.
+    #[error("`{path}` is not part of a decision log: {message}", path = path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl LogError {
+    pub(super) fn io(action: &'static str, path: &Path, error: &io::Error) -> Self {
+        Self::Io { action, path: path.to_path_buf(), message: error.to_string(), kind: error.kind() }
+    }
+
+    /// A stable, machine-readable name of the error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Locked { .. } => "locked",
+            Self::Io { .. } => "io",
+            Self::Backpressure { .. } => "backpressure",
+            Self::Deadline => "deadline",
+            Self::Closed => "closed",
+            Self::MaskKey { .. } => "mask_key",
+            Self::Option { .. } => "option",
+            Self::Foreign { .. } => "foreign",
+        }
+    }
+
+    /// Whether the disk is full.
+    #[must_use]
+    pub fn is_full_disk(&self) -> bool {
+        matches!(
+            self,
+            Self::Io {
+                kind: io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge,
+                ..
+            }
+        )
+    }
+}

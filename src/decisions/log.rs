@@ -1,0 +1,313 @@
+//! The decision log as the rest of the program holds it: options, the handle, health. Knows queue and writer; must not
+//! know lines or segments.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::decisions::queue::{Closing, GaveUp, Job, Queue, Ticket};
+use crate::decisions::record::Labels;
+use crate::decisions::writer::Writer;
+use crate::decisions::{Disk, Entry, LogError, MaskKey, Masker, Storage};
+
+/// What an acknowledged decision survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// The end of the process: the kernel has it, and the disk within [`FLUSH_TO_DISK`].
+    #[default]
+    Flush,
+    /// A loss of power: the disk has it.
+    Fsync,
+}
+
+impl Durability {
+    /// The name in options and records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Flush => "flush",
+            Self::Fsync => "fsync",
+        }
+    }
+}
+
+/// How long after a write its fsync is done at the latest under [`Durability::Flush`], if the disk keeps up.
+pub const FLUSH_TO_DISK: Duration = Duration::from_millis(100);
+/// Default of [`LogOptions::max_bytes`]: 10 GiB.
+pub const DEFAULT_MAX_BYTES: u64 = 10 << 30;
+/// Default of [`LogOptions::segment_bytes`]: 64 MiB.
+pub const DEFAULT_SEGMENT_BYTES: u64 = 64 << 20;
+
+/// How a log is written.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// The directory, made if it is not there.
+    pub dir: PathBuf,
+    /// What an acknowledged decision survives.
+    pub durability: Durability,
+    /// Bound of envelopes and bodies together, in bytes. Past it the oldest bodies go, then the oldest segments.
+    pub max_bytes: u64,
+    /// Size in bytes at which a new segment is begun; at most an eighth of `max_bytes`.
+    pub segment_bytes: u64,
+    /// Who writes.
+    pub labels: Labels,
+    /// The stable name of a new log. A log that is there keeps the name it has.
+    pub origin: String,
+    /// What commitments are made with; never kept in `dir`.
+    pub mask_key: MaskKey,
+}
+
+/// Where an entry is in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The log's name.
+    pub origin: Arc<str>,
+    /// The record's number within it.
+    pub seq: u64,
+}
+
+/// How the log is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogHealth {
+    /// Whether the last try to write succeeded. While it is false the writer tries again every second.
+    pub writable: bool,
+    /// What the last failure said.
+    pub last_error: Option<String>,
+    /// Age of the oldest entry that is not written yet.
+    pub lag: Duration,
+    /// Entries that wait.
+    pub queued: u64,
+    /// Bytes that wait.
+    pub queued_bytes: u64,
+    /// Envelopes and bodies on disk, in bytes.
+    pub bytes: u64,
+    /// Decisions written since the log was opened.
+    pub appended: u64,
+    /// Decisions that could not be written since then.
+    pub failed: u64,
+    /// Those of them that no `gap` record tells of yet.
+    pub gap: u64,
+    /// Syncs in the background that failed.
+    pub sync_failures: u64,
+    /// Segments and body files deleted to stay within the bound.
+    pub pruned: u64,
+    /// The number of the next record.
+    pub next_seq: u64,
+}
+
+/// A handle on the log; clones share it. When the last one goes without [`close`](Self::close), what waits is written
+/// and no `stop` record is.
+#[derive(Clone)]
+pub struct DecisionLog {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    origin: Arc<str>,
+    mask_key: MaskKey,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What handles, writer and syncer see of one another.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub queue: Queue,
+    state: Mutex<Status>,
+}
+
+/// The writer's account of itself, and the gap that is not written down yet.
+#[derive(Debug, Default)]
+pub(super) struct Status {
+    pub health: LogHealth,
+    pub gap: Gap,
+}
+
+/// Decisions that are not in the log, or are and nobody was told.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Gap {
+    pub count: u64,
+    /// First and last timestamp.
+    pub span: Option<(Timestamp, Timestamp)>,
+    pub reason: String,
+    pub unconfirmed: u64,
+    pub unconfirmed_ids: Vec<Uuid>,
+}
+
+/// Ids of unconfirmed decisions that a gap keeps: enough for people, few enough for an envelope.
+const MAX_IDS: usize = 64;
+
+impl Gap {
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0 && self.unconfirmed == 0
+    }
+
+    /// One more decision is missing.
+    pub(super) fn miss(&mut self, timestamp: Timestamp, reason: &LogError) {
+        self.count += 1;
+        self.spread(timestamp, timestamp);
+        self.reason = reason.to_string();
+    }
+
+    /// One more decision is on record while its caller was told that it is not.
+    pub(super) fn unconfirm(&mut self, id: Uuid, timestamp: Timestamp) {
+        self.unconfirmed += 1;
+        self.spread(timestamp, timestamp);
+        if self.reason.is_empty() {
+            self.reason = LogError::Deadline.to_string();
+        }
+        if self.unconfirmed_ids.len() < MAX_IDS {
+            self.unconfirmed_ids.push(id);
+        }
+    }
+
+    /// Takes back a gap that could not be written down.
+    pub(super) fn merge(&mut self, earlier: Self) {
+        self.count += earlier.count;
+        self.unconfirmed += earlier.unconfirmed;
+        if let Some((from, to)) = earlier.span {
+            self.spread(from, to);
+        }
+        if self.reason.is_empty() {
+            self.reason = earlier.reason;
+        }
+        let later = std::mem::replace(&mut self.unconfirmed_ids, earlier.unconfirmed_ids);
+        self.unconfirmed_ids.extend(later);
+        self.unconfirmed_ids.truncate(MAX_IDS);
+    }
+
+    fn spread(&mut self, from: Timestamp, to: Timestamp) {
+        let (first, last) = self.span.unwrap_or((from, to));
+        self.span = Some((first.min(from), last.max(to)));
+    }
+}
+
+impl Shared {
+    pub(super) fn status(&self) -> MutexGuard<'_, Status> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A decision did not get into the log.
+    fn miss(&self, timestamp: Timestamp, reason: &LogError) {
+        let mut status = self.status();
+        status.health.failed += 1;
+        status.gap.miss(timestamp, reason);
+    }
+}
+
+impl DecisionLog {
+    /// Opens the log on the local disk: takes its lock, cuts what a crash left unfinished, writes a `start` record.
+    ///
+    /// # Errors
+    /// [`LogError::Locked`] when another process has it, [`LogError::Io`] when it cannot be read or written.
+    pub fn open(options: LogOptions) -> Result<Self, LogError> {
+        Self::open_on(Disk, options)
+    }
+
+    /// The same on another storage.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_on(storage: impl Storage, options: LogOptions) -> Result<Self, LogError> {
+        let shared = Arc::new(Shared::default());
+        let mask_key = options.mask_key.clone();
+        let writer = Writer::open(storage, options, Arc::clone(&shared))?;
+        let origin = writer.origin();
+        let thread = std::thread::Builder::new().name("decision-log".to_owned());
+        let writer = thread.spawn(move || writer.run()).map_err(|_| LogError::Closed)?;
+        Ok(Self { inner: Arc::new(Inner { shared, origin, mask_key, writer: Mutex::new(Some(writer)) }) })
+    }
+
+    /// Writes an entry and returns when it is durable at the configured level. Entries of concurrent callers share
+    /// one write. If the caller goes away meanwhile, the entry is still written.
+    ///
+    /// # Errors
+    /// The entry is then not in the log (or, after [`LogError::Deadline`], nobody can tell yet), and the gap will be
+    /// recorded when writing works again.
+    pub async fn append(&self, entry: Entry, deadline: Instant) -> Result<Receipt, LogError> {
+        let shared = &self.inner.shared;
+        let timestamp = entry.timestamp;
+        let (reply, outcome) = oneshot::channel();
+        let ticket = Arc::new(Ticket::default());
+        let job = Job { entry, queued: Instant::now(), ticket: Arc::clone(&ticket), reply };
+        if let Err(reason) = shared.queue.push(job) {
+            shared.miss(timestamp, &reason);
+            return Err(reason);
+        }
+        let mut outcome = outcome;
+        let gone = |_| LogError::Closed;
+        if let Ok(outcome) = tokio::time::timeout_at(deadline.into(), &mut outcome).await {
+            return outcome.unwrap_or_else(|e| Err(gone(e)));
+        }
+        match ticket.give_up() {
+            GaveUp::TooLate => outcome.await.unwrap_or_else(|e| Err(gone(e))),
+            GaveUp::Unwritten | GaveUp::Unconfirmed => Err(LogError::Deadline),
+        }
+    }
+
+    /// How the log is at this moment. Never waits for the disk.
+    #[must_use]
+    pub fn health(&self) -> LogHealth {
+        let shared = &self.inner.shared;
+        let (queued, queued_bytes, oldest) = shared.queue.waiting();
+        let status = shared.status();
+        let mut health = status.health.clone();
+        health.gap = status.gap.count;
+        drop(status);
+        health.writable &= shared.queue.is_open();
+        health.queued = u64::try_from(queued).unwrap_or(u64::MAX);
+        health.queued_bytes = u64::try_from(queued_bytes).unwrap_or(u64::MAX);
+        health.lag = oldest.map_or(Duration::ZERO, |since| since.elapsed());
+        health
+    }
+
+    /// The log's name.
+    #[must_use]
+    pub fn origin(&self) -> &Arc<str> {
+        &self.inner.origin
+    }
+
+    /// A masker with the log's key, for these [pointers](Masker::new).
+    #[must_use]
+    pub fn masker(&self, pointers: Vec<String>) -> Masker {
+        Masker::new(self.inner.mask_key.clone(), pointers)
+    }
+
+    /// Takes no more entries, writes what waits and a `stop` record with `reason`, and returns when all of it is on
+    /// the disk.
+    ///
+    /// # Errors
+    /// [`LogError::Closed`] when it was closed before; [`LogError::Io`] when the disk does not take it.
+    pub async fn close(&self, reason: &str) -> Result<(), LogError> {
+        let (reply, outcome) = oneshot::channel();
+        let closing = Closing { reason: Some(reason.to_owned()), reply: Some(reply) };
+        if !self.inner.shared.queue.close(closing) {
+            return Err(LogError::Closed);
+        }
+        outcome.await.unwrap_or(Err(LogError::Closed))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.queue.close(Closing { reason: None, reply: None });
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            // It ends after one more write; a panic in it has been reported already.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for DecisionLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DecisionLog").field("origin", &self.inner.origin).finish_non_exhaustive()
+    }
+}

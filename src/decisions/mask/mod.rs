@@ -1,0 +1,260 @@
+//! Masking: no secret that a review carries, and nothing that looks like a credential, reaches the disk.
+//!
+//! Knows Kubernetes documents, shapes of credentials and commitments; must not know records, files or the log.
+//!
+//! In order: what the operator names (`data.system.log.mask`); the places where Kubernetes keeps secrets; shapes and
+//! names of credentials anywhere; then every value found so far, and its encoded forms, wherever it recurs: elsewhere
+//! in the document, in patches, and in all that policies say. A value that a policy takes apart or transforms before
+//! printing it (reversed, say) is out of reach.
+
+mod key;
+mod secrets;
+mod shapes;
+mod walk;
+
+pub(in crate::decisions) use key::hex;
+pub use key::{MaskKey, commitment};
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::admission::Request;
+use key::{MASKED, Prk};
+use secrets::Strength;
+use shapes::Place;
+use walk::{Walk, escape};
+
+/// What is masked and with which key. Cheap to clone.
+#[derive(Clone)]
+pub struct Masker {
+    prk: Prk,
+    /// Segments below the input; `*` stands for any one.
+    pointers: Arc<[Vec<String>]>,
+}
+
+impl Masker {
+    /// Masks by default rules, and all below `pointers`: JSON pointers (RFC 6901) below `/input`, the AdmissionReview,
+    /// as `data.system.log.mask` names them; a segment `*` stands for any one. They cover the record's own copies of
+    /// request fields too.
+    #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "a masker is made once a policy set, from what it is to keep")]
+    pub fn new(key: MaskKey, pointers: Vec<String>) -> Self {
+        let segments = |p: &String| {
+            let p = p.strip_prefix("/input").filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(p);
+            p.split('/').skip(1).map(|s| s.replace("~1", "/").replace("~0", "~")).collect()
+        };
+        Self { prk: Prk::new(&key), pointers: pointers.iter().map(segments).collect() }
+    }
+
+    /// `text` without what looks like a credential, for logs that have no decision to commit to.
+    #[must_use]
+    pub fn text(&self, text: &str) -> String {
+        let found = shapes::find(text, Place::Anywhere);
+        replace(text, found.into_iter().map(|range| (range, Arc::from(MASKED))))
+    }
+
+    pub(super) fn of_decision<'m>(&'m self, decision_id: &'m str) -> Masking<'m> {
+        Masking { walk: Walk::new(&self.prk, decision_id), pointers: &self.pointers }
+    }
+
+    /// A salt that nobody without the mask key knows.
+    pub(super) fn salt(&self, decision_id: &str) -> [u8; 32] {
+        self.prk.derive(decision_id, "salt")
+    }
+
+    /// Whether the operator named anything.
+    pub(super) fn has_pointers(&self) -> bool {
+        !self.pointers.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Masker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Masker").field("pointers", &self.pointers).finish_non_exhaustive()
+    }
+}
+
+/// The masking of one decision. Documents first, texts after, so that texts are searched for all that was found.
+pub(super) struct Masking<'m> {
+    walk: Walk<'m>,
+    pointers: &'m [Vec<String>],
+}
+
+impl Masking<'_> {
+    /// The review without its secrets and without `managedFields` (whose pointers are the second value).
+    pub(super) fn input(&mut self, request: &Request) -> (Value, Vec<String>) {
+        let mut review = request.review().as_ref().clone();
+        let mut omitted = Vec::new();
+        let Some(Value::Object(fields)) = review.get_mut("request") else { return (review, omitted) };
+        for side in ["object", "oldObject"] {
+            if let Some(metadata) =
+                fields.get_mut(side).and_then(|o| o.get_mut("metadata")).and_then(Value::as_object_mut)
+                && metadata.remove("managedFields").is_some()
+            {
+                omitted.push(format!("/request/{side}/metadata/managedFields"));
+            }
+        }
+        for segments in self.pointers {
+            self.walk.named(&mut review, segments, "");
+        }
+        let Some(Value::Object(fields)) = review.get_mut("request") else { return (review, omitted) };
+        for side in ["object", "oldObject", "options"] {
+            if let Some(document) = fields.get_mut(side) {
+                let kind = if side == "options" { "" } else { request.kind.kind.as_str() };
+                self.walk.document(document, &format!("/request/{side}"), kind);
+            }
+        }
+        (review, omitted)
+    }
+
+    /// A patch (RFC 6902) on an object of `kind`.
+    pub(super) fn patch(&mut self, mut patch: Value, kind: &str) -> Value {
+        self.walk.patch(&mut patch, kind);
+        patch
+    }
+
+    /// What a policy said beside its message.
+    pub(super) fn details(&mut self, mut details: Value, pointer: &str) -> Value {
+        self.walk.document(&mut details, pointer, "");
+        details
+    }
+
+    /// Masks in the review what recurs outside the places it was found in.
+    pub(super) fn recurrences_in_input(&mut self, review: &mut Value) {
+        let Some(Value::Object(fields)) = review.get_mut("request") else { return };
+        for side in ["object", "oldObject", "options", "name"] {
+            let Some(document) = fields.get_mut(side) else { continue };
+            let pointer = format!("/request/{side}");
+            if self.walk.secrets.overflowed() && document.is_object() {
+                *document = json!({ "masked": &*self.walk.commit(&pointer, &document.to_string()) });
+                self.walk.masked.push(pointer);
+            } else {
+                self.recurrences(document, &pointer, Strength::Sure);
+            }
+        }
+    }
+
+    /// Masks what recurs in a document that policies made.
+    pub(super) fn recurrences_in_output(&mut self, document: &mut Value, pointer: &str) {
+        if self.walk.secrets.overflowed() && !document.is_null() {
+            *document = json!({ "masked": &*self.walk.commit(pointer, &document.to_string()) });
+        } else {
+            self.recurrences(document, pointer, Strength::Likely);
+        }
+    }
+
+    /// A text that a policy made.
+    pub(super) fn text(&self, text: &str, pointer: &str) -> String {
+        if self.walk.secrets.overflowed() {
+            return self.walk.commit(pointer, text).as_ref().to_owned();
+        }
+        self.replaced(text, pointer, Strength::Likely).unwrap_or_else(|| text.to_owned())
+    }
+
+    /// A name or a path: only what is surely a secret is hidden in it, so that nobody hides a request by naming its
+    /// object in a ConfigMap.
+    pub(super) fn name(&self, text: &str, pointer: &str) -> String {
+        self.replaced(text, pointer, Strength::Sure).unwrap_or_else(|| text.to_owned())
+    }
+
+    /// A field of the request that the record repeats: hidden when the operator named it.
+    pub(super) fn identity(&self, text: &str, pointer: &str) -> String {
+        let hidden = !text.is_empty() && self.pointers.iter().any(|named| covers(named, pointer));
+        if hidden { self.walk.commit(pointer, text).as_ref().to_owned() } else { text.to_owned() }
+    }
+
+    /// JSON pointers of all that was masked in the input and the patch, sorted. Keys may be secrets too.
+    pub(super) fn masked(mut self) -> Vec<String> {
+        let mut pointers = std::mem::take(&mut self.walk.masked);
+        for pointer in &mut pointers {
+            let keys =
+                pointer.split('/').map(|key| self.replaced(key, "", Strength::Sure).unwrap_or_else(|| key.to_owned()));
+            *pointer = keys.collect::<Vec<_>>().join("/");
+        }
+        pointers.sort_unstable();
+        pointers.dedup();
+        pointers
+    }
+
+    fn recurrences(&mut self, value: &mut Value, pointer: &str, least: Strength) {
+        match value {
+            Value::String(text) => {
+                if let Some(masked) = self.replaced(text, pointer, least) {
+                    *text = masked;
+                    self.walk.masked.push(pointer.to_owned());
+                }
+            }
+            Value::Array(items) => {
+                for (i, item) in items.iter_mut().enumerate() {
+                    self.recurrences(item, &format!("{pointer}/{i}"), least);
+                }
+            }
+            Value::Object(map) if is_masked(map) => {}
+            Value::Object(map) => {
+                self.keys(map, pointer, least);
+                for (key, item) in map.iter_mut() {
+                    if item.is_object() || item.is_array() || item.is_string() {
+                        self.recurrences(item, &format!("{pointer}/{}", escape(key)), least);
+                    }
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn keys(&mut self, map: &mut Map<String, Value>, pointer: &str, least: Strength) {
+        let changed: Vec<(String, String)> =
+            map.keys().filter_map(|key| Some((key.clone(), self.replaced(key, pointer, least)?))).collect();
+        for (key, mut masked) in changed {
+            let Some(value) = map.remove(&key) else { continue };
+            while map.contains_key(&masked) {
+                masked.push('\'');
+            }
+            self.walk.masked.push(format!("{pointer}/{}", escape(&masked)));
+            map.insert(masked, value);
+        }
+    }
+
+    /// `text` with commitments for the secrets in it; `None` when there are none.
+    fn replaced(&self, text: &str, pointer: &str, least: Strength) -> Option<String> {
+        if text.starts_with("hmac-sha256:") && text.len() == "hmac-sha256:".len() + 64 {
+            return None;
+        }
+        let recurring = if self.walk.secrets.is_empty() { Vec::new() } else { self.walk.secrets.find(text, least) };
+        let shaped = shapes::find(text, Place::Anywhere);
+        if recurring.is_empty() && shaped.is_empty() {
+            return None;
+        }
+        let ranges = shapes::merge(recurring.iter().map(|r| r.range.clone()).chain(shaped).collect());
+        let replacements = ranges.into_iter().map(|range| {
+            let known = recurring.iter().find(|r| r.range.start >= range.start && r.range.end <= range.end);
+            let secret = text.get(range.clone()).unwrap_or_default();
+            let commitment = known.map_or_else(|| self.walk.commit(pointer, secret), |r| Arc::clone(&r.commitment));
+            (range, commitment)
+        });
+        Some(replace(text, replacements))
+    }
+}
+
+fn replace(text: &str, with: impl Iterator<Item = (std::ops::Range<usize>, Arc<str>)>) -> String {
+    let mut replaced = String::with_capacity(text.len());
+    let mut at = 0;
+    for (range, commitment) in with {
+        replaced.push_str(text.get(at..range.start).unwrap_or_default());
+        replaced.push_str(&commitment);
+        at = range.end;
+    }
+    replaced.push_str(text.get(at..).unwrap_or_default());
+    replaced
+}
+
+fn is_masked(map: &Map<String, Value>) -> bool {
+    map.len() == 1 && map.get("masked").and_then(Value::as_str).is_some_and(|m| m.starts_with("hmac-sha256:"))
+}
+
+/// Whether a named place is `pointer` or above it.
+fn covers(named: &[String], pointer: &str) -> bool {
+    let mut segments = pointer.split('/').skip(1).map(|s| s.replace("~1", "/").replace("~0", "~"));
+    named.iter().all(|n| segments.next().is_some_and(|s| n == "*" || *n == s))
+}

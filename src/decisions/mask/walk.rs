@@ -1,0 +1,266 @@
+//! Where secrets stand in Kubernetes objects. Knows documents and their places; must not know records or files.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::key::Prk;
+use super::secrets::{Secrets, Strength};
+use super::shapes::{self, Place};
+
+/// `kubectl apply` keeps the whole manifest in it, Secrets included.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Policies can make values nested deeper than any review (128, serde_json's limit); below this all is masked.
+const MAX_DEPTH: usize = 256;
+
+/// One walk over the documents of a decision: masks in place and remembers what it masked.
+pub(super) struct Walk<'m> {
+    prk: &'m Prk,
+    decision_id: &'m str,
+    pub secrets: Secrets,
+    /// JSON pointers (RFC 6901) of what was masked, in the order of the walk.
+    pub masked: Vec<String>,
+    pointer: String,
+    depth: usize,
+}
+
+impl<'m> Walk<'m> {
+    pub(super) fn new(prk: &'m Prk, decision_id: &'m str) -> Self {
+        Self { prk, decision_id, secrets: Secrets::default(), masked: Vec::new(), pointer: String::new(), depth: 0 }
+    }
+
+    /// Masks `value`, which stands at `pointer` and is of `kind` if it does not say so itself.
+    pub(super) fn document(&mut self, value: &mut Value, pointer: &str, kind: &str) {
+        pointer.clone_into(&mut self.pointer);
+        match value {
+            Value::Object(map) => self.object(map, Some(kind)),
+            other => self.value(other, Place::Anywhere),
+        }
+    }
+
+    /// Masks all below the places that `segments` name (`*` for any) in `value`.
+    pub(super) fn named(&mut self, value: &mut Value, segments: &[String], at: &str) {
+        let Some((first, rest)) = segments.split_first() else {
+            at.clone_into(&mut self.pointer);
+            return self.leaves(value, Strength::Sure);
+        };
+        let taken = |key: &str| first == "*" || first == key;
+        match value {
+            Value::Object(map) => {
+                for (key, inner) in map.iter_mut().filter(|(key, _)| taken(key)) {
+                    self.named(inner, rest, &format!("{at}/{}", escape(key)));
+                }
+            }
+            Value::Array(items) => {
+                for (i, inner) in items.iter_mut().enumerate().filter(|(i, _)| taken(&i.to_string())) {
+                    self.named(inner, rest, &format!("{at}/{i}"));
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    /// Masks an RFC 6902 patch on an object of `kind`.
+    pub(super) fn patch(&mut self, patch: &mut Value, kind: &str) {
+        for (i, operation) in patch.as_array_mut().into_iter().flatten().enumerate() {
+            let path = operation.get("path").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let Some(value) = operation.get_mut("value") else { continue };
+            self.pointer = format!("/patch/{i}/value");
+            let mut segments = path.split('/').skip(1);
+            let first = segments.next().unwrap_or_default();
+            let last = path.rsplit('/').find(|s| s.parse::<usize>().is_err() && *s != "-").unwrap_or_default();
+            match (holds_secrets(kind, first), value) {
+                (Some(strength), value) => self.leaves(value, strength),
+                (None, Value::Object(map)) if path.is_empty() => self.object(map, Some(kind)),
+                (None, value) => self.field(last, value, None),
+            }
+        }
+    }
+
+    fn object(&mut self, map: &mut Map<String, Value>, assumed: Option<&str>) {
+        let kind = map.get("kind").and_then(Value::as_str).or(assumed).unwrap_or_default().to_owned();
+        let pair = ["name", "key"].iter().find_map(|k| map.get(*k)).and_then(Value::as_str).map(str::to_owned);
+        let pair = pair.filter(|_| map.get("value").is_some_and(Value::is_string));
+        for (key, value) in map.iter_mut() {
+            let length = self.enter(key);
+            match (holds_secrets(&kind, key), &pair) {
+                (Some(strength), _) => self.leaves(value, strength),
+                (None, Some(name)) if key == "value" => self.environment(name, value),
+                (None, _) => self.field(key, value, Some(&kind)),
+            }
+            self.pointer.truncate(length);
+        }
+    }
+
+    /// A field by its name; `None` for the kind when it is not known.
+    fn field(&mut self, name: &str, value: &mut Value, kind: Option<&str>) {
+        match value {
+            Value::String(text)
+                if name == LAST_APPLIED || name == "kubectl.kubernetes.io~1last-applied-configuration" =>
+            {
+                if let Ok(mut manifest) = serde_json::from_str::<Value>(text) {
+                    self.nested(&mut manifest);
+                }
+                self.mask(value, Strength::Likely);
+            }
+            Value::String(text) if shapes::field_holds_credential(name) && !shapes::is_reference(text) => {
+                self.mask(value, Strength::Sure);
+            }
+            Value::Array(items) if matches!(name, "args" | "command") => self.arguments(items),
+            Value::String(_) if matches!(name, "args" | "command" | "value") && kind.is_none() => {
+                self.value(value, Place::Launch);
+            }
+            _ => self.value(value, Place::Anywhere),
+        }
+    }
+
+    fn environment(&mut self, name: &str, value: &mut Value) {
+        match value {
+            Value::String(text) if shapes::names_a_credential(name) && !shapes::is_reference(text) => {
+                self.mask(value, Strength::Sure);
+            }
+            _ => self.value(value, Place::Launch),
+        }
+    }
+
+    fn arguments(&mut self, items: &mut [Value]) {
+        let mut flagged = false;
+        for (i, item) in items.iter_mut().enumerate() {
+            let length = self.enter(&i.to_string());
+            let flag = item.as_str().is_some_and(shapes::is_credential_flag);
+            match item {
+                Value::String(text) if flagged && !flag && !shapes::is_reference(text) => {
+                    self.mask(item, Strength::Sure);
+                }
+                _ => self.value(item, Place::Launch),
+            }
+            flagged = flag;
+            self.pointer.truncate(length);
+        }
+    }
+
+    fn value(&mut self, value: &mut Value, place: Place) {
+        self.depth += 1;
+        match value {
+            Value::Array(_) | Value::Object(_) if self.depth > MAX_DEPTH => self.mask(value, Strength::Likely),
+            Value::String(_) => self.string(value, place),
+            Value::Array(items) => {
+                for (i, item) in items.iter_mut().enumerate() {
+                    let length = self.enter(&i.to_string());
+                    self.value(item, place);
+                    self.pointer.truncate(length);
+                }
+            }
+            Value::Object(map) => self.object(map, None),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+        self.depth -= 1;
+    }
+
+    /// A string with a credential in it goes as a whole where processes are started, else only the credential goes.
+    fn string(&mut self, value: &mut Value, place: Place) {
+        let Value::String(text) = value else { return };
+        let found = shapes::find(text, place);
+        if found.is_empty() {
+            return;
+        }
+        let mut masked = String::with_capacity(text.len());
+        let mut at = 0;
+        for range in found {
+            let secret = text.get(range.clone()).unwrap_or_default();
+            let commitment = self.prk.commit(self.decision_id, &self.pointer, secret.as_bytes());
+            self.secrets.take(secret, &commitment, Strength::Sure);
+            masked.push_str(text.get(at..range.start).unwrap_or_default());
+            masked.push_str(&commitment);
+            at = range.end;
+        }
+        masked.push_str(text.get(at..).unwrap_or_default());
+        if place == Place::Launch {
+            return self.mask(value, Strength::Likely);
+        }
+        *text = masked;
+        self.masked.push(self.pointer.clone());
+    }
+
+    /// Masks every value below, whatever it is.
+    fn leaves(&mut self, value: &mut Value, strength: Strength) {
+        self.depth += 1;
+        match value {
+            Value::Array(items) if self.depth <= MAX_DEPTH => {
+                for (i, item) in items.iter_mut().enumerate() {
+                    let length = self.enter(&i.to_string());
+                    self.leaves(item, strength);
+                    self.pointer.truncate(length);
+                }
+            }
+            Value::Object(map) if self.depth <= MAX_DEPTH => {
+                for (key, item) in map.iter_mut() {
+                    let length = self.enter(key);
+                    let sure = strength == Strength::Sure || shapes::names_a_credential(key);
+                    self.leaves(item, if sure { Strength::Sure } else { strength });
+                    self.pointer.truncate(length);
+                }
+            }
+            Value::Null => {}
+            _ => self.mask(value, strength),
+        }
+        self.depth -= 1;
+    }
+
+    /// Puts the commitment in the value's place.
+    fn mask(&mut self, value: &mut Value, strength: Strength) {
+        let text = match &*value {
+            Value::String(text) if text.is_empty() => return,
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let commitment = self.prk.commit(self.decision_id, &self.pointer, text.as_bytes());
+        let shaped = strength == Strength::Likely && !shapes::find(&text, Place::Launch).is_empty();
+        self.secrets.take(&text, &commitment, strength);
+        if shaped {
+            for range in shapes::find(&text, Place::Launch) {
+                self.secrets.take(text.get(range).unwrap_or_default(), &commitment, Strength::Sure);
+            }
+        }
+        *value = json!({ "masked": &*commitment });
+        self.masked.push(self.pointer.clone());
+    }
+
+    /// Secrets of a manifest inside a string that is masked as a whole: they are remembered, not listed.
+    fn nested(&mut self, manifest: &mut Value) {
+        let listed = self.masked.len();
+        let (length, depth) = (self.pointer.len(), self.depth);
+        self.value(manifest, Place::Anywhere);
+        self.masked.truncate(listed);
+        self.pointer.truncate(length);
+        self.depth = depth;
+    }
+
+    /// Goes down into `key`; gives the length to go back to.
+    fn enter(&mut self, key: &str) -> usize {
+        let length = self.pointer.len();
+        self.pointer.push('/');
+        self.pointer.push_str(&escape(key));
+        length
+    }
+
+    pub(super) fn commit(&self, pointer: &str, value: &str) -> Arc<str> {
+        self.prk.commit(self.decision_id, pointer, value.as_bytes())
+    }
+}
+
+/// Fields of which every value is (or may be) a secret.
+fn holds_secrets(kind: &str, field: &str) -> Option<Strength> {
+    match (kind, field) {
+        ("Secret", "data" | "stringData") => Some(Strength::Sure),
+        ("ConfigMap", "data" | "binaryData") | ("PodExecOptions" | "PodAttachOptions", "command") => {
+            Some(Strength::Likely)
+        }
+        _ => None,
+    }
+}
+
+/// A JSON pointer's segment (RFC 6901 section 3).
+pub(super) fn escape(segment: &str) -> String {
+    if segment.contains(['~', '/']) { segment.replace('~', "~0").replace('/', "~1") } else { segment.to_owned() }
+}

@@ -1,0 +1,39 @@
+//! The decision log: what was asked, what was answered and why, one line a decision, on disk before the answer leaves.
+//!
+//! Knows records, masking, segments and queries; must not know HTTP, policies' sources or clusters. The byte-level
+//! description of the files is `docs/decision-log.md`, the record's `docs/decision-record.schema.json`.
+//!
+//! # Invariants
+//! 1. [`DecisionLog::append`] returns `Ok` only when the entry is durable at the configured level.
+//! 2. A decision that is not written is counted, and a `gap` record tells of it as soon as writing works again.
+//! 3. No secret reaches the disk: [`Entry::decision`] masks before anything is queued, and when masking fails
+//!    everything is masked.
+//! 4. An envelope has at most [`MAX_ENVELOPE`] bytes, the queue and the whole log are bounded.
+
+mod body;
+mod clip;
+mod entry;
+mod error;
+mod log;
+mod mask;
+mod query;
+mod queue;
+mod record;
+mod segments;
+mod storage;
+mod syncer;
+mod writer;
+
+pub use body::{Body, BodyLine, Detail};
+pub use entry::{Caller, DecisionMeta, Entry};
+pub use error::LogError;
+pub use log::{
+    DEFAULT_MAX_BYTES, DEFAULT_SEGMENT_BYTES, DecisionLog, Durability, FLUSH_TO_DISK, LogHealth, LogOptions, Receipt,
+};
+pub use mask::{MaskKey, Masker, commitment};
+pub use query::{BodyState, Filter, Found, LogReader, Record};
+pub use record::{
+    CallerRecord, DecisionRecord, ErrorRecord, GapRecord, Head, InputRecord, InventoryRecord, Labels, MAX_ENVELOPE,
+    PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord, UserRecord, VERSION, ViolationRecord,
+};
+pub use storage::{Appendable, Disk, Storage};

@@ -1,0 +1,365 @@
+//! Reading a log, also while it is written: streams over segments in order, filters, finds single decisions and checks
+//! their bodies. Needs no lock; a line that is not finished yet is not there yet. Must not know the writer.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::decisions::body::BodyLine;
+use crate::decisions::entry::rfc3339;
+use crate::decisions::record::{DecisionRecord, GapRecord, Head, RecordType};
+use crate::decisions::segments::{self, Segment};
+use crate::decisions::{LogError, PruneRecord};
+use crate::engine::{Cause, Verdict};
+use crate::policy::glob_matches;
+
+/// How far records of a segment may lie outside the time from its first to its last. A request lives 30 s at most (the
+/// API server's limit); the rest is for clocks that are set.
+const SLACK: Duration = Duration::from_secs(600);
+
+/// One line of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// What every record begins with.
+    pub head: Head,
+    /// The line as it stands, without line feed: the leaf of the tree.
+    pub line: String,
+}
+
+impl Record {
+    /// Reads a line; `None` when it is no record.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
+        let head = serde_json::from_str(line).ok()?;
+        Some(Self { head, line: line.to_owned() })
+    }
+
+    /// What a decision's record holds; `None` for other types.
+    #[must_use]
+    pub fn decision(&self) -> Option<DecisionRecord> {
+        (self.head.r#type == RecordType::Decision).then(|| serde_json::from_str(&self.line).ok())?
+    }
+
+    /// What a gap's record holds; `None` for other types.
+    #[must_use]
+    pub fn gap(&self) -> Option<GapRecord> {
+        (self.head.r#type == RecordType::Gap).then(|| serde_json::from_str(&self.line).ok())?
+    }
+
+    /// What a prune's record holds; `None` for other types.
+    #[must_use]
+    pub fn prune(&self) -> Option<PruneRecord> {
+        (self.head.r#type == RecordType::Prune).then(|| serde_json::from_str(&self.line).ok())?
+    }
+}
+
+/// Which records are wanted. All that is set must hold; names may be globs with `*`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Not after.
+    pub until: Option<Timestamp>,
+    /// Namespace of the request.
+    pub namespace: Option<String>,
+    /// User name, or any value of the user's `extra` (on EKS the person is there).
+    pub user: Option<String>,
+    /// A policy that found something or could not be judged.
+    pub policy: Option<String>,
+    /// The answer.
+    pub verdict: Option<Verdict>,
+    /// Why.
+    pub cause: Option<Cause>,
+    /// `request.uid`.
+    pub uid: Option<String>,
+    /// Type of record; `None` for all.
+    pub r#type: Option<RecordType>,
+}
+
+impl Filter {
+    /// Whether it asks for something that only decisions have.
+    #[must_use]
+    pub fn asks_of_decisions(&self) -> bool {
+        let texts = [&self.namespace, &self.user, &self.policy, &self.uid];
+        texts.iter().any(|t| t.is_some()) || self.verdict.is_some() || self.cause.is_some()
+    }
+
+    /// Whether `record` is wanted.
+    #[must_use]
+    pub fn takes(&self, record: &Record) -> bool {
+        let head = &record.head;
+        let early = self.since.is_some_and(|t| head.timestamp < rfc3339(t));
+        let late = self.until.is_some_and(|t| head.timestamp > rfc3339(t));
+        if early || late || self.r#type.is_some_and(|t| t != head.r#type) {
+            return false;
+        }
+        !self.asks_of_decisions() || record.decision().is_some_and(|d| self.takes_decision(&d))
+    }
+
+    fn takes_decision(&self, d: &DecisionRecord) -> bool {
+        let fits = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|w| glob_matches(w, has));
+        let extra = || d.request.user.extra.values().flatten();
+        let policies = || d.violations.iter().map(|v| &v.policy).chain(d.errors.iter().map(|e| &e.policy));
+        fits(&self.namespace, &d.request.namespace)
+            && self.uid.as_ref().is_none_or(|uid| *uid == d.request.uid)
+            && self.verdict.is_none_or(|v| v == d.verdict)
+            && self.cause.is_none_or(|c| c == d.cause)
+            && (fits(&self.user, &d.request.user.username) || extra().any(|value| fits(&self.user, value)))
+            && (self.policy.is_none() || policies().any(|p| fits(&self.policy, p)))
+    }
+
+    /// Texts that a wanted line holds as they stand, so that most lines need no parsing.
+    fn needles(&self) -> Vec<String> {
+        let texts = [&self.namespace, &self.user, &self.policy, &self.uid];
+        let plain = texts.into_iter().flatten().filter(|t| !t.is_empty() && !t.contains('*'));
+        plain.filter_map(|t| serde_json::to_string(t).ok()).collect()
+    }
+}
+
+/// What a search by id came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// No decision has it.
+    None,
+    /// This one.
+    One(Box<Record>),
+    /// Several begin with it; the ids of the first.
+    Several(Vec<String>),
+}
+
+/// What became of a decision's body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BodyState {
+    /// It is what the envelope was written with.
+    Intact(BodyLine),
+    /// It is there, and its digest is another.
+    Altered(BodyLine),
+    /// Its file is there, and it is not in it.
+    Missing,
+    /// Its file was deleted.
+    Deleted,
+}
+
+/// A log directory, for reading.
+#[derive(Debug, Clone)]
+pub struct LogReader {
+    dir: PathBuf,
+}
+
+impl LogReader {
+    /// Looks at `dir`.
+    ///
+    /// # Errors
+    /// [`LogError::Io`] when there is no such directory.
+    pub fn open(dir: &Path) -> Result<Self, LogError> {
+        segments::segments(dir)?;
+        Ok(Self { dir: dir.to_path_buf() })
+    }
+
+    /// Calls `each` for every wanted record, oldest first, until it breaks. Gives how many lines are no records.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub fn for_each(&self, filter: &Filter, mut each: impl FnMut(Record) -> ControlFlow<()>) -> Result<u64, LogError> {
+        let mut unreadable = 0;
+        for segment in self.within(filter)? {
+            if self.scan(&segment, filter, &mut unreadable, &mut each)?.is_break() {
+                break;
+            }
+        }
+        Ok(unreadable)
+    }
+
+    /// The last `limit` wanted records, newest last, and how many of the lines read are no records.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub fn last(&self, filter: &Filter, limit: usize) -> Result<(Vec<Record>, u64), LogError> {
+        let (mut newest, mut unreadable) = (VecDeque::<Record>::new(), 0);
+        for segment in self.within(filter)?.iter().rev() {
+            let wanted = limit - newest.len();
+            let mut found = VecDeque::new();
+            let flow = self.scan(segment, filter, &mut unreadable, &mut |record| {
+                if found.len() == wanted {
+                    found.pop_front();
+                }
+                found.push_back(record);
+                ControlFlow::Continue(())
+            });
+            let _ = flow?;
+            found.extend(newest);
+            newest = found;
+            if newest.len() >= limit {
+                break;
+            }
+        }
+        Ok((newest.into(), unreadable))
+    }
+
+    /// The decision whose id is or begins with `prefix`.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub fn find(&self, prefix: &str) -> Result<Found, LogError> {
+        let prefix = prefix.to_ascii_lowercase();
+        // The id's time (UUIDv7, RFC 9562 section 5.7) says where to look first.
+        if let Some(filter) = around(&prefix) {
+            let found = self.find_within(&prefix, &filter)?;
+            if found != Found::None {
+                return Ok(found);
+            }
+        }
+        self.find_within(&prefix, &Filter::default())
+    }
+
+    /// The body of `record`, checked against the envelope's digest.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub fn body(&self, record: &Record, decision: &DecisionRecord) -> Result<BodyState, LogError> {
+        let segments = segments::segments(&self.dir)?;
+        let segment = segments.iter().rev().find(|s| s.first_seq <= record.head.seq);
+        let Some(segment) = segment.filter(|s| s.bodies.is_some()) else { return Ok(BodyState::Deleted) };
+        let path = segments::body_path(&self.dir, segment.first_seq);
+        let start = format!(r#"{{"decision_id":"{}","#, decision.decision_id);
+        let mut state = BodyState::Missing;
+        let flow = lines(&path, |line| {
+            if line.starts_with(start.as_bytes())
+                && let Some(body) = std::str::from_utf8(line).ok().and_then(BodyLine::parse)
+            {
+                let intact = body.digest() == *decision.input.digest.as_bytes();
+                state = if intact { BodyState::Intact(body) } else { BodyState::Altered(body) };
+                return if intact { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+            }
+            ControlFlow::Continue(())
+        });
+        match flow {
+            Ok(_) => Ok(state),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(BodyState::Deleted),
+            Err(e) => Err(LogError::io("read", &path, &e)),
+        }
+    }
+
+    fn find_within(&self, prefix: &str, filter: &Filter) -> Result<Found, LogError> {
+        const SHOWN: usize = 10;
+        let needle = format!(r#""decision_id":"{prefix}"#);
+        let mut found: Vec<(String, Record)> = Vec::new();
+        let mut unreadable = 0;
+        for segment in self.within(filter)? {
+            let flow = self.scan_lines(&segment, std::slice::from_ref(&needle), &mut unreadable, &mut |record| {
+                if let Some(decision) = record.decision()
+                    && decision.decision_id.starts_with(prefix)
+                {
+                    found.push((decision.decision_id, record));
+                }
+                if found.len() > SHOWN { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+            if flow.is_break() {
+                break;
+            }
+        }
+        Ok(match found.len() {
+            0 => Found::None,
+            1 => found.pop().map_or(Found::None, |(_, record)| Found::One(Box::new(record))),
+            _ => Found::Several(found.into_iter().map(|(id, _)| id).take(SHOWN).collect()),
+        })
+    }
+
+    fn scan(
+        &self,
+        segment: &Segment,
+        filter: &Filter,
+        unreadable: &mut u64,
+        each: &mut impl FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, LogError> {
+        self.scan_lines(segment, &filter.needles(), unreadable, &mut |record| {
+            if filter.takes(&record) { each(record) } else { ControlFlow::Continue(()) }
+        })
+    }
+
+    /// Reads the lines that hold one needle or have none to hold.
+    fn scan_lines(
+        &self,
+        segment: &Segment,
+        needles: &[String],
+        unreadable: &mut u64,
+        each: &mut impl FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, LogError> {
+        let path = segments::envelope_path(&self.dir, segment.first_seq);
+        let flow = lines(&path, |line| {
+            let Ok(text) = std::str::from_utf8(line) else {
+                *unreadable += 1;
+                return ControlFlow::Continue(());
+            };
+            if !needles.iter().all(|n| text.contains(n.as_str())) {
+                return ControlFlow::Continue(());
+            }
+            match Record::parse(text) {
+                Some(record) => each(record),
+                None => {
+                    *unreadable += 1;
+                    ControlFlow::Continue(())
+                }
+            }
+        });
+        match flow {
+            // Pruned while we read.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(ControlFlow::Continue(())),
+            other => other.map_err(|e| LogError::io("read", &path, &e)),
+        }
+    }
+
+    /// The segments that can hold records of the filter's time, as far as their first and last records say.
+    fn within(&self, filter: &Filter) -> Result<Vec<Segment>, LogError> {
+        let mut segments = segments::segments(&self.dir)?;
+        if filter.since.is_none() && filter.until.is_none() {
+            return Ok(segments);
+        }
+        let since = filter.since.and_then(|t| t.saturating_sub(SLACK).ok()).map(rfc3339);
+        let until = filter.until.and_then(|t| t.saturating_add(SLACK).ok()).map(rfc3339);
+        segments.retain(|s| match segments::ends(&segments::envelope_path(&self.dir, s.first_seq)) {
+            // A clock that was set back makes the last record the older one.
+            Ok(Some((first, last))) => {
+                let early = since.as_ref().is_some_and(|t| *t > first && *t > last);
+                let late = until.as_ref().is_some_and(|t| *t < first && *t < last);
+                !early && !late
+            }
+            Ok(None) | Err(_) => true,
+        });
+        Ok(segments)
+    }
+}
+
+/// Calls `each` for every finished line, without its line feed.
+fn lines(path: &Path, mut each: impl FnMut(&[u8]) -> ControlFlow<()>) -> io::Result<ControlFlow<()>> {
+    let mut reader = BufReader::with_capacity(256 * 1024, File::open(path)?);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        reader.read_until(b'\n', &mut line)?;
+        let Some((b'\n', text)) = line.split_last() else { return Ok(ControlFlow::Continue(())) };
+        if each(text).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+}
+
+/// The time in which ids that begin with `prefix` are made.
+fn around(prefix: &str) -> Option<Filter> {
+    let digits: String = prefix.chars().filter(|c| *c != '-').take(12).collect();
+    if digits.len() < 6 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let bound = |fill: &str| {
+        let padded = digits.clone() + fill.get(digits.len()..)?;
+        Timestamp::from_millisecond(i64::from_str_radix(&padded, 16).ok()?).ok()
+    };
+    let since = bound("000000000000")?.saturating_sub(SLACK).ok()?;
+    let until = bound("ffffffffffff")?.saturating_add(SLACK).ok()?;
+    Some(Filter { since: Some(since), until: Some(until), ..Filter::default() })
+}

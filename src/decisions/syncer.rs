@@ -1,0 +1,99 @@
+//! The thread that brings written segments to the disk under `--durability flush`, so no answer waits for it. Knows
+//! files as handles; must not know lines.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::decisions::Appendable;
+use crate::decisions::log::Shared;
+
+type File = Arc<dyn Appendable>;
+
+pub(super) struct Syncer {
+    shared: Arc<Dirty>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Dirty {
+    state: Mutex<State>,
+    written: Condvar,
+    failed: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    /// Files with writes that are not synced. A rotation adds two; a disk that is stuck for long leaves as many as
+    /// there were rotations, some hundred at the most within the log's bound.
+    files: Vec<File>,
+    ended: bool,
+}
+
+impl Syncer {
+    /// Syncs what was written after `delay`, so that writes in between share one sync.
+    pub(super) fn start(delay: Duration, log: Arc<Shared>) -> Self {
+        let shared = Arc::new(Dirty::default());
+        let thread = std::thread::Builder::new().name("decision-log-sync".to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || run(&shared, delay, &log)
+        });
+        // Without the thread the kernel writes back by itself, later.
+        Self { shared, thread: thread.ok() }
+    }
+
+    /// These files were written to.
+    pub(super) fn written(&self, envelopes: &File, bodies: &File) {
+        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = state.files.is_empty();
+        for file in [bodies, envelopes] {
+            if !state.files.iter().any(|f| Arc::ptr_eq(f, file)) {
+                state.files.push(Arc::clone(file));
+            }
+        }
+        if idle {
+            self.shared.written.notify_one();
+        }
+    }
+
+    /// Whether a sync failed since this was last asked.
+    pub(super) fn take_failure(&self) -> bool {
+        self.shared.failed.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+        self.shared.written.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(shared: &Dirty, delay: Duration, log: &Shared) {
+    loop {
+        let state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = |s: &mut State| s.files.is_empty() && !s.ended;
+        let state = shared.written.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+        // Writes during the delay join this sync; an end cuts it short.
+        let waited = shared.written.wait_timeout_while(state, delay, |s| !s.ended);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let files = std::mem::take(&mut state.files);
+        let ended = state.ended;
+        drop(state);
+        for file in files {
+            if let Err(e) = file.sync() {
+                shared.failed.store(true, Ordering::Release);
+                let mut status = log.status();
+                status.health.sync_failures += 1;
+                status.health.last_error = Some(format!("cannot sync the decision log: {e}"));
+            }
+        }
+        if ended {
+            return;
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! The metrics. Labels come from closed enums, from policy names, or are digests of which one is set at a time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::admission::Request;
+use crate::engine::{Cause, Decision, Ending, Endpoint, Snapshot, Verdict};
+use crate::policy::Enforcement;
+use crate::telemetry::KindClass;
+
+/// 100 us to 30 s, which is the longest time the API server waits.
+const BUCKETS: [f64; 17] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// A stage of a review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Bytes to request.
+    Decode,
+    /// Waiting for a thread, and evaluating.
+    Evaluate,
+    /// Masking and writing the record.
+    Record,
+}
+
+/// Why a TLS handshake came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeFailure {
+    /// It took too long.
+    Timeout,
+    /// The caller's certificate is missing or not of the client CA.
+    ClientCertificate,
+    /// The caller refused our certificate.
+    RefusedByPeer,
+    /// Anything else: not TLS, no common version, a broken connection.
+    Other,
+}
+
+/// How a namespace was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lookup {
+    /// In the view.
+    View,
+    /// Not in the view, but the API server had it.
+    Live,
+    /// The API server does not know it either.
+    Missing,
+    /// The API server could not be asked in time.
+    Failed,
+}
+
+/// All metrics, in a registry of their own.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+    raising: Arc<Mutex<()>>,
+    requests: IntCounterVec,
+    duration: HistogramVec,
+    stages: HistogramVec,
+    shed: IntCounterVec,
+    bad_requests: IntCounterVec,
+    evaluations: IntCounterVec,
+    evaluation_errors: IntCounterVec,
+    evaluation_duration: HistogramVec,
+    violations: IntCounterVec,
+    policy_set: IntGaugeVec,
+    policies: IntGaugeVec,
+    lookups: IntCounterVec,
+    handshake_failures: IntCounterVec,
+    /// Reviews under way.
+    pub in_flight: IntGauge,
+    /// The bound of `in_flight`.
+    pub in_flight_limit: IntGauge,
+    /// Reviews that wait for a thread.
+    pub evaluation_queue: IntGauge,
+    /// Threads given up because a policy did not come back.
+    pub abandoned_threads: IntGauge,
+    /// Open connections.
+    pub connections: IntGauge,
+    /// Connections refused at the bound.
+    pub connections_refused: IntCounter,
+    /// When the serving certificate ends, seconds since the epoch.
+    pub certificate_expiry: IntGauge,
+    /// Decisions recorded.
+    pub log_appended: IntCounter,
+    /// Decisions that could not be recorded.
+    pub log_failed: IntCounter,
+    /// Times the disk did not confirm what it was given.
+    pub log_sync_failures: IntCounter,
+    /// Records that went to keep the log within its bound.
+    pub log_pruned: IntCounter,
+    /// Records that wait to be written.
+    pub log_queued: IntGauge,
+    /// Age of the oldest record that is not written yet, seconds.
+    pub log_lag: Gauge,
+    /// Size of the log, bytes.
+    pub log_bytes: IntGauge,
+    /// Records missing since the log was last writable.
+    pub log_gap: IntGauge,
+    /// 1 when the log can be written.
+    pub log_writable: IntGauge,
+    /// Seconds since the cluster's namespaces were last heard of.
+    pub namespaces_age: Gauge,
+    /// 1 when the namespaces are complete.
+    pub namespaces_synced: IntGauge,
+    /// 1 when requests are taken.
+    pub ready: IntGauge,
+}
+
+impl Metrics {
+    /// A fresh set, all zero.
+    ///
+    /// # Errors
+    /// Only if two metrics had one name.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let r = Registry::new();
+        let build = gauges(&r, "build_info", "Version of this process.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(Self {
+            requests: counters(
+                &r,
+                "requests_total",
+                "Reviews answered.",
+                &["endpoint", "operation", "kind", "verdict", "cause"],
+            )?,
+            duration: histograms(
+                &r,
+                "request_duration_seconds",
+                "From the request's head to its answer.",
+                &["endpoint"],
+            )?,
+            stages: histograms(&r, "stage_duration_seconds", "Time by stage of a review.", &["stage"])?,
+            shed: counters(&r, "shed_total", "Reviews not judged, by reason.", &["endpoint", "reason"])?,
+            bad_requests: counters(&r, "bad_requests_total", "Requests that are no reviews, by error.", &["code"])?,
+            evaluations: counters(&r, "policy_evaluations_total", "Policies run.", &["policy", "endpoint", "result"])?,
+            evaluation_errors: counters(
+                &r,
+                "policy_errors_total",
+                "Policies that could not be judged.",
+                &["policy", "code"],
+            )?,
+            evaluation_duration: histograms(&r, "policy_duration_seconds", "Time by policy.", &["policy"])?,
+            violations: counters(&r, "violations_total", "Violations found.", &["policy", "enforcement"])?,
+            policy_set: gauges(&r, "policy_set_info", "Digests of what is loaded.", &["policy_set", "data"])?,
+            policies: gauges(&r, "policies", "Policies loaded.", &["enforcement"])?,
+            lookups: counters(&r, "namespace_lookups_total", "Namespaces looked up.", &["result"])?,
+            handshake_failures: counters(
+                &r,
+                "tls_handshake_failures_total",
+                "TLS handshakes that failed.",
+                &["reason"],
+            )?,
+            in_flight: gauge(&r, "in_flight", "Reviews under way.")?,
+            in_flight_limit: gauge(&r, "in_flight_limit", "Reviews that may be under way.")?,
+            evaluation_queue: gauge(&r, "evaluation_queue", "Reviews that wait for a thread.")?,
+            abandoned_threads: gauge(&r, "abandoned_threads", "Threads given up that have not ended.")?,
+            connections: gauge(&r, "connections", "Open connections.")?,
+            connections_refused: counter(&r, "connections_refused_total", "Connections refused at the bound.")?,
+            certificate_expiry: gauge(&r, "certificate_expiry_timestamp_seconds", "End of the serving certificate.")?,
+            log_appended: counter(&r, "decision_log_appended_total", "Decisions recorded.")?,
+            log_failed: counter(&r, "decision_log_failures_total", "Decisions that could not be recorded.")?,
+            log_sync_failures: counter(&r, "decision_log_sync_failures_total", "Times the disk did not confirm.")?,
+            log_pruned: counter(&r, "decision_log_pruned_total", "Records that went to keep the log in bounds.")?,
+            log_queued: gauge(&r, "decision_log_queued", "Records that wait to be written.")?,
+            log_lag: float(&r, "decision_log_lag_seconds", "Age of the oldest record not yet written.")?,
+            log_bytes: gauge(&r, "decision_log_bytes", "Size of the decision log.")?,
+            log_gap: gauge(&r, "decision_log_gap", "Records missing since the log was last writable.")?,
+            log_writable: gauge(&r, "decision_log_writable", "1 when the log can be written.")?,
+            namespaces_age: float(&r, "namespaces_age_seconds", "Since the namespaces were last heard of.")?,
+            namespaces_synced: gauge(&r, "namespaces_synced", "1 when the namespaces are complete.")?,
+            ready: gauge(&r, "ready", "1 when requests are taken.")?,
+            raising: Arc::default(),
+            registry: r,
+        })
+    }
+
+    /// Counts a review that was answered.
+    pub fn answered(&self, request: &Request, decision: &Decision, took: Duration) {
+        let endpoint = decision.endpoint.as_str();
+        let kind = KindClass::of(&request.resource).as_str();
+        let verdict = verdict(decision.verdict);
+        let labels = [endpoint, request.operation.as_str(), kind, verdict, decision.cause.as_str()];
+        self.requests.with_label_values(&labels).inc();
+        self.duration.with_label_values(&[endpoint]).observe(took.as_secs_f64());
+        if matches!(decision.cause, Cause::Overload | Cause::Deadline) {
+            self.shed.with_label_values(&[endpoint, decision.cause.as_str()]).inc();
+        }
+    }
+
+    /// Counts what the policies came to; once for each evaluation, answered or late.
+    pub fn evaluated(&self, decision: &Decision) {
+        let endpoint = decision.endpoint.as_str();
+        for run in &decision.runs {
+            self.evaluations.with_label_values(&[&run.policy, endpoint, run.ending.as_str()]).inc();
+            self.policy_time(&run.policy).observe(run.took.as_secs_f64());
+            if let Ending::Fail(code) = run.ending {
+                self.evaluation_errors.with_label_values(&[&run.policy, code.as_str()]).inc();
+            }
+        }
+        for violation in &decision.violations {
+            self.violations.with_label_values(&[&violation.policy, violation.enforcement.as_str()]).inc();
+        }
+    }
+
+    fn policy_time(&self, policy: &str) -> Histogram {
+        self.evaluation_duration.with_label_values(&[policy])
+    }
+
+    /// Measures a stage.
+    pub fn staged(&self, stage: Stage, took: Duration) {
+        let label = match stage {
+            Stage::Decode => "decode",
+            Stage::Evaluate => "evaluate",
+            Stage::Record => "record",
+        };
+        self.stages.with_label_values(&[label]).observe(took.as_secs_f64());
+    }
+
+    /// Counts a request that is no review; `code` comes from a closed list.
+    pub fn refused(&self, code: &'static str) {
+        self.bad_requests.with_label_values(&[code]).inc();
+    }
+
+    /// Counts a handshake that came to nothing.
+    pub fn handshake_failed(&self, why: HandshakeFailure) {
+        let label = match why {
+            HandshakeFailure::Timeout => "timeout",
+            HandshakeFailure::ClientCertificate => "client_certificate",
+            HandshakeFailure::RefusedByPeer => "refused_by_peer",
+            HandshakeFailure::Other => "other",
+        };
+        self.handshake_failures.with_label_values(&[label]).inc();
+    }
+
+    /// Counts how a namespace was found.
+    pub fn looked_up(&self, lookup: Lookup) {
+        let label = match lookup {
+            Lookup::View => "view",
+            Lookup::Live => "live",
+            Lookup::Missing => "missing",
+            Lookup::Failed => "failed",
+        };
+        self.lookups.with_label_values(&[label]).inc();
+    }
+
+    /// Says what is loaded. Every policy shows up at once, with zeros.
+    pub fn loaded(&self, snapshot: &Snapshot) {
+        self.policy_set.reset();
+        let digests = [snapshot.policy_set().hex(), snapshot.data_digest().hex()];
+        self.policy_set.with_label_values(&[&digests[0], &digests[1]]).set(1);
+        for enforcement in [Enforcement::Deny, Enforcement::Warn, Enforcement::Dryrun] {
+            let count = snapshot.policies().filter(|p| p.enforcement == enforcement).count();
+            self.policies.with_label_values(&[enforcement.as_str()]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        for policy in snapshot.policies() {
+            drop(self.policy_time(&policy.name));
+        }
+        for endpoint in [Endpoint::Validate, Endpoint::Mutate] {
+            for reason in [Cause::Overload, Cause::Deadline] {
+                drop(self.shed.with_label_values(&[endpoint.as_str(), reason.as_str()]));
+            }
+        }
+    }
+
+    /// Raises a counter whose count is kept elsewhere to `total`.
+    pub fn raise(&self, counter: &IntCounter, total: u64) {
+        // Two scrapes at once may both add what is new; this lets one of them.
+        let _one_at_a_time = self.raising.lock().unwrap_or_else(PoisonError::into_inner);
+        counter.inc_by(total.saturating_sub(counter.get()));
+    }
+
+    /// The text format (version 0.0.4) of all metrics.
+    ///
+    /// # Errors
+    /// Only if a metric is inconsistent.
+    pub fn text(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Allow => "allow",
+        Verdict::Deny => "deny",
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("portcullis")
+}
+
+fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    let metric = IntCounterVec::new(opts(name, help), labels)?;
+    r.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    let metric = IntCounter::with_opts(opts(name, help))?;
+    r.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    let metric = IntGaugeVec::new(opts(name, help), labels)?;
+    r.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    let metric = IntGauge::with_opts(opts(name, help))?;
+    r.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn float(r: &Registry, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+    let metric = Gauge::with_opts(opts(name, help))?;
+    r.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn histograms(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
+    let options = HistogramOpts::new(name, help).namespace("portcullis").buckets(BUCKETS.to_vec());
+    let metric = HistogramVec::new(options, labels)?;
+    r.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}

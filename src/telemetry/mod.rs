@@ -1,0 +1,11 @@
+//! What the process says about itself: messages (tracing) and metrics (Prometheus).
+//!
+//! Knows names, labels and formats. Must not know who counts, and never sees the content of an object.
+
+mod kind_class;
+mod messages;
+mod metrics;
+
+pub use kind_class::KindClass;
+pub use messages::{check_filter, init};
+pub use metrics::{HandshakeFailure, Lookup, Metrics, Stage};

@@ -1,0 +1,4 @@
+//! A real server as a child process, and clients that speak to it as an API server does.
+
+pub(crate) mod client;
+pub(crate) mod server;
