@@ -1,70 +1,119 @@
-//! Builtins of ours in place of the engine's: those that read the world take it from the [`World`] of the
-//! evaluation, so a decision can be made again; `sprintf` never makes a message vanish.
+//! Builtins of ours: those of OPA that the engine lacks, and those in place of the engine's that read the world, go
+//! without bounds or answer otherwise than OPA.
+//!
+//! Pure: the time and the seed come from the [`World`] of the evaluation, so a decision can be made again. An operand
+//! that a builtin cannot work with makes the call undefined, or an error where the policy wants builtin errors strict;
+//! a bound that is met is always an error. `docs/builtins.md` is the table for authors.
 
+mod aws;
+mod call;
+mod collections;
+mod crypto;
+mod encoding;
+mod glob;
+mod graphql;
+mod json;
+mod jwt;
+mod net;
+mod numbers;
+mod regex;
 mod sprintf;
+mod strings;
+mod template;
+mod uri;
+mod world;
 
 use regorus::{Engine, Value};
-use sha2::{Digest as _, Sha256};
 
-use crate::engine::evaluate::world;
+pub(crate) use call::Builtin;
+use call::CallError;
+
+/// Every family.
+const FAMILIES: &[&[Builtin]] = &[
+    aws::BUILTINS,
+    collections::BUILTINS,
+    glob::BUILTINS,
+    graphql::BUILTINS,
+    json::BUILTINS,
+    jwt::BUILTINS,
+    net::BUILTINS,
+    numbers::BUILTINS,
+    regex::BUILTINS,
+    sprintf::BUILTINS,
+    strings::BUILTINS,
+    uri::BUILTINS,
+    world::BUILTINS,
+];
+
+/// All builtins that are installed here.
+fn all() -> impl Iterator<Item = &'static Builtin> {
+    FAMILIES.iter().chain(crypto::BUILTINS).copied().flatten()
+}
 
 /// Names of the builtins that are installed here.
-pub(crate) const NAMES: [&str; 5] = ["opa.runtime", "rand.intn", "sprintf", "time.now_ns", "uuid.rfc4122"];
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    all().map(|b| b.name)
+}
 
-/// Puts them into an engine.
-pub(crate) fn install(engine: &mut Engine) -> anyhow::Result<()> {
-    engine.add_extension("time.now_ns".to_owned(), 0, Box::new(|_| Ok(Value::from(world().now_ns))))?;
-    engine.add_extension("rand.intn".to_owned(), 2, Box::new(|args| rand_intn(&args)))?;
-    engine.add_extension("uuid.rfc4122".to_owned(), 1, Box::new(|args| uuid_rfc4122(&args)))?;
-    engine.add_extension("opa.runtime".to_owned(), 0, Box::new(|_| Ok(runtime())))?;
-    engine.add_extension("sprintf".to_owned(), 2, Box::new(|args| sprintf::sprintf(&args)))?;
+/// How many operands a builtin that is installed here takes, its output not counted.
+pub(crate) fn arity(name: &str) -> Option<u8> {
+    all().find(|b| b.name == name).map(|b| b.arity)
+}
+
+/// Those that the engine has no builtin of its own for.
+pub(crate) fn unknown_to_engine() -> impl Iterator<Item = &'static Builtin> {
+    all().filter(|b| !regorus::unstable::BUILTINS.contains_key(b.name))
+}
+
+/// Puts into an engine those that `texts` may call. `strict` says whether an operand that a builtin cannot work with
+/// is an error. Every evaluation clones the engine with all that was put into it, so what no text names stays out.
+pub(crate) fn install(engine: &mut Engine, strict: bool, texts: &[&str]) -> anyhow::Result<()> {
+    for builtin in all().filter(|b| texts.iter().any(|text| may_call(text, b.name))) {
+        let call = move |args: Vec<Value>| answer(builtin, &args, strict);
+        engine.add_extension(builtin.name.to_owned(), builtin.arity, Box::new(call))?;
+    }
     Ok(())
 }
 
-/// Nothing of the process: neither environment nor configuration.
-fn runtime() -> Value {
-    let mut value = Value::new_object();
-    if let Ok(object) = value.as_object_mut() {
-        object.insert("version".into(), env!("CARGO_PKG_VERSION").into());
-        object.insert("env".into(), Value::new_object());
-        object.insert("config".into(), Value::new_object());
-    }
-    value
+/// Whether the last step of the name stands in the text, or could by an escape in brackets (`io["\u006awt"]`).
+fn may_call(text: &str, name: &str) -> bool {
+    text.contains("\\u") || name.rsplit('.').next().is_some_and(|step| text.contains(step))
 }
 
-/// The same number for the same key and bound within one decision, as OPA has it within one query.
-fn rand_intn(args: &[Value]) -> anyhow::Result<Value> {
-    let [Value::String(key), bound] = args else {
-        anyhow::bail!("`rand.intn` takes a string and a number");
-    };
-    let bound = bound.as_i64()?.unsigned_abs();
-    if bound == 0 {
-        return Ok(Value::from(0u64));
+fn answer(builtin: &Builtin, args: &[Value], strict: bool) -> anyhow::Result<Value> {
+    match (builtin.call)(args) {
+        Ok(value) => Ok(value),
+        Err(CallError::Operand(_)) if !strict => Ok(Value::Undefined),
+        Err(error) => anyhow::bail!("`{}`: {error}", builtin.name),
     }
-    let bytes = seeded(&[b"rand.intn", key.as_bytes(), &bound.to_be_bytes()]);
-    let number = bytes.first_chunk().map_or(0, |b| u64::from_be_bytes(*b));
-    Ok(Value::from(number % bound))
 }
 
-/// A version 4 UUID (RFC 9562), the same for the same key within one decision.
-fn uuid_rfc4122(args: &[Value]) -> anyhow::Result<Value> {
-    let [Value::String(key)] = args else {
-        anyhow::bail!("`uuid.rfc4122` takes a string");
-    };
-    let bytes = seeded(&[b"uuid.rfc4122", key.as_bytes()]);
-    let number = bytes.first_chunk().map_or(0, |b| u128::from_be_bytes(*b));
-    let number = number & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
-    let hex = format!("{number:032x}");
-    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    Ok(Value::from(format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))))
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-fn seeded(parts: &[&[u8]]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(world().seed.to_be_bytes());
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
+    use super::*;
+
+    const TABLE: &str = include_str!("../../docs/builtins.md");
+
+    /// Names of the table's rows in this state.
+    fn rows(state: &str) -> BTreeSet<&'static str> {
+        let cells = TABLE.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        cells.filter(|(_, rest)| rest.starts_with(&format!("{state} |"))).map(|(name, _)| name).collect()
     }
-    hash.finalize().into()
+
+    #[test]
+    fn the_table_says_what_is_there() {
+        assert_eq!(rows("here"), names().collect());
+        let infix = ["and", "or", "minus", "print"];
+        let engine = regorus::unstable::BUILTINS.keys().copied().filter(|n| !n.starts_with("__"));
+        let engine: BTreeSet<&str> = engine.filter(|n| names().all(|ours| ours != *n)).chain(infix).collect();
+        assert_eq!(rows("engine"), engine);
+        assert!(rows("no").iter().all(|n| !regorus::unstable::BUILTINS.contains_key(n)));
+    }
+
+    #[test]
+    fn no_name_stands_twice() {
+        assert_eq!(names().count(), names().collect::<BTreeSet<_>>().len());
+    }
 }

@@ -272,18 +272,18 @@ fn unknown_call(
     if known {
         return None;
     }
-    let candidates = package.rules().filter(|r| r.is_function).map(|r| r.name.as_str());
-    let builtins = regorus::unstable::BUILTINS.keys().copied();
-    let near =
-        nearest(name, candidates.chain(builtins).chain(builtins::NAMES)).map(|n| format!("; did you mean `{n}`?"));
+    let functions = package.rules().filter(|r| r.is_function).map(|r| r.name.as_str());
+    let builtins = regorus::unstable::BUILTINS.keys().map(|n| -> &str { n });
+    let ours = builtins::names().map(|n| -> &str { n });
+    let near = nearest(name, functions.chain(builtins).chain(ours)).map(|n| format!("; did you mean `{n}`?"));
     let message = format!("unknown function `{name}`{}", near.unwrap_or_default());
     Some(LoadError::new(&at.file, "unknown_function", message).at(at.line, at.column))
 }
 
 /// A builtin with too few or too many arguments: where builtin errors are undefined, it would never hold.
 fn wrong_arity(call: &Call, package: &Package<'_>) -> Option<LoadError> {
-    let (_, arity) = regorus::unstable::BUILTINS.get(call.name.as_str())?;
-    let arity = usize::from(*arity);
+    let of_engine = || regorus::unstable::BUILTINS.get(call.name.as_str()).map(|(_, arity)| *arity);
+    let arity = usize::from(builtins::arity(&call.name).or_else(of_engine)?);
     // One more is the old way to name the result.
     if arity == 0 || (arity..=arity + 1).contains(&call.arguments) || package.has_rule(&call.name) {
         return None;
@@ -294,7 +294,7 @@ fn wrong_arity(call: &Call, package: &Package<'_>) -> Option<LoadError> {
 
 /// Whether the engine has the builtin.
 pub(crate) fn is_builtin(name: &str) -> bool {
-    name == "print" || builtins::NAMES.contains(&name) || regorus::unstable::BUILTINS.contains_key(name)
+    name == "print" || builtins::names().any(|n| n == name) || regorus::unstable::BUILTINS.contains_key(name)
 }
 
 /// A reference into a package that is there, to a rule that is not.

@@ -177,7 +177,7 @@ pub(crate) fn parse(source: &SourceFile) -> Result<Parsed<'_>, LoadError> {
 }
 
 fn parse_rego(source: &SourceFile, version: RegoVersion) -> Result<ModuleInfo, evaluate::Fault> {
-    let mut engine = regorus::Engine::new();
+    let mut engine = evaluate::empty_engine();
     engine.set_rego_v0(version == RegoVersion::V0);
     engine.add_policy(source.path.clone(), source.text.clone()).map_err(|e| evaluate::fault(&e))?;
     engine.get_modules().first().map(|m| syntax::module_info(m)).ok_or_else(|| evaluate::Fault {

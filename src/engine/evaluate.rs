@@ -5,15 +5,15 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::utils::limits::{ExecutionTimerConfig, PolicyLengthConfig};
 use regorus::{Engine, LimitError, Value};
 
-use crate::engine::builtins;
 use crate::engine::{Endpoint, ErrorCode, Location};
+use crate::engine::{builtins, outputs};
 use crate::policy::RegoVersion;
 
 /// Work units between two looks at the clock: a loop is stopped within well under a millisecond.
@@ -81,10 +81,10 @@ impl Unit {
         rules: &BTreeMap<Endpoint, Vec<String>>,
         strict: bool,
     ) -> Result<Self, Fault> {
-        let mut engine = new_engine(strict).map_err(|e| fault(&e))?;
+        let texts: Vec<&str> = modules.iter().map(|m| m.text).collect();
+        let mut engine = new_engine(strict, &texts).map_err(|e| fault(&e))?;
         for module in modules {
-            engine.set_rego_v0(module.version == RegoVersion::V0);
-            engine.add_policy(module.path.to_owned(), module.text.to_owned()).map_err(|e| fault(&e))?;
+            add_module(&mut engine, module).map_err(|e| fault(&e))?;
         }
         engine.set_rego_v0(false);
         engine.add_policy("entry".to_owned(), entry_module(package, rules)).map_err(|e| fault(&e))?;
@@ -163,14 +163,43 @@ pub(crate) fn caught<T>(run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fau
     })
 }
 
-/// An engine with our builtins in place of those that read the world or go without bounds.
-pub(crate) fn new_engine(strict: bool) -> anyhow::Result<Engine> {
+/// Lines of a policy may be this wide: certificates and tokens stand in one line.
+const MAX_COLUMN: NonZeroU32 = NonZeroU32::MIN.saturating_add((1 << 18) - 1);
+
+/// Bytes of a policy file.
+const MAX_FILE: NonZeroUsize = NonZeroUsize::MIN.saturating_add((1 << 20) - 1);
+
+/// Lines of a policy file.
+const MAX_LINES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(20_000 - 1);
+
+/// An engine that can parse, with our limits of size and no builtins of ours.
+pub(crate) fn empty_engine() -> Engine {
     let mut engine = Engine::new();
     engine.set_rego_v0(false);
+    engine.set_policy_length_config(PolicyLengthConfig {
+        max_col: MAX_COLUMN,
+        max_file_bytes: MAX_FILE,
+        max_lines: MAX_LINES,
+    });
+    engine
+}
+
+/// An engine for modules of these texts, with our builtins in place of those that read the world or go without bounds.
+pub(crate) fn new_engine(strict: bool, texts: &[&str]) -> anyhow::Result<Engine> {
+    let mut engine = empty_engine();
     engine.set_strict_builtin_errors(strict);
     engine.set_gather_prints(true);
-    builtins::install(&mut engine)?;
+    builtins::install(&mut engine, strict, texts)?;
     Ok(engine)
+}
+
+/// Adds a module that parses, written as the engine takes it.
+pub(crate) fn add_module(engine: &mut Engine, module: &UnitModule<'_>) -> anyhow::Result<()> {
+    let v0 = module.version == RegoVersion::V0;
+    let text = outputs::rewrite(module.text, v0).unwrap_or_else(|| module.text.to_owned());
+    engine.set_rego_v0(v0);
+    engine.add_policy(module.path.to_owned(), text)?;
+    Ok(())
 }
 
 fn entry_module(package: &[String], rules: &BTreeMap<Endpoint, Vec<String>>) -> String {

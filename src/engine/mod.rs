@@ -16,8 +16,10 @@ mod evaluate;
 mod input;
 mod notes;
 mod output;
+mod outputs;
 mod patch;
 mod pool;
+mod query;
 mod review;
 mod snapshot;
 mod syntax;
@@ -31,5 +33,7 @@ pub use decision::{
     Cause, Decision, Ending, Endpoint, ErrorCode, Location, PolicyFailure, Read, Run, Verdict, Violation,
 };
 pub use pool::{Job, Pool, PoolOptions, PoolStats};
+#[doc(hidden)]
+pub use query::{Query, QueryInput, bindings, query};
 pub use snapshot::{PolicySummary, Snapshot};
 pub use testing::{FileCoverage, TestEnding, TestReport, TestResult, check_tests, run_tests};

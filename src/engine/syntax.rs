@@ -355,6 +355,8 @@ fn flatten(expr: &Ref<Expr>) -> Option<(String, Vec<Option<String>>)> {
                 Expr::String { value, .. } | Expr::RawString { value, .. } => {
                     value.as_string().ok().map(|s| s.as_ref().to_owned())
                 }
+                // `data[2]` is no package, whatever the packages are.
+                Expr::Number { span, .. } if root == "data" && steps.is_empty() => Some(span.text().to_owned()),
                 _ => None,
             });
             Some((root, steps))

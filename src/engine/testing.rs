@@ -13,7 +13,7 @@ use regorus::{Engine, Value};
 use crate::engine::Location;
 use crate::engine::check;
 use crate::engine::compile::{Parsed, parse};
-use crate::engine::evaluate::{self, Fault, World, rego_path};
+use crate::engine::evaluate::{self, Fault, UnitModule, World, rego_path};
 use crate::engine::syntax;
 use crate::policy::{BuiltinErrors, LoadError, RegoVersion, Sources};
 
@@ -147,13 +147,12 @@ struct Test {
 
 impl Bench {
     fn new(parsed: &[Parsed<'_>], data: &Value, strict: bool) -> Result<Self, Fault> {
-        let mut engine = evaluate::new_engine(strict).map_err(|e| evaluate::fault(&e))?;
+        let all: Vec<&str> = parsed.iter().map(|m| m.source.text.as_str()).collect();
+        let mut engine = evaluate::new_engine(strict, &all).map_err(|e| evaluate::fault(&e))?;
         let mut texts = BTreeMap::new();
         for module in parsed {
-            engine.set_rego_v0(module.version == RegoVersion::V0);
-            engine
-                .add_policy(module.source.path.clone(), module.source.text.clone())
-                .map_err(|e| evaluate::fault(&e))?;
+            let unit = UnitModule { path: &module.source.path, text: &module.source.text, version: module.version };
+            evaluate::add_module(&mut engine, &unit).map_err(|e| evaluate::fault(&e))?;
             texts.insert(module.source.path.clone(), (module.source.text.clone(), module.version));
         }
         engine.set_rego_v0(false);
@@ -386,7 +385,6 @@ impl Bench {
         let (text, version) = self.texts.get(file).cloned().unwrap_or_default();
         let mut engine = self.engine.clone();
         engine.set_enable_coverage(false);
-        engine.set_rego_v0(version == RegoVersion::V0);
         let head: String = text.lines().filter(|l| l.starts_with("package ") || l.starts_with("import ")).fold(
             String::new(),
             |mut head, line| {
@@ -396,7 +394,9 @@ impl Bench {
             },
         );
         let rule = rule.replacen("probe", "portcullis_probe", 1);
-        engine.add_policy("probe".to_owned(), format!("{head}{rule}")).map_err(|e| evaluate::fault(&e))?;
+        let text = format!("{head}{rule}");
+        evaluate::add_module(&mut engine, &UnitModule { path: "probe", text: &text, version })
+            .map_err(|e| evaluate::fault(&e))?;
         let path = format!("{}.portcullis_probe", rego_path(package));
         engine.eval_rule(path).map_err(|e| evaluate::fault(&e))
     }

@@ -8,8 +8,10 @@
 )]
 
 mod architecture;
+mod builtins;
 mod cli;
 mod cluster;
+mod conformance;
 mod decisions;
 mod deploy;
 mod engine;

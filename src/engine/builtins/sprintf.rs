@@ -3,15 +3,20 @@
 //! Source: OPA's `sprintf`, which hands numbers to Go as int or float, strings as they are, and everything else as
 //! its JSON text; the documentation of Go's package fmt for the rest.
 
+use num_bigint::BigInt;
 use regorus::Value;
+
+use super::call::{Builtin, CallError, Outcome, at_most};
+
+pub(super) const BUILTINS: &[Builtin] = &[Builtin { name: "sprintf", arity: 2, call: sprintf }];
 
 /// Widths and precisions past this are an error, as is a longer result.
 const MAX_WIDTH: usize = 10_000;
 const MAX_LENGTH: usize = 1 << 20;
 
-pub(super) fn sprintf(args: &[Value]) -> anyhow::Result<Value> {
+pub(super) fn sprintf(args: &[Value]) -> Outcome {
     let [Value::String(format), Value::Array(values)] = args else {
-        anyhow::bail!("`sprintf` takes a string and an array");
+        return Err("takes a string and an array".into());
     };
     let operands: Vec<Operand> = values.iter().map(Operand::new).collect::<anyhow::Result<_>>()?;
     let text = Formatter { operands: &operands, next: 0, out: String::with_capacity(format.len() * 2) }.run(format)?;
@@ -30,7 +35,8 @@ impl Operand {
         Ok(match value {
             Value::String(s) => Self::Text(s.as_ref().to_owned()),
             Value::Number(n) => match n.as_i128() {
-                Some(n) => Self::Int(n),
+                Some(n) if i64::try_from(n).is_ok() => Self::Int(n),
+                Some(n) => Self::BigInt(n.to_string()),
                 None if n.is_integer() => Self::BigInt(n.format_decimal()),
                 None => Self::Float(n.as_f64().unwrap_or(f64::NAN)),
             },
@@ -41,7 +47,7 @@ impl Operand {
     fn go_type(&self) -> &'static str {
         match self {
             Self::Int(_) => "int",
-            Self::BigInt(_) => "big.Int",
+            Self::BigInt(_) => "*big.Int",
             Self::Float(_) => "float64",
             Self::Text(_) => "string",
         }
@@ -89,7 +95,7 @@ struct Spec {
 }
 
 impl Formatter<'_> {
-    fn run(mut self, format: &str) -> anyhow::Result<String> {
+    fn run(mut self, format: &str) -> Result<String, CallError> {
         let mut chars = format.chars().peekable();
         while let Some(c) = chars.next() {
             if c != '%' {
@@ -115,18 +121,18 @@ impl Formatter<'_> {
                 Some('%') => self.out.push('%'),
                 Some(verb) => self.verb(verb, &spec),
             }
-            anyhow::ensure!(self.out.len() <= MAX_LENGTH, "`sprintf` made more than {MAX_LENGTH} bytes");
+            at_most(self.out.len(), MAX_LENGTH, "bytes of result")?;
         }
         if let Some(extra) = self.operands.get(self.next..).filter(|rest| !rest.is_empty()) {
             let extra: Vec<String> = extra.iter().map(|o| format!("{}={}", o.go_type(), o.plain())).collect();
             self.out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
         }
-        anyhow::ensure!(self.out.len() <= MAX_LENGTH, "`sprintf` made more than {MAX_LENGTH} bytes");
+        at_most(self.out.len(), MAX_LENGTH, "bytes of result")?;
         Ok(self.out)
     }
 
     /// A width or precision: digits, or `*` for the next operand.
-    fn number(&mut self, chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> anyhow::Result<Option<usize>> {
+    fn number(&mut self, chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<Option<usize>, CallError> {
         let number = if chars.next_if_eq(&'*').is_some() {
             let operand = self.operands.get(self.next);
             self.next += 1;
@@ -145,7 +151,7 @@ impl Formatter<'_> {
             }
             number
         };
-        anyhow::ensure!(number.unwrap_or(0) <= MAX_WIDTH, "`sprintf` takes no width or precision past {MAX_WIDTH}");
+        at_most(number.unwrap_or(0), MAX_WIDTH, "columns of width or precision")?;
         Ok(number)
     }
 
@@ -200,12 +206,21 @@ fn format_operand(operand: &Operand, verb: char, spec: &Spec) -> Option<(String,
         (Operand::Text(s), 'q') => return Some((go_quote(s), false)),
         (Operand::Text(s), 'x') => return Some((s.bytes().map(|b| format!("{b:02x}")).collect(), false)),
         (Operand::Text(s), 'X') => return Some((s.bytes().map(|b| format!("{b:02X}")).collect(), false)),
-        (Operand::Int(_) | Operand::BigInt(_), 'd' | 'v') => operand.plain(),
+        (Operand::Int(_) | Operand::BigInt(_), 'd' | 'v') | (Operand::BigInt(_), 's') => operand.plain(),
         (Operand::Int(n), 'b') => radix(*n, |n| format!("{n:b}"), if spec.sharp { "0b" } else { "" }),
         (Operand::Int(n), 'o') => radix(*n, |n| format!("{n:o}"), if spec.sharp { "0" } else { "" }),
         (Operand::Int(n), 'O') => radix(*n, |n| format!("{n:o}"), "0o"),
         (Operand::Int(n), 'x') => radix(*n, |n| format!("{n:x}"), if spec.sharp { "0x" } else { "" }),
         (Operand::Int(n), 'X') => radix(*n, |n| format!("{n:X}"), if spec.sharp { "0X" } else { "" }),
+        (Operand::BigInt(n), 'b' | 'o' | 'x' | 'X') => {
+            let number: BigInt = n.parse().unwrap_or_default();
+            match verb {
+                'b' => number.to_str_radix(2),
+                'o' => number.to_str_radix(8),
+                'x' => number.to_str_radix(16),
+                _ => number.to_str_radix(16).to_uppercase(),
+            }
+        }
         (Operand::Int(n), 'c') => {
             let c = u32::try_from(*n).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
             return Some((c.to_string(), false));

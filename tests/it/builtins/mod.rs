@@ -1,0 +1,78 @@
+//! Case files for builtins: one query a case, with OPA's answer by its documentation.
+//!
+//! `want` is the value of `x`. With `error` it is an error instead: of an operand, which is undefined where errors are
+//! not strict, or, with `limit: true`, of a bound, which is an error in both modes.
+
+use std::time::Duration;
+
+use portcullis::engine::{Query, QueryInput, bindings, query};
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    /// Binds `x`.
+    query: String,
+    #[serde(default)]
+    want: Option<Value>,
+    /// Part of the error.
+    #[serde(default)]
+    error: Option<String>,
+    /// Whether it is an error in both modes.
+    #[serde(default)]
+    limit: bool,
+    /// `input`.
+    #[serde(default)]
+    input: Option<Value>,
+}
+
+fn run(case: &Case, strict: bool) -> Result<Option<Value>, String> {
+    let document = query(&Query {
+        modules: &[],
+        data: Value::Object(serde_json::Map::new()),
+        input: case.input.clone().map_or(QueryInput::Absent, QueryInput::Json),
+        text: &case.query,
+        strict,
+        now_ns: 1_780_000_000_000_000_000,
+        seed: 1,
+        budget: Duration::from_secs(20),
+    });
+    let document = document.map_err(|e| e.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+    Ok(bindings(&document).into_iter().next().and_then(|mut row| row.remove("x")))
+}
+
+fn check(file: &str, text: &str) {
+    let cases: Vec<Case> = serde_saphyr::from_str(text).unwrap_or_else(|e| panic!("{file}: {e}"));
+    assert!(!cases.is_empty(), "{file} holds no cases");
+    for case in cases {
+        let name = format!("{file}: {}", case.query);
+        let (strict, loose) = (run(&case, true), run(&case, false));
+        match (&case.want, &case.error) {
+            (Some(want), None) => {
+                assert_eq!(strict.as_ref(), Ok(&Some(want.clone())), "{name}");
+                assert_eq!(loose, strict, "{name}");
+            }
+            (None, Some(error)) => {
+                let message = strict.expect_err(&name);
+                assert!(message.contains(error.as_str()), "{name}: {message}");
+                match loose {
+                    Ok(value) => assert!(!case.limit && value.is_none(), "{name}: {value:?}"),
+                    Err(message) => assert!(case.limit, "{name}: {message}"),
+                }
+            }
+            _ => panic!("{name}: give either `want` or `error`"),
+        }
+    }
+}
+
+macro_rules! files {
+    ($($name:ident),* $(,)?) => {
+        $(#[test]
+        fn $name() {
+            check(stringify!($name), include_str!(concat!(stringify!($name), ".yaml")));
+        })*
+    };
+}
+
+files!(collections, crypto, graphql, jwt, net, numbers, patterns, strings, uri);
