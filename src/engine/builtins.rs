@@ -116,4 +116,44 @@ mod tests {
     fn no_name_stands_twice() {
         assert_eq!(names().count(), names().collect::<BTreeSet<_>>().len());
     }
+
+    /// Any operand gives an answer or an error: a panic would cost the policy its evaluation.
+    #[test]
+    fn no_operand_makes_a_builtin_panic() {
+        const TEXTS: [&str; 18] = [
+            "",
+            "a",
+            "é%",
+            "%*d%!",
+            "[",
+            "{{",
+            "{{.a",
+            "\\",
+            "a.b.c",
+            "e30.e30.",
+            "-----BEGIN CERTIFICATE-----\n-----END",
+            "1e9e9",
+            "-.e+5Ki",
+            "10.0.0.0/8",
+            "::/0",
+            "{a{b}",
+            "query{a(b:\"\\u12",
+            "http://[::1",
+        ];
+        let texts = TEXTS.into_iter().map(Value::from);
+        let documents = ["null", "true", "-1", "1.5", "1e300", "[]", "[[], {}]", "{}", "{\"keys\": [{}]}"];
+        let documents = documents.into_iter().map(|d| Value::from_json_str(d).expect("JSON"));
+        let values: Vec<Value> = texts.chain(documents).chain([Value::new_set()]).collect();
+        for builtin in all() {
+            let arity = u32::from(builtin.arity);
+            // All combinations of two; a spread of those of more.
+            let stride = if arity > 2 { 37 } else { 1 };
+            for number in (0..values.len().pow(arity)).step_by(stride) {
+                let digit = |n: u32| number / values.len().pow(n) % values.len();
+                let args: Vec<Value> = (0..arity).map(|n| values[digit(n)].clone()).collect();
+                let outcome = std::panic::catch_unwind(|| (builtin.call)(&args));
+                assert!(outcome.is_ok(), "`{}` panics on {args:?}", builtin.name);
+            }
+        }
+    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use regorus::Value;
 use regorus::utils::limits::ExecutionTimerConfig;
+use serde_json::{Value as Json, json};
 
 use crate::engine::check;
 use crate::engine::compile::{Parsed, parse};
@@ -23,7 +24,7 @@ pub enum QueryInput {
     #[default]
     Absent,
     /// A JSON document.
-    Json(serde_json::Value),
+    Json(Json),
     /// A ground Rego term, which may hold what JSON cannot (sets, keys that are no strings).
     Term(String),
 }
@@ -34,7 +35,7 @@ pub struct Query<'a> {
     /// Rego modules.
     pub modules: &'a [SourceFile],
     /// The `data` document: an object.
-    pub data: serde_json::Value,
+    pub data: Json,
     /// The `input` document.
     pub input: QueryInput,
     /// The query, such as `data.a.b = x`.
@@ -54,7 +55,7 @@ pub struct Query<'a> {
 ///
 /// # Errors
 /// What keeps a module from being loaded, or what ended the evaluation.
-pub fn query(query: &Query<'_>) -> Result<serde_json::Value, Vec<LoadError>> {
+pub fn query(query: &Query<'_>) -> Result<Json, Vec<LoadError>> {
     let mut errors = Vec::new();
     let parsed: Vec<Parsed<'_>> =
         query.modules.iter().filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok()).collect();
@@ -76,7 +77,7 @@ pub fn query(query: &Query<'_>) -> Result<serde_json::Value, Vec<LoadError>> {
     })
 }
 
-fn run(query: &Query<'_>, parsed: &[Parsed<'_>]) -> Result<serde_json::Value, evaluate::Fault> {
+fn run(query: &Query<'_>, parsed: &[Parsed<'_>]) -> Result<Json, evaluate::Fault> {
     let check_interval = NonZeroU32::MIN.saturating_add(63);
     let fault = |e: anyhow::Error| evaluate::fault(&e);
     let texts: Vec<&str> = parsed.iter().map(|m| m.source.text.as_str()).chain([query.text]).collect();
@@ -99,8 +100,38 @@ fn run(query: &Query<'_>, parsed: &[Parsed<'_>]) -> Result<serde_json::Value, ev
     }
     let text = outputs::rewrite_query(query.text).unwrap_or_else(|| query.text.to_owned());
     let results = engine.eval_query(text, false).map_err(fault)?;
-    let output = |msg: String| evaluate::Fault { code: crate::engine::ErrorCode::Output, msg, location: None };
-    serde_json::to_value(&results).map_err(|e| output(e.to_string()))
+    let rows: Vec<Json> = results.result.iter().map(row).collect();
+    Ok(if rows.is_empty() { json!({}) } else { json!({ "result": rows }) })
+}
+
+fn row(result: &regorus::QueryResult) -> Json {
+    let expressions: Vec<Json> = result
+        .expressions
+        .iter()
+        .map(|e| json!({"value": json_of(&e.value), "text": &*e.text, "location": {"row": e.location.row, "col": e.location.col}}))
+        .collect();
+    match json_of(&result.bindings) {
+        Json::Object(bindings) if !bindings.is_empty() => json!({"expressions": expressions, "bindings": bindings}),
+        _ => json!({ "expressions": expressions }),
+    }
+}
+
+/// Sets are arrays, keys are text. A number that is past what JSON numbers hold here, such as the modulus of a key, is
+/// its digits as a string.
+fn json_of(value: &Value) -> Json {
+    let text = |key: &Value| match key {
+        Value::String(text) => text.as_ref().to_owned(),
+        other => json_of(other).to_string(),
+    };
+    match value {
+        Value::Null | Value::Undefined => Json::Null,
+        Value::Bool(b) => Json::Bool(*b),
+        Value::String(s) => Json::String(s.as_ref().to_owned()),
+        Value::Array(items) => items.iter().map(json_of).collect(),
+        Value::Set(items) => items.iter_sorted().map(json_of).collect(),
+        Value::Object(map) => Json::Object(map.iter().map(|(k, v)| (text(k), json_of(v))).collect()),
+        Value::Number(n) => serde_json::to_value(value).unwrap_or_else(|_| Json::String(n.format_decimal())),
+    }
 }
 
 /// The value of a ground term.
@@ -113,10 +144,10 @@ fn evaluate_term(term: &str) -> anyhow::Result<Value> {
 
 /// The bindings of the rows of a result document, in the order of evaluation.
 #[must_use]
-pub fn bindings(document: &serde_json::Value) -> Vec<BTreeMap<String, serde_json::Value>> {
-    let rows = document.get("result").and_then(serde_json::Value::as_array);
-    let row = |row: &serde_json::Value| {
-        let bindings = row.get("bindings").and_then(serde_json::Value::as_object);
+pub fn bindings(document: &Json) -> Vec<BTreeMap<String, Json>> {
+    let rows = document.get("result").and_then(Json::as_array);
+    let row = |row: &Json| {
+        let bindings = row.get("bindings").and_then(Json::as_object);
         bindings.into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect()
     };
     rows.into_iter().flatten().map(row).collect()

@@ -180,6 +180,11 @@ fn write_json(value: &Value, out: &mut String) -> Result<(), CallError> {
             write_string(text, out);
             Ok(())
         }
+        // The engine writes no integer past the range of a double.
+        Value::Number(number) if number.is_integer() => {
+            out.push_str(&number.format_decimal());
+            Ok(())
+        }
         other => {
             out.push_str(&other.to_json_str()?);
             Ok(())

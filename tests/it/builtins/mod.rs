@@ -75,4 +75,4 @@ macro_rules! files {
     };
 }
 
-files!(collections, crypto, graphql, jwt, net, numbers, patterns, strings, uri);
+files!(collections, crypto, graphql, jwt, net, numbers, patterns, strings, uri, x509);
