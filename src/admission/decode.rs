@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::admission::request::null_as_default;
-use crate::admission::{DecodeError, GroupVersionKind, GroupVersionResource, Operation, Request, UserInfo};
+use crate::admission::{DecodeError, GroupVersionKind, GroupVersionResource, Operation, Origin, Request, UserInfo};
 
 /// Decodes the body of a webhook call: one JSON AdmissionReview of `admission.k8s.io/v1` with a `request`.
 ///
@@ -66,6 +66,8 @@ fn from_value(review: Value) -> Result<Request, DecodeError> {
         operation: header.operation,
         user: header.user_info,
         dry_run: header.dry_run,
+        origin: Origin::Sent,
+        generated: false,
         review: Arc::new(review),
     })
 }

@@ -7,8 +7,9 @@ mod decode;
 mod error;
 mod request;
 mod response;
+mod standing;
 
 pub use decode::decode;
 pub use error::DecodeError;
-pub use request::{GroupVersionKind, GroupVersionResource, Operation, Request, UserInfo};
+pub use request::{GroupVersionKind, GroupVersionResource, Operation, Origin, Request, UserInfo};
 pub use response::{Response, Status, encode};

@@ -88,9 +88,19 @@ pub struct UserInfo {
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Origin {
+    /// A client asked, and the API server sent it.
+    #[default]
+    Sent,
+    /// Nobody asked: an object as it stands, or a review made up for a test. Operation and resource may be missing.
+    Standing,
+}
+
 /// One request as the API server sent it, typed where the engine looks, untouched elsewhere.
 ///
-/// Made by [`decode`](crate::admission::decode) only; cheap to clone.
+/// Made by [`decode`](crate::admission::decode), for objects that nobody sent by [`Request::standing`]; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Identifies this call; echoed in the answer. Fresh for each call, not the audit event's ID.
@@ -111,6 +121,10 @@ pub struct Request {
     pub user: UserInfo,
     /// Nothing will be persisted.
     pub dry_run: bool,
+    /// Whether a client asked.
+    pub origin: Origin,
+    /// The object is none that a client wrote, but one that a controller would make of it.
+    pub generated: bool,
     /// The whole review. Invariant: an object whose `request` is an object.
     pub(super) review: Arc<Value>,
 }
@@ -165,7 +179,7 @@ impl Request {
         }
     }
 
-    fn field(&self, name: &str) -> &Value {
+    pub(super) fn field(&self, name: &str) -> &Value {
         self.review.get("request").and_then(|r| r.get(name)).unwrap_or(&Value::Null)
     }
 }

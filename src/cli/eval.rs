@@ -17,6 +17,7 @@ use crate::engine::{
     CompileOptions, Context, Decision, Endpoint, FailureModes, Inventory, NamespaceMetadata, Namespaces, Pool,
     PoolOptions, Snapshot, Verdict, compile,
 };
+use crate::policy::gatekeeper::EnforcementPoint;
 use crate::policy::{Enforcement, yaml};
 use crate::source;
 
@@ -106,7 +107,9 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
         let style = Style::stderr();
         loaded.from.iter().for_each(|line| eprintln!("{}", style.dim(line)));
     }
-    let compiled = loaded.and_then(|l| compile(&l.sources, CompileOptions::default()));
+    let compiled = loaded.and_then(|l| {
+        compile(&l.sources, CompileOptions { enforcement_point: EnforcementPoint::Gator, ..CompileOptions::default() })
+    });
     let snapshot = match compiled {
         Ok(compiled) => Arc::new(compiled.snapshot),
         Err(errors) => {

@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 
 use crate::cli::style::Style;
 use crate::cli::{Exit, PolicyArgs, now_ns, report_load_errors};
-use crate::engine::{FileCoverage, TestEnding, TestReport, TestResult, run_tests};
-use crate::source;
+use crate::engine::{FileCoverage, Pool, PoolOptions, TestEnding, TestReport, TestResult, run_suite, run_tests};
+use crate::source::{self, LoadedSuite};
 
-/// Run the Rego tests (`test_*` rules) of policies.
+/// Run the Rego tests (`test_*` rules) of policies, and Gatekeeper's suites.
 ///
 /// OPA's conventions: a rule `test_*` passes when it is true, `todo_test_*` is skipped, `test_x[case]` is a table of
-/// cases. A failure names the expression that did not hold. Exit codes: 0 all passed, 1 a failure or an error (or
+/// cases. A failure names the expression that did not hold. Suites (`test.gatekeeper.sh`) run as `gator verify` runs
+/// them; paths in them are relative to their file. Exit codes: 0 all passed, 1 a failure or an error (or
 /// coverage below the threshold), 2 could not run, also when no test was found.
 #[derive(Debug, Args)]
 pub(super) struct TestArgs {
@@ -23,7 +24,8 @@ pub(super) struct TestArgs {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     policies: PolicyArgs,
-    /// Only tests whose full name (`data.<package>.test_<name>`) matches.
+    /// Only tests whose full name (`data.<package>.test_<name>`, `<suite file>//<test>//<case>`) matches. `TEST//CASE`
+    /// takes cases of suites by the names of test and case.
     #[arg(short, long, value_name = "REGEX")]
     run: Option<Regex>,
     /// Report which lines the tests reached.
@@ -54,8 +56,14 @@ fn percentage(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
     let options = args.policies.load_options(&args.paths, false);
+    let selection = Selection::new(args.run.as_ref());
     let report = source::load(&options).and_then(|loaded| {
-        run_tests(&loaded.sources, &|name| args.run.as_ref().is_none_or(|r| r.is_match(name)), now_ns())
+        let mut report = run_tests(&loaded.sources, &|name| selection.takes(name), now_ns())?;
+        let pool = Pool::start(PoolOptions { threads: 1, queue: 1 });
+        for LoadedSuite { suite, files } in source::suites(&options.policies)? {
+            report.results.extend(run_suite(&suite, &files, &pool, &|name| selection.takes(name), now_ns()));
+        }
+        Ok(report)
     });
     let report = match report {
         Ok(report) => report,
@@ -82,6 +90,31 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
         );
     }
     Ok(if failed > 0 || thin { Exit::Finding } else { Exit::Fine })
+}
+
+/// What `--run` takes. As for `gator verify`, `test//case` takes suites' tests and cases apart.
+struct Selection<'r> {
+    whole: Option<&'r Regex>,
+    parts: Option<(Regex, Regex)>,
+}
+
+impl<'r> Selection<'r> {
+    fn new(run: Option<&'r Regex>) -> Self {
+        let parts = run.and_then(|r| r.as_str().split_once("//"));
+        let parts = parts.and_then(|(test, case)| Some((Regex::new(test).ok()?, Regex::new(case).ok()?)));
+        Self { whole: run, parts }
+    }
+
+    fn takes(&self, name: &str) -> bool {
+        let Some(whole) = self.whole else { return true };
+        let mut parts = name.split("//").skip(1);
+        match (&self.parts, parts.next(), parts.next()) {
+            (Some((test, case)), Some(of_test), of_case) => {
+                test.is_match(of_test) && of_case.is_none_or(|name| case.is_match(name))
+            }
+            _ => whole.is_match(name),
+        }
+    }
 }
 
 fn count(report: &TestReport, of: impl Fn(&TestEnding) -> bool) -> usize {
@@ -201,7 +234,9 @@ fn ending_parts(result: &TestResult) -> (&'static str, Option<String>, Option<&s
 /// The JUnit XML that CI systems read: one suite a package.
 fn print_junit(report: &TestReport) {
     let package = |r: &TestResult| {
-        r.name.rsplit_once(".test_").or_else(|| r.name.rsplit_once(".todo_test_")).map_or("", |(p, _)| p).to_owned()
+        let of_suite = r.name.split_once("//");
+        let of_rego = || r.name.rsplit_once(".test_").or_else(|| r.name.rsplit_once(".todo_test_"));
+        of_suite.or_else(of_rego).map_or("", |(p, _)| p).to_owned()
     };
     let mut packages: Vec<String> = report.results.iter().map(package).collect();
     packages.sort();
@@ -219,7 +254,7 @@ fn print_junit(report: &TestReport) {
             number("skip")
         );
         for result in results {
-            let case = result.name.strip_prefix(&format!("{name}.")).unwrap_or(&result.name);
+            let case = result.name.strip_prefix(&name).map_or(&*result.name, |n| n.trim_start_matches(['.', '/']));
             print!(
                 "    <testcase classname=\"{}\" name=\"{}\" time=\"{:.6}\"",
                 xml(&name),

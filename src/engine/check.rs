@@ -103,11 +103,11 @@ impl<'a> Package<'a> {
         self.modules.iter().any(|m| m.info.aliases.contains(name))
     }
 
-    fn has_rule(&self, name: &str) -> bool {
+    pub(crate) fn has_rule(&self, name: &str) -> bool {
         self.rules().any(|r| r.name == name)
     }
 
-    fn data_references(&self) -> impl Iterator<Item = &'a Reference> {
+    pub(crate) fn data_references(&self) -> impl Iterator<Item = &'a Reference> {
         let of_rules = self.rules().flat_map(|r| r.references.iter());
         let imports = self.modules.iter().flat_map(|m| m.info.imports.iter());
         of_rules.chain(imports).filter(|r| r.root == "data")

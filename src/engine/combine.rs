@@ -21,7 +21,7 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
     let mut deny_selected = false;
     for (step, outcome) in review.steps.iter().zip(outcomes) {
         let policy = &step.policy;
-        let enforcement = review.using(step).map_or(Enforcement::Deny, |u| u.enforcement);
+        let enforcement = review.enforcement(step);
         deny_selected |= enforcement == Enforcement::Deny;
         runs.push(Run { policy: Arc::clone(&policy.name), ending: outcome.ending(), took: outcome.took });
         let violation = |msg: String, enforcement| Violation {
@@ -52,8 +52,8 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
                         field: finding.field.clone(),
                         details: finding.details.clone(),
                         fix: finding.fix.clone(),
-                        location: policy.rules.get(finding.rule).and_then(|d| d.of_message(&finding.msg)).cloned(),
-                        ..violation(finding.msg.clone(), enforcement.min(milder))
+                        location: policy.location_of(finding.rule, &finding.msg),
+                        ..violation(review.message(step, &finding.msg), enforcement.min(milder))
                     });
                 }
                 // What is only tried out shows in the log and the metrics, nowhere else.

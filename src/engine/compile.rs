@@ -7,11 +7,13 @@ use std::time::Duration;
 use regorus::Value;
 
 use crate::engine::check::{self, Package};
+use crate::engine::constraints;
 use crate::engine::evaluate::{self, Unit, UnitModule};
 use crate::engine::notes;
-use crate::engine::snapshot::{Bound, Health, Policy, PolicySummary, Snapshot, Use};
+use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Snapshot, Use};
 use crate::engine::syntax::{self, ModuleInfo};
 use crate::engine::{Endpoint, Location};
+use crate::policy::gatekeeper::EnforcementPoint;
 use crate::policy::{
     BuiltinErrors, Digest, Enforcement, LoadError, Metadata, OnUpdate, PolicyBinding, RegoVersion, SourceFile, Sources,
     digest_set, nearest, package_metadata,
@@ -39,6 +41,8 @@ pub const DEFAULT_TIME_BUDGET: Duration = Duration::from_millis(500);
 pub struct CompileOptions {
     /// No policy does more than this, whatever it says (a rollout ceiling).
     pub max_enforcement: Option<Enforcement>,
+    /// Where decisions are made: constraints may be enforced in some places only.
+    pub enforcement_point: EnforcementPoint,
 }
 
 /// A snapshot with what is odd but not wrong.
@@ -124,27 +128,70 @@ fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, 
             }
         }
     }
+    let library = constraints::compile(sources, options, &mut errors);
     let mask_pointers = if errors.is_empty() { mask_pointers(&packages, &data, &mut errors) } else { Vec::new() };
     if !errors.is_empty() {
         errors.sort();
         errors.dedup();
         return Err(errors);
     }
+    notes.extend(library.notes);
+    bound.extend(library.bound);
+    summaries.extend(library.summaries);
     bound.sort_by(|a, b| a.policy.name.cmp(&b.policy.name));
     summaries.sort_by(|a: &PolicySummary, b| a.name.cmp(&b.name));
     let snapshot = Snapshot {
         bound,
-        policy_set: policy_set(&parsed, &sources.bindings),
+        policy_set: policy_set(&parsed, &sources.bindings, library.contents),
         data_digest: Digest::of(serde_json::Value::Object(sources.data.clone()).to_string().as_bytes()),
         namespaces: sources.namespaces.iter().map(|(name, m)| (name.clone(), Arc::new(m.clone()))).collect(),
         mask_pointers,
         summaries,
+        expansions: library.expansions,
     };
     Ok(Compiled { snapshot, notes })
 }
 
+/// Kind, name and digest of something in a policy set.
+pub(crate) type Content = (&'static str, String, Digest);
+
 /// Parses one file and reads its METADATA.
 pub(crate) fn parse(source: &SourceFile) -> Result<Parsed<'_>, LoadError> {
+    check_nesting(source)?;
+    let metadata = package_metadata(&source.path, &source.text)?;
+    let version = metadata.as_ref().map_or(RegoVersion::V1, |m| m.rego_version);
+    let parsed = parse_module(source, version).map_err(|mut error| {
+        // The v0 parser warns on stderr about words of v1; where those stand the file is no v0 anyway.
+        let v1_words = [" if ", " contains ", "import rego.v1"].iter().any(|w| source.text.contains(w));
+        if version == RegoVersion::V1 && !v1_words && parse_rego(source, RegoVersion::V0).is_ok() {
+            error
+                .message
+                .push_str(" (it is Rego v0: declare `custom: {regoVersion: v0}` in its METADATA, or write v1)");
+        }
+        error
+    })?;
+    Ok(Parsed { metadata, ..parsed })
+}
+
+/// Parses Rego of a known version; METADATA in it are not ours to read.
+pub(crate) fn parse_embedded(source: &SourceFile, version: RegoVersion) -> Result<Parsed<'_>, LoadError> {
+    check_nesting(source)?;
+    parse_module(source, version)
+}
+
+fn parse_module(source: &SourceFile, version: RegoVersion) -> Result<Parsed<'_>, LoadError> {
+    let info = parse_rego(source, version).map_err(|fault| {
+        let mut error = load_error(&source.path, "rego", &fault);
+        if let (Some(line), Some(column)) = (error.line, error.column) {
+            let text = source.text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
+            error.column = Some(syntax::column_in(text, column));
+        }
+        error
+    })?;
+    Ok(Parsed { source, info, metadata: None, version })
+}
+
+fn check_nesting(source: &SourceFile) -> Result<(), LoadError> {
     let (depth, line) = syntax::bracket_depth(&source.text);
     if depth > MAX_NESTING {
         let message = format!("brackets nest {depth} deep; at most {MAX_NESTING} are allowed: name the inner values");
@@ -156,24 +203,7 @@ pub(crate) fn parse(source: &SourceFile) -> Result<Parsed<'_>, LoadError> {
             format!("an expression has {operators} operators; at most {MAX_OPERATORS} are allowed: name parts of it");
         return Err(LoadError::new(&source.path, "nesting", message).at(line, 1));
     }
-    let metadata = package_metadata(&source.path, &source.text)?;
-    let version = metadata.as_ref().map_or(RegoVersion::V1, |m| m.rego_version);
-    let info = parse_rego(source, version).map_err(|fault| {
-        let mut error = load_error(&source.path, "rego", &fault);
-        if let (Some(line), Some(column)) = (error.line, error.column) {
-            let text = source.text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
-            error.column = Some(syntax::column_in(text, column));
-        }
-        // The v0 parser warns on stderr about words of v1; where those stand the file is no v0 anyway.
-        let v1_words = [" if ", " contains ", "import rego.v1"].iter().any(|w| source.text.contains(w));
-        if version == RegoVersion::V1 && !v1_words && parse_rego(source, RegoVersion::V0).is_ok() {
-            error
-                .message
-                .push_str(" (it is Rego v0: declare `custom: {regoVersion: v0}` in its METADATA, or write v1)");
-        }
-        error
-    })?;
-    Ok(Parsed { source, info, metadata, version })
+    Ok(())
 }
 
 fn parse_rego(source: &SourceFile, version: RegoVersion) -> Result<ModuleInfo, evaluate::Fault> {
@@ -187,7 +217,7 @@ fn parse_rego(source: &SourceFile, version: RegoVersion) -> Result<ModuleInfo, e
     })
 }
 
-fn load_error(file: &str, code: &'static str, fault: &evaluate::Fault) -> LoadError {
+pub(crate) fn load_error(file: &str, code: &'static str, fault: &evaluate::Fault) -> LoadError {
     match &fault.location {
         Some(l) => LoadError::new(&l.file, code, &fault.msg).at(l.line, l.column),
         None => LoadError::new(file, code, &fault.msg),
@@ -265,7 +295,8 @@ fn compile_policy(
         severity: metadata.severity,
         controls,
         matching: metadata.matching,
-        unit,
+        dialect: Dialect::Opa,
+        unit: Arc::new(unit),
         rules,
         endpoints,
         reads_namespace: reads.namespace,
@@ -331,10 +362,10 @@ fn modules_digest(modules: &[&Parsed<'_>]) -> Digest {
     digest_set(names.iter().map(|(name, digest)| ("module", name.as_str(), *digest)))
 }
 
-fn policy_set(parsed: &[Parsed<'_>], bindings: &[PolicyBinding]) -> Digest {
+fn policy_set(parsed: &[Parsed<'_>], bindings: &[PolicyBinding], library: Vec<Content>) -> Digest {
     let modules = parsed.iter().map(|m| ("module", m.info.package.join("/"), Digest::of(m.source.text.as_bytes())));
     let bindings = bindings.iter().map(|b| ("binding", b.name.clone(), Digest::of(b.document.to_string().as_bytes())));
-    let items: Vec<(&str, String, Digest)> = modules.chain(bindings).collect();
+    let items: Vec<Content> = modules.chain(bindings).chain(library).collect();
     digest_set(items.iter().map(|(kind, name, digest)| (*kind, name.as_str(), *digest)))
 }
 

@@ -38,6 +38,30 @@ impl Inputs {
         input
     }
 
+    /// The input of a constraint of Gatekeeper: the request as `review`, with the object of a DELETE copied, and the
+    /// namespace under the names that Gatekeeper has had for it.
+    pub(crate) fn of_constraint(&self, namespace: Option<&serde_json::Value>, parameters: &Value) -> Value {
+        let mut review = field(&self.review, "request").clone();
+        if field(&review, "operation") == &Value::from("DELETE") {
+            let old = field(&review, "oldObject").clone();
+            set(&mut review, &["object"], old);
+        }
+        let namespace = match namespace {
+            None => Value::Null,
+            Some(metadata) => {
+                convert(&serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}))
+            }
+        };
+        let mut unstable = Value::new_object();
+        set(&mut unstable, &["namespace"], namespace.clone());
+        set(&mut review, &["_unstable"], unstable);
+        set(&mut review, &["namespaceObject"], namespace);
+        let mut input = Value::new_object();
+        set(&mut input, &["review"], review);
+        set(&mut input, &["parameters"], parameters.clone());
+        input
+    }
+
     /// The input of a Pod made from the request's template.
     pub(crate) fn of_template(&self, kind: &TemplateKind, parameters: &Value) -> Value {
         let mut input = self.review.clone();

@@ -9,6 +9,7 @@ mod builtins;
 mod check;
 mod combine;
 mod compile;
+mod constraints;
 mod context;
 mod decide;
 mod decision;
@@ -22,6 +23,7 @@ mod pool;
 mod query;
 mod review;
 mod snapshot;
+mod suite;
 mod syntax;
 mod testing;
 
@@ -36,4 +38,5 @@ pub use pool::{Job, Pool, PoolOptions, PoolStats};
 #[doc(hidden)]
 pub use query::{Query, QueryInput, bindings, query};
 pub use snapshot::{PolicySummary, Snapshot};
+pub use suite::{SuiteFiles, run_suite};
 pub use testing::{FileCoverage, TestEnding, TestReport, TestResult, check_tests, run_tests};

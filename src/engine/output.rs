@@ -26,6 +26,24 @@ pub(crate) fn findings(result: &Value, title: &str) -> Result<Vec<Finding>, Stri
     Ok(found)
 }
 
+/// The findings of a constraint: Gatekeeper reads `msg` and `details` and lets the rest be.
+pub(crate) fn constraint_findings(result: &Value) -> Result<Vec<Finding>, String> {
+    const RULE: &str = "violation";
+    let items = match result.get(RULE) {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(items)) => items,
+        Some(other) => return Err(format!("`{RULE}` must be a set of objects with `msg`, not `{other}`")),
+    };
+    let finding = |item: &Value| match item.get("msg") {
+        Some(Value::String(msg)) => {
+            let details = item.get("details").filter(|d| !d.is_null()).cloned();
+            Ok(Finding { details, ..plain(RULE, msg) })
+        }
+        _ => Err(format!("`{RULE}` must give objects whose `msg` is a string, not `{item}`")),
+    };
+    items.iter().map(finding).collect()
+}
+
 fn of_rule(rule: &'static str, value: &Value, title: &str, found: &mut Vec<Finding>) -> Result<(), String> {
     match value {
         Value::Bool(false) | Value::Null => {}

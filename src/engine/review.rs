@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::admission::{Operation, Request};
+use crate::admission::{Operation, Origin, Request};
 use crate::engine::evaluate::{Fault, World, caught};
 use crate::engine::input::{self, Inputs};
 use crate::engine::output::{self, Finding};
-use crate::engine::snapshot::{Bound, Policy, Snapshot, Use};
-use crate::engine::{Context, Ending, Endpoint, ErrorCode, Inventory, NamespaceMetadata, Read, patch};
-use crate::policy::{Digest, OnUpdate, Taken};
+use crate::engine::snapshot::{Bound, Dialect, Policy, Snapshot, Use};
+use crate::engine::{Context, Ending, Endpoint, ErrorCode, Inventory, Location, NamespaceMetadata, Read, patch};
+use crate::policy::gatekeeper::Source;
+use crate::policy::{Digest, Enforcement, OnUpdate, Taken};
 
 /// What is the same for all policies of a review.
 pub(crate) struct Review {
@@ -27,6 +28,16 @@ pub(crate) struct Review {
     pub steps: Vec<Step>,
     inputs: Inputs,
     namespace: Namespace,
+    /// What controllers would make of the object.
+    made: Vec<Made>,
+}
+
+/// An object that a controller would make.
+struct Made {
+    template: String,
+    enforcement: Option<Enforcement>,
+    request: Request,
+    inputs: Inputs,
 }
 
 /// A selected policy.
@@ -37,6 +48,10 @@ pub(crate) struct Step {
     /// Whether the labels of the namespace say which use applies, or whether any does.
     by_namespace: bool,
     taken: Taken,
+    /// Which of the objects that controllers would make is judged, if it is not the request's own.
+    made: Option<usize>,
+    /// Why it cannot be judged.
+    prejudged: Option<Fault>,
 }
 
 /// What one policy came to.
@@ -95,24 +110,64 @@ fn label_sets(metadata: &Value, request: &Request) -> Vec<Value> {
     sets
 }
 
+/// A policy that takes the request, with the uses of it that may apply.
+struct Selected {
+    bound: usize,
+    candidates: Vec<usize>,
+    taken: Taken,
+    made: Option<usize>,
+    prejudged: Option<Fault>,
+}
+
+/// Every policy that takes the request, or what would be made of its object, once for each way.
+fn select(
+    snapshot: &Snapshot,
+    request: &Request,
+    endpoint: Endpoint,
+    made: &Result<Vec<Made>, Fault>,
+) -> Vec<Selected> {
+    let mut found = Vec::new();
+    for (bound, b) in snapshot.bound.iter().enumerate() {
+        let mut take = |request: &Request, made| {
+            let Some((candidates, ways)) = b.takes(endpoint, request) else { return };
+            for taken in ways.into_iter().filter(|taken| b.policy.wants(request, *taken, endpoint)) {
+                found.push(Selected { bound, candidates: candidates.clone(), taken, made, prejudged: None });
+            }
+        };
+        take(request, None);
+        match made {
+            Ok(made) if b.policy.is_constraint() => {
+                made.iter().enumerate().for_each(|(index, made)| take(&made.request, Some(index)));
+            }
+            // What would be made is not known, so no constraint on it can be said to hold.
+            Err(fault) if b.judges_generated(snapshot) => {
+                let (candidates, prejudged) = (Vec::new(), Some(fault.clone()));
+                found.push(Selected { bound, candidates, taken: Taken::AsIs, made: None, prejudged });
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 impl Review {
     /// Selects. Cheap: no policy is run.
     pub(crate) fn new(snapshot: Arc<Snapshot>, inventory: &Inventory, request: Arc<Request>, context: Context) -> Self {
-        let mut found = Vec::new();
-        for (bound, b) in snapshot.bound.iter().enumerate() {
-            let Some((candidates, ways)) = b.takes(context.endpoint, &request) else { continue };
-            for taken in ways.into_iter().filter(|taken| b.policy.wants(&request, *taken, context.endpoint)) {
-                found.push((bound, b, candidates.clone(), taken));
-            }
-        }
-        let needed = found.iter().any(|(_, b, uses, _)| b.policy.reads_namespace || b.selects_by_namespace(uses));
+        let made = Made::of(&snapshot, &request, context.endpoint);
+        let found = select(&snapshot, &request, context.endpoint, &made);
+        let bound_of = |s: &Selected| snapshot.bound.get(s.bound);
+        let needed = found
+            .iter()
+            .any(|s| bound_of(s).is_some_and(|b| b.policy.reads_namespace || b.selects_by_namespace(&s.candidates)));
         let (namespace, reads, inventory_age) = namespace_of(&request, inventory, needed);
         let steps = found
             .into_iter()
-            .map(|(bound, b, candidates, taken)| {
-                let using = namespace.choose(b, &candidates, &request);
-                let by_namespace = b.selects_by_namespace(&candidates);
-                Step { policy: Arc::clone(&b.policy), bound, using, by_namespace, taken }
+            .filter_map(|s| {
+                let b = bound_of(&s)?;
+                let using = namespace.choose(b, &s.candidates, &request);
+                let by_namespace = b.selects_by_namespace(&s.candidates);
+                let Selected { bound, taken, made, prejudged, .. } = s;
+                Some(Step { policy: Arc::clone(&b.policy), bound, using, by_namespace, taken, made, prejudged })
             })
             .collect();
         let seen = match &namespace {
@@ -120,7 +175,31 @@ impl Review {
             Namespace::None | Namespace::Unknown(_) => None,
         };
         let inputs = Inputs::new(&request, None, seen);
-        Self { snapshot, request, context, reads, inventory_age, steps, inputs, namespace }
+        Self {
+            snapshot,
+            request,
+            context,
+            reads,
+            inventory_age,
+            steps,
+            inputs,
+            namespace,
+            made: made.unwrap_or_default(),
+        }
+    }
+
+    /// What a violation that a step finds does.
+    pub(crate) fn enforcement(&self, step: &Step) -> Enforcement {
+        let implied = step.made.and_then(|m| self.made.get(m)).and_then(|m| m.enforcement);
+        implied.or_else(|| self.using(step).map(|u| u.enforcement)).unwrap_or(Enforcement::Deny)
+    }
+
+    /// The message of a finding, as users read it: for an object that would be made, with the reason to look at it.
+    pub(crate) fn message(&self, step: &Step, msg: &str) -> String {
+        match step.made.and_then(|m| self.made.get(m)) {
+            Some(made) => format!("[Implied by {}] {msg}", made.template),
+            None => msg.to_owned(),
+        }
     }
 
     /// The time that step `index` may take from now on.
@@ -157,6 +236,9 @@ impl Review {
             let msg = "the policy got stuck too often and is not run until the policies are loaded again";
             return Err(fault(ErrorCode::Quarantined, msg));
         }
+        if let Some(fault) = &step.prejudged {
+            return Err(fault.clone());
+        }
         let Some(using) = self.using(step) else { return Ok(Output::default()) };
         if !self.selects(step, using)? {
             return Ok(Output::default());
@@ -165,18 +247,23 @@ impl Review {
         if budget.is_zero() {
             return Err(fault(ErrorCode::Deadline, "the request's time ran out before the policy could be judged"));
         }
+        let namespace = match &self.namespace {
+            Namespace::Known(metadata) => Some(metadata.as_ref()),
+            Namespace::None | Namespace::Unknown(_) => None,
+        };
         let input = match (object, step.taken) {
-            (Some(object), _) => {
-                let namespace = match &self.namespace {
-                    Namespace::Known(metadata) => Some(metadata.as_ref()),
-                    Namespace::None | Namespace::Unknown(_) => None,
-                };
-                Inputs::new(&self.request, Some(object), namespace).as_is(&using.parameters)
+            (None, _) if policy.is_constraint() => {
+                let inputs = step.made.and_then(|m| self.made.get(m)).map_or(&self.inputs, |m| &m.inputs);
+                inputs.of_constraint(namespace.filter(|_| policy.reads_namespace), &using.parameters)
             }
+            (Some(object), _) => Inputs::new(&self.request, Some(object), namespace).as_is(&using.parameters),
             (None, Taken::AsIs) => self.inputs.as_is(&using.parameters),
             (None, Taken::Template(kind)) => self.inputs.of_template(kind, &using.parameters),
         };
-        let result = policy.unit.run(self.context.endpoint, input.clone(), self.world(), budget)?;
+        let result = policy
+            .unit
+            .run(self.context.endpoint, input.clone(), self.world(), budget)
+            .map_err(|f| policy.in_file(f))?;
         match self.context.endpoint {
             Endpoint::Mutate => self.mutated(&result, object),
             Endpoint::Validate => self.validated(step, using, &result, &input, started),
@@ -195,6 +282,8 @@ impl Review {
         match &self.namespace {
             // Selectors on namespaces take every object that is in none, as in webhook configurations.
             Namespace::None => Ok(true),
+            // For what nobody sent, an unknown namespace is just absent to policies that may look at it.
+            Namespace::Unknown(_) if !step.by_namespace && self.request.origin == Origin::Standing => Ok(true),
             Namespace::Unknown(name) => {
                 let msg = format!("the labels of namespace `{name}` are not known");
                 Err(fault(ErrorCode::UnknownNamespace, &msg))
@@ -216,7 +305,11 @@ impl Review {
     ) -> Result<Output, Fault> {
         let policy = &step.policy;
         let title = policy.title.as_deref().unwrap_or(&policy.name);
-        let read = |result: &Value| output::findings(result, title).map_err(|m| fault(ErrorCode::Output, &m));
+        let read = |result: &Value| match policy.dialect {
+            Dialect::Opa => output::findings(result, title),
+            Dialect::Gatekeeper(_) => output::constraint_findings(result),
+        };
+        let read = |result: &Value| read(result).map_err(|m| fault(ErrorCode::Output, &m));
         let mut findings = read(result)?;
         let annotations = output::annotations(result).map_err(|m| fault(ErrorCode::Output, &m))?;
         let update = self.request.operation == Operation::Update && !self.request.old_object().is_null();
@@ -248,6 +341,25 @@ impl Review {
     }
 }
 
+impl Made {
+    fn of(snapshot: &Snapshot, request: &Request, endpoint: Endpoint) -> Result<Vec<Self>, Fault> {
+        if endpoint != Endpoint::Validate {
+            return Ok(Vec::new());
+        }
+        let generated = snapshot.generated(request).map_err(|m| fault(ErrorCode::Evaluation, &m))?;
+        let made = generated.into_iter().map(|g| {
+            let request = request.generating(&g.object);
+            Self {
+                inputs: Inputs::new(&request, None, None),
+                request,
+                template: g.template,
+                enforcement: g.enforcement,
+            }
+        });
+        Ok(made.collect())
+    }
+}
+
 impl Step {
     /// An outcome for a step that had to be given up. Before its own budget was used up, that is the deadline's doing.
     pub(crate) fn given_up(&self, took: Duration) -> Outcome {
@@ -263,7 +375,35 @@ impl Step {
     }
 }
 
+impl Bound {
+    /// Whether it is a constraint that takes anything the expansions make.
+    fn judges_generated(&self, snapshot: &Snapshot) -> bool {
+        let constraint = self.policy.matching.constraint.as_ref();
+        constraint.is_some_and(|c| {
+            let made = snapshot.expansions.iter().map(|e| &e.generated);
+            c.source != Source::Original && made.into_iter().any(|g| c.takes_kind(&g.group, &g.kind))
+        })
+    }
+}
+
 impl Policy {
+    /// A fault with its place as it is in the file.
+    fn in_file(&self, fault: Fault) -> Fault {
+        match &self.dialect {
+            Dialect::Opa => fault,
+            Dialect::Gatekeeper(places) => Fault { location: fault.location.map(|l| places.in_file(l)), ..fault },
+        }
+    }
+
+    /// Where the rule stands that most likely gave `msg`.
+    pub(crate) fn location_of(&self, rule: &str, msg: &str) -> Option<Location> {
+        let at = self.rules.get(rule).and_then(|d| d.of_message(msg)).cloned()?;
+        Some(match &self.dialect {
+            Dialect::Opa => at,
+            Dialect::Gatekeeper(places) => places.in_file(at),
+        })
+    }
+
     /// Whether the policy has anything to say on a request that its match takes.
     fn wants(&self, request: &Request, taken: Taken, endpoint: Endpoint) -> bool {
         match endpoint {

@@ -9,8 +9,10 @@ use regorus::Value;
 
 use crate::admission::Request;
 use crate::engine::check::Definitions;
+use crate::engine::constraints::Places;
 use crate::engine::evaluate::Unit;
 use crate::engine::{Endpoint, NamespaceMetadata};
+use crate::policy::gatekeeper::{self, ExpansionTemplate, Generated};
 use crate::policy::{Digest, Enforcement, Match, OnUpdate, Severity, Taken};
 
 /// What is loaded, for people and `policy_set`. Made by [`compile`](crate::engine::compile).
@@ -22,6 +24,7 @@ pub struct Snapshot {
     pub(crate) namespaces: BTreeMap<String, NamespaceMetadata>,
     pub(crate) mask_pointers: Vec<String>,
     pub(crate) summaries: Vec<PolicySummary>,
+    pub(crate) expansions: Vec<ExpansionTemplate>,
 }
 
 /// One policy, for lists and messages.
@@ -59,13 +62,23 @@ pub(crate) struct Policy {
     pub severity: Option<Severity>,
     pub controls: Arc<[String]>,
     pub matching: Match,
-    pub unit: Unit,
+    pub dialect: Dialect,
+    pub unit: Arc<Unit>,
     /// Rules that are read, with their definitions.
     pub rules: BTreeMap<String, Definitions>,
     pub endpoints: Vec<Endpoint>,
     pub reads_namespace: bool,
     pub budget: Duration,
     pub health: Health,
+}
+
+/// How a policy sees a request, and how its results are read.
+#[derive(Debug, Clone)]
+pub(crate) enum Dialect {
+    /// `input` is the AdmissionReview.
+    Opa,
+    /// `input.review` is the request: a constraint of Gatekeeper. The places are those of its template's Rego.
+    Gatekeeper(Arc<Places>),
 }
 
 /// The ways in which one policy is used, the first that takes a request counts.
@@ -139,6 +152,13 @@ impl Bound {
     }
 }
 
+impl Policy {
+    /// Whether it is a constraint of Gatekeeper.
+    pub(crate) fn is_constraint(&self) -> bool {
+        matches!(self.dialect, Dialect::Gatekeeper(_))
+    }
+}
+
 impl Use {
     /// Whether the labels of the namespace have to be known to say if it applies.
     pub(crate) fn selects_by_namespace(&self, policy: &Policy) -> bool {
@@ -182,14 +202,25 @@ impl Snapshot {
         &self.mask_pointers
     }
 
+    /// The objects that controllers would make of the request's object, by the expansions.
+    pub(crate) fn generated(&self, request: &Request) -> Result<Vec<Generated>, String> {
+        if self.expansions.is_empty() || !request.sub_resource.is_empty() || !request.subject().is_object() {
+            return Ok(Vec::new());
+        }
+        gatekeeper::expand(&self.expansions, request.subject(), &request.namespace)
+    }
+
     /// Whether any policy at `endpoint` that may take `request` looks at its namespace.
     #[must_use]
     pub fn needs_namespace(&self, endpoint: Endpoint, request: &Request) -> bool {
+        // What is made of the object may be taken by any constraint; whether it is comes out later.
+        let expands = !self.generated(request).is_ok_and(|g| g.is_empty());
+        let looks = |b: &Bound| b.policy.reads_namespace || b.selects_by_namespace(&[0]);
         !request.namespace.is_empty()
             && !request.is_on_namespace()
-            && self.bound.iter().any(|b| {
-                b.takes(endpoint, request)
-                    .is_some_and(|(uses, _)| b.policy.reads_namespace || b.selects_by_namespace(&uses))
+            && self.bound.iter().any(|b| match b.takes(endpoint, request) {
+                Some((uses, _)) => b.policy.reads_namespace || b.selects_by_namespace(&uses),
+                None => expands && b.policy.is_constraint() && looks(b),
             })
     }
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::admission::{Operation, Request};
+use crate::policy::gatekeeper::ConstraintMatch;
 use crate::policy::kinds::{self, TEMPLATE_KINDS, TemplateKind};
 use crate::policy::selector::{LabelSelector, glob_matches};
 
@@ -53,6 +54,8 @@ pub struct Match {
     pub pod_templates: bool,
     /// Whether the policy is about Pods by name (not only through a wildcard).
     pub on_pods: bool,
+    /// The block of a constraint: what it says, by Gatekeeper's semantics, counts beside the rules.
+    pub constraint: Option<Box<ConstraintMatch>>,
 }
 
 /// How a policy takes a request.
@@ -88,11 +91,19 @@ impl Default for Match {
             label_selector: None,
             pod_templates: false,
             on_pods: false,
+            constraint: None,
         }
     }
 }
 
 impl Match {
+    /// What a constraint takes; `rules` say which operations and resources it is asked about.
+    #[must_use]
+    pub fn of_constraint(block: ConstraintMatch, rules: Vec<Rule>) -> Self {
+        let namespace_selector = block.namespace_selector.clone();
+        Self { rules, namespace_selector, constraint: Some(Box::new(block)), ..Self::default() }
+    }
+
     /// Whether the policy takes `request` at all, but for the namespace selector: the first of its [`ways`](Self::ways).
     #[must_use]
     pub fn takes(&self, request: &Request) -> Option<Taken> {
@@ -103,6 +114,9 @@ impl Match {
     /// once more through its Pod template.
     #[must_use]
     pub fn ways(&self, request: &Request) -> Vec<Taken> {
+        if let Some(constraint) = &self.constraint {
+            return if constraint.takes(request, &self.rules) { vec![Taken::AsIs] } else { Vec::new() };
+        }
         if !self.takes_namespace(request) {
             return Vec::new();
         }
@@ -154,7 +168,9 @@ impl Match {
 }
 
 impl Rule {
-    fn takes(&self, request: &Request) -> bool {
+    /// Whether the rule takes the request.
+    #[must_use]
+    pub fn takes(&self, request: &Request) -> bool {
         let cluster_scoped = request.namespace.is_empty() || request.is_on_namespace();
         let scope = match self.scope {
             Scope::Any => true,
@@ -285,6 +301,7 @@ impl MatchSpec {
             label_selector: self.label_selector,
             pod_templates: self.pod_templates.unwrap_or(on_pods),
             on_pods,
+            constraint: None,
         })
     }
 }

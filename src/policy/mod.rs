@@ -4,6 +4,7 @@
 
 mod digest;
 mod error;
+pub mod gatekeeper;
 pub mod kinds;
 mod matching;
 mod metadata;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::policy::gatekeeper::Document;
 use crate::policy::matching::MatchSpec;
 use crate::policy::{Enforcement, LoadError, Match, OnUpdate};
 
@@ -53,6 +54,8 @@ pub struct Sources {
     pub modules: Vec<SourceFile>,
     /// Bindings.
     pub bindings: Vec<PolicyBinding>,
+    /// Documents of Gatekeeper.
+    pub gatekeeper: Vec<Document>,
     /// The `data` document: an object.
     pub data: Map<String, Value>,
     /// `metadata` of Namespace manifests found among the data files, by name.
@@ -61,7 +64,7 @@ pub struct Sources {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Document {
+struct BindingDocument {
     api_version: String,
     kind: String,
     metadata: Named,
@@ -92,7 +95,7 @@ impl PolicyBinding {
     /// What is wrong with it.
     pub fn from_document(file: &str, document: Value) -> Result<Self, LoadError> {
         let fault = |message: String| LoadError::new(file, "binding", message);
-        let parsed: Document = serde_path_to_error::deserialize(&document)
+        let parsed: BindingDocument = serde_path_to_error::deserialize(&document)
             .map_err(|e| fault(format!("PolicyBinding: `{}`: {}", e.path(), e.inner())))?;
         debug_assert_eq!(parsed.kind, "PolicyBinding");
         if parsed.api_version != "portcullis.io/v1alpha1" {

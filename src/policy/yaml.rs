@@ -29,6 +29,42 @@ pub fn parse_all<T: DeserializeOwned>(file: &str, text: &str) -> Result<Vec<T>, 
     serde_saphyr::from_multiple_with_options(text, options()).map_err(|e| error(file, &e, Offset::default()))
 }
 
+/// Parses a stream of YAML documents which begins after `lines_before` lines of its file.
+///
+/// # Errors
+/// The first error, with its place in `file`.
+pub fn parse_all_at<T: DeserializeOwned>(file: &str, text: &str, lines_before: u32) -> Result<Vec<T>, LoadError> {
+    let offset = Offset { lines: lines_before, columns: 0 };
+    serde_saphyr::from_multiple_with_options(text, options()).map_err(|e| error(file, &e, offset))
+}
+
+/// The text of one document of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// Lines of the stream before it.
+    pub lines_before: u32,
+    /// The text, without the marker.
+    pub text: &'a str,
+}
+
+/// Cuts a stream at its `---` markers. A marker stands at the beginning of a line, where no content of a document can.
+#[must_use]
+pub fn documents(text: &str) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    let (mut begin, mut lines_before) = (0, 0);
+    let mut at = 0;
+    for (line, lines) in text.split_inclusive('\n').zip(1u32..) {
+        if line.trim_end() == "---" || line.starts_with("--- #") {
+            parts.push(Part { lines_before, text: text.get(begin..at).unwrap_or_default() });
+            (begin, lines_before) = (at + line.len(), lines);
+        }
+        at += line.len();
+    }
+    parts.push(Part { lines_before, text: text.get(begin..).unwrap_or_default() });
+    parts.retain(|p| !p.text.trim().is_empty());
+    parts
+}
+
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! { with_snippet: false }
 }

@@ -6,8 +6,11 @@ mod data;
 mod files;
 mod policies;
 mod shipped;
+mod suites;
 
 use std::path::{Path, PathBuf};
+
+pub use suites::{LoadedSuite, suites};
 
 use crate::policy::{LoadError, Sources};
 

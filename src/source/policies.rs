@@ -1,10 +1,11 @@
-//! Policies from files: `.rego`, and `portcullis.io` documents in YAML or JSON beside them.
+//! Policies from files: `.rego`, and documents of `portcullis.io` and of Gatekeeper in YAML or JSON beside them.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::policy::{LoadError, PolicyBinding, SourceFile, Sources, yaml};
+use crate::policy::gatekeeper::Document;
+use crate::policy::{LoadError, PolicyBinding, SourceFile, Sources};
 use crate::source::files;
 
 /// Reads a file or a directory. A file named outright must be a policy or a document; in a directory, others are
@@ -35,12 +36,16 @@ pub(super) fn take(path: &str, text: String, sources: &mut Sources, errors: &mut
         if !sources.modules.iter().any(|m| m.path == path) {
             sources.modules.push(SourceFile { path: path.to_owned(), text });
         }
-    } else if text.contains("portcullis.io/") {
-        match yaml::parse_all::<Value>(path, &text) {
+    } else if text.contains("portcullis.io/") || text.contains(".gatekeeper.sh/") {
+        match Document::parse_all(path, &text) {
             Err(e) => errors.push(e),
             Ok(documents) => {
                 for document in documents {
-                    take_document(path, document, sources, errors);
+                    if document.is_of_gatekeeper() {
+                        sources.gatekeeper.push(document);
+                    } else {
+                        take_document(path, document.value, sources, errors);
+                    }
                 }
             }
         }

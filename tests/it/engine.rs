@@ -129,7 +129,7 @@ fn enforcement_says_what_a_violation_does() {
 #[test]
 fn a_ceiling_and_bindings_change_enforcement() {
     let mut set = sources(&[("p.rego", &with_meta(NO_LATEST))]);
-    let ceiling = CompileOptions { max_enforcement: Some(Enforcement::Dryrun) };
+    let ceiling = CompileOptions { max_enforcement: Some(Enforcement::Dryrun), ..CompileOptions::default() };
     let snapshot = Arc::new(compile(&set, ceiling).expect("compiles").snapshot);
     let bad = request("CREATE", pod("x:latest"), Value::Null);
     let decision = decide(&snapshot, &inventory(), &bad, &context(Endpoint::Validate));
