@@ -18,7 +18,7 @@ pub struct Offset {
 /// # Errors
 /// The first error, with its place in `file`.
 pub fn parse<T: DeserializeOwned>(file: &str, text: &str, offset: Offset) -> Result<T, LoadError> {
-    serde_saphyr::from_str_with_options(text, options()).map_err(|e| error(file, &e, offset))
+    loosely(text, |text| serde_saphyr::from_str_with_options(text, options())).map_err(|e| error(file, &e, offset))
 }
 
 /// Parses a stream of YAML documents; empty ones are left out.
@@ -26,7 +26,7 @@ pub fn parse<T: DeserializeOwned>(file: &str, text: &str, offset: Offset) -> Res
 /// # Errors
 /// The first error, with its place in `file`.
 pub fn parse_all<T: DeserializeOwned>(file: &str, text: &str) -> Result<Vec<T>, LoadError> {
-    serde_saphyr::from_multiple_with_options(text, options()).map_err(|e| error(file, &e, Offset::default()))
+    parse_all_at(file, text, 0)
 }
 
 /// Parses a stream of YAML documents which begins after `lines_before` lines of its file.
@@ -35,7 +35,8 @@ pub fn parse_all<T: DeserializeOwned>(file: &str, text: &str) -> Result<Vec<T>, 
 /// The first error, with its place in `file`.
 pub fn parse_all_at<T: DeserializeOwned>(file: &str, text: &str, lines_before: u32) -> Result<Vec<T>, LoadError> {
     let offset = Offset { lines: lines_before, columns: 0 };
-    serde_saphyr::from_multiple_with_options(text, options()).map_err(|e| error(file, &e, offset))
+    let parse = |text: &str| serde_saphyr::from_multiple_with_options(text, options());
+    loosely(text, parse).map_err(|e| error(file, &e, offset))
 }
 
 /// The text of one document of a stream.
@@ -64,6 +65,34 @@ pub fn documents(text: &str) -> Vec<Part<'_>> {
     parts.retain(|p| !p.text.trim().is_empty());
     parts
 }
+
+/// Lines of quoted scalars that stand less far in than YAML wants them are pushed in, at most so many.
+const MOST_PUSHED_LINES: usize = 64;
+
+/// Parses as kubectl does, which lets the lines of a quoted scalar stand anywhere: their indentation means nothing.
+fn loosely<T>(text: &str, parse: impl Fn(&str) -> Result<T, serde_saphyr::Error>) -> Result<T, serde_saphyr::Error> {
+    let mut result = parse(text);
+    let mut lines: Vec<String> = Vec::new();
+    for _ in 0..MOST_PUSHED_LINES {
+        let place = match &result {
+            Err(e) if e.to_string().contains("invalid indentation in multiline quoted scalar") => e.location(),
+            _ => break,
+        };
+        if lines.is_empty() {
+            lines = text.split('\n').map(str::to_owned).collect();
+        }
+        let line = place.and_then(|p| usize::try_from(p.line()).ok()?.checked_sub(1));
+        match line.and_then(|l| lines.get_mut(l)) {
+            Some(line) if !line.starts_with(PUSH) => line.insert_str(0, PUSH),
+            _ => break,
+        }
+        result = parse(&lines.join("\n"));
+    }
+    result
+}
+
+/// Further in than documents of Kubernetes nest.
+const PUSH: &str = "                                                                ";
 
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! { with_snippet: false }
@@ -103,6 +132,14 @@ mod tests {
         assert_eq!((wrong.line, wrong.column), (Some(4), Some(6)), "{wrong}");
         let twice = parse::<Doc>("f.yaml", "a: 1\na: 2\n", Offset::default()).expect_err("duplicate key");
         assert_eq!(twice.line, Some(2), "{twice}");
+    }
+
+    #[test]
+    fn lines_of_quoted_scalars_may_stand_anywhere() {
+        let doc: serde_json::Value =
+            parse("f.yaml", "a:\n  b: \"one\n  two\nthree\"\n  c: 'x\n  y'\n", Offset::default()).expect("parses");
+        assert_eq!(doc, serde_json::json!({"a": {"b": "one two three", "c": "x y"}}));
+        assert!(parse::<serde_json::Value>("f.yaml", "a:\n  b: \"one\n  two\n", Offset::default()).is_err());
     }
 
     #[test]
