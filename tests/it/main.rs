@@ -15,6 +15,7 @@ mod conformance;
 mod decisions;
 mod deploy;
 mod engine;
+mod gatekeeper;
 mod rego_tests;
 mod reviews;
 mod serve;

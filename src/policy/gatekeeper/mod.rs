@@ -50,11 +50,15 @@ impl Library {
         let mut library = Self::default();
         let mut errors = Vec::new();
         let mut constraints = Vec::new();
+        let mut broken = Vec::new();
         for document in documents {
             match (document.group(), document.kind()) {
                 ("templates.gatekeeper.sh", "ConstraintTemplate") => match Template::read(document) {
                     Ok(template) => library.add_template(template, &mut errors),
-                    Err(e) => errors.push(e),
+                    Err(e) => {
+                        errors.push(e);
+                        broken.push(document.string(&["spec", "crd", "spec", "names", "kind"]));
+                    }
                 },
                 ("constraints.gatekeeper.sh", _) => constraints.push(document),
                 ("expansion.gatekeeper.sh", "ExpansionTemplate") => match ExpansionTemplate::read(document) {
@@ -71,7 +75,8 @@ impl Library {
         }
         library.templates.sort_by(|a, b| a.kind.cmp(&b.kind));
         library.expansions.sort_by(|a, b| a.name.cmp(&b.name));
-        for document in constraints {
+        // Of constraints whose template is wrong nothing can be told.
+        for document in constraints.into_iter().filter(|d| !broken.contains(&d.kind())) {
             match library.constraint(document) {
                 Ok((template, constraint)) => library.add_constraint(template, constraint, &mut errors),
                 Err(e) => errors.push(e),
