@@ -71,6 +71,7 @@ pub(crate) fn compile(sources: &Sources, options: CompileOptions, errors: &mut V
     // Templates may read nothing else of the data.
     let mut data = sources.data.clone();
     data.retain(|key, _| key == "inventory");
+    let value = Value::from(serde_json::Value::Object(data.clone()));
     let mut found = Constraints { notes: library.notes, ..Constraints::default() };
     let digest = |value: &serde_json::Value| Digest::of(value.to_string().as_bytes());
     for expansion in &library.expansions {
@@ -78,7 +79,7 @@ pub(crate) fn compile(sources: &Sources, options: CompileOptions, errors: &mut V
     }
     for (index, template) in library.templates.iter().enumerate() {
         found.contents.push(("template", template.name.clone(), digest(&template.spec)));
-        let compiled = match CompiledTemplate::new(template, &data) {
+        let compiled = match CompiledTemplate::new(template, &data, &value) {
             Ok(compiled) => compiled,
             Err(wrong) => {
                 errors.extend(wrong);
@@ -105,7 +106,11 @@ struct CompiledTemplate<'t> {
 }
 
 impl<'t> CompiledTemplate<'t> {
-    fn new(template: &'t Template, data: &Map<String, serde_json::Value>) -> Result<Self, Vec<LoadError>> {
+    fn new(
+        template: &'t Template,
+        data: &Map<String, serde_json::Value>,
+        value: &Value,
+    ) -> Result<Self, Vec<LoadError>> {
         let (modules, places) = modules(template);
         let in_file = |errors: Vec<LoadError>| errors.into_iter().map(|e| places.error_in_file(e)).collect::<Vec<_>>();
         let mut errors = Vec::new();
@@ -134,8 +139,7 @@ impl<'t> CompiledTemplate<'t> {
             .map(|m| UnitModule { path: &m.source.path, text: &m.source.text, version: m.version })
             .collect();
         let entries = BTreeMap::from([(Endpoint::Validate, vec!["violation".to_owned()])]);
-        let data = Value::from(serde_json::Value::Object(data.clone()));
-        let unit = Unit::compile(&units, &data, &main.info.package, &entries, false)
+        let unit = Unit::compile(&units, value, &main.info.package, &entries, false)
             .map_err(|fault| in_file(vec![load_error(&template.file, "rego", &fault)]))?;
         let all_rules = || packages.values().flat_map(Package::rules);
         let of_namespace = |s: &str| s == "_unstable" || s == "namespaceObject";
