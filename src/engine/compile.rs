@@ -1,5 +1,6 @@
 //! [`Sources`] to a [`Snapshot`]: parse, check, compile, bind. All errors of all files are reported at once.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use crate::engine::check::{self, Package};
 use crate::engine::constraints;
 use crate::engine::evaluate::{self, Unit, UnitModule};
 use crate::engine::notes;
+use crate::engine::rewrite::rewrite;
 use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Snapshot, Use};
 use crate::engine::syntax::{self, ModuleInfo};
 use crate::engine::{Endpoint, Location};
@@ -57,6 +59,8 @@ pub struct Compiled {
 /// A file, parsed.
 pub(crate) struct Parsed<'a> {
     pub source: &'a SourceFile,
+    /// What the engine reads: the source, rewritten where it would read it differently from OPA.
+    pub text: Cow<'a, str>,
     pub info: ModuleInfo,
     pub metadata: Option<Metadata>,
     pub version: RegoVersion,
@@ -163,7 +167,10 @@ pub(crate) fn parse(source: &SourceFile) -> Result<Parsed<'_>, LoadError> {
     let parsed = parse_module(source, version).map_err(|mut error| {
         // The v0 parser warns on stderr about words of v1; where those stand the file is no v0 anyway.
         let v1_words = [" if ", " contains ", "import rego.v1"].iter().any(|w| source.text.contains(w));
-        if version == RegoVersion::V1 && !v1_words && parse_rego(source, RegoVersion::V0).is_ok() {
+        if version == RegoVersion::V1
+            && !v1_words
+            && parse_rego(&source.path, &rewrite(&source.text), RegoVersion::V0).is_ok()
+        {
             error
                 .message
                 .push_str(" (it is Rego v0: declare `custom: {regoVersion: v0}` in its METADATA, or write v1)");
@@ -180,15 +187,16 @@ pub(crate) fn parse_embedded(source: &SourceFile, version: RegoVersion) -> Resul
 }
 
 fn parse_module(source: &SourceFile, version: RegoVersion) -> Result<Parsed<'_>, LoadError> {
-    let info = parse_rego(source, version).map_err(|fault| {
+    let text = rewrite(&source.text);
+    let info = parse_rego(&source.path, &text, version).map_err(|fault| {
         let mut error = load_error(&source.path, "rego", &fault);
         if let (Some(line), Some(column)) = (error.line, error.column) {
-            let text = source.text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
+            let text = text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
             error.column = Some(syntax::column_in(text, column));
         }
         error
     })?;
-    Ok(Parsed { source, info, metadata: None, version })
+    Ok(Parsed { source, text, info, metadata: None, version })
 }
 
 fn check_nesting(source: &SourceFile) -> Result<(), LoadError> {
@@ -206,10 +214,10 @@ fn check_nesting(source: &SourceFile) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn parse_rego(source: &SourceFile, version: RegoVersion) -> Result<ModuleInfo, evaluate::Fault> {
+fn parse_rego(path: &str, text: &str, version: RegoVersion) -> Result<ModuleInfo, evaluate::Fault> {
     let mut engine = evaluate::empty_engine();
     engine.set_rego_v0(version == RegoVersion::V0);
-    engine.add_policy(source.path.clone(), source.text.clone()).map_err(|e| evaluate::fault(&e))?;
+    engine.add_policy(path.to_owned(), text.to_owned()).map_err(|e| evaluate::fault(&e))?;
     engine.get_modules().first().map(|m| syntax::module_info(m)).ok_or_else(|| evaluate::Fault {
         code: crate::engine::ErrorCode::Evaluation,
         msg: "the file holds no package".to_owned(),
@@ -256,7 +264,7 @@ fn compile_policy(
         None => metadata.has_custom,
     };
     let units: Vec<UnitModule<'_>> =
-        modules.iter().map(|m| UnitModule { path: &m.source.path, text: &m.source.text, version: m.version }).collect();
+        modules.iter().map(|m| UnitModule { path: &m.source.path, text: &m.text, version: m.version }).collect();
     let file = package.file().to_owned();
     let unit = Unit::compile(&units, data, &package.path, &by_endpoint, strict)
         .map_err(|fault| vec![load_error(&file, "rego", &fault)])?;
@@ -396,7 +404,7 @@ fn mask_pointers(
     let units: Vec<UnitModule<'_>> = check::closure(package, packages)
         .iter()
         .flat_map(|p| p.modules.iter())
-        .map(|m| UnitModule { path: &m.source.path, text: &m.source.text, version: m.version })
+        .map(|m| UnitModule { path: &m.source.path, text: &m.text, version: m.version })
         .collect();
     let rules = BTreeMap::from([(Endpoint::Validate, vec!["mask".to_owned()])]);
     let run = Unit::compile(&units, data, &path, &rules, true).and_then(|unit| {

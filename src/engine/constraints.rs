@@ -134,10 +134,8 @@ impl<'t> CompiledTemplate<'t> {
         if !errors.is_empty() {
             return Err(in_file(errors));
         }
-        let units: Vec<UnitModule<'_>> = parsed
-            .iter()
-            .map(|m| UnitModule { path: &m.source.path, text: &m.source.text, version: m.version })
-            .collect();
+        let units: Vec<UnitModule<'_>> =
+            parsed.iter().map(|m| UnitModule { path: &m.source.path, text: &m.text, version: m.version }).collect();
         let entries = BTreeMap::from([(Endpoint::Validate, vec!["violation".to_owned()])]);
         let unit = Unit::compile(&units, value, &main.info.package, &entries, false)
             .map_err(|fault| in_file(vec![load_error(&template.file, "rego", &fault)]))?;

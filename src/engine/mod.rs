@@ -22,6 +22,7 @@ mod patch;
 mod pool;
 mod query;
 mod review;
+mod rewrite;
 mod snapshot;
 mod suite;
 mod syntax;

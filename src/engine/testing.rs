@@ -151,9 +151,9 @@ impl Bench {
         let mut engine = evaluate::new_engine(strict, &all).map_err(|e| evaluate::fault(&e))?;
         let mut texts = BTreeMap::new();
         for module in parsed {
-            let unit = UnitModule { path: &module.source.path, text: &module.source.text, version: module.version };
+            let unit = UnitModule { path: &module.source.path, text: &module.text, version: module.version };
             evaluate::add_module(&mut engine, &unit).map_err(|e| evaluate::fault(&e))?;
-            texts.insert(module.source.path.clone(), (module.source.text.clone(), module.version));
+            texts.insert(module.source.path.clone(), (module.text.to_string(), module.version));
         }
         engine.set_rego_v0(false);
         engine.add_data(data.clone()).map_err(|e| evaluate::fault(&e))?;
