@@ -7,7 +7,7 @@
 //! | level | room | what it knows |
 //! |---|---|---|
 //! | L0, pure | [`admission`] | the wire: AdmissionReview bytes in, AdmissionReview bytes out |
-//! | L1, pure | [`policy`] | policy documents: Rego with METADATA, what they match, digests |
+//! | L1, pure | [`policy`] | policy documents: Rego with METADATA, Gatekeeper's templates and constraints, what they match, digests |
 //! | L2, pure | [`engine`] | compile, select, evaluate, combine: [`engine::decide`], the one door; the only user of regorus |
 //! | L3, I/O | [`decisions`] | the decision log: record v1, masking, the single writer, queries |
 //! | L3, I/O | [`source`] | where policies and data come from: files, directories, the binary itself |

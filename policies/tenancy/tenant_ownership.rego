@@ -216,7 +216,7 @@ deny contains violation if {
 deny contains {"msg": sprintf("the labels of namespace `%s` are not known", [request_namespace])} if {
 	not on_namespace
 	request_namespace != ""
-	not is_object(input.namespace)
+	not is_object(objects.value(input, "namespace"))
 }
 
 deny contains fault if some fault in objects.metadata_faults(new_object)

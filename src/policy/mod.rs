@@ -1,4 +1,5 @@
-//! Policy documents: Rego with METADATA, bindings, what they match. Text in, typed documents out.
+//! Policy documents: Rego with METADATA, bindings, Gatekeeper's templates and constraints, what they match. Text in,
+//! typed documents out.
 //!
 //! Knows no engine, files or clusters.
 

@@ -74,9 +74,12 @@ pub(super) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     path.extension().and_then(|e| e.to_str()).is_some_and(|e| extensions.contains(&e))
 }
 
-/// Whether there is any Rego below `root`.
-pub(super) fn holds_rego(root: &Path) -> bool {
-    root.is_dir() && walk(root, &mut Vec::new()).iter().any(|p| has_extension(p, &["rego"]))
+/// Whether there is any policy below `root`: a file of Rego, or a template of Gatekeeper.
+pub(super) fn holds_policies(root: &Path) -> bool {
+    let template = |p: &Path| {
+        has_extension(p, &["yaml", "yml", "json"]) && text(p).is_ok_and(|t| t.contains("templates.gatekeeper.sh/"))
+    };
+    root.is_dir() && walk(root, &mut Vec::new()).iter().any(|p| has_extension(p, &["rego"]) || template(p))
 }
 
 #[cfg(test)]

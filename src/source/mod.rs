@@ -17,7 +17,8 @@ use crate::policy::{LoadError, Sources};
 /// What to load.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// Files and directories of policies and bindings. Empty: `./policies` if it holds Rego, else the shipped ones.
+    /// Files and directories of policies and bindings. Empty: `./policies` if it holds any policy, else the shipped
+    /// ones.
     pub policies: Vec<PathBuf>,
     /// Files and directories of data, read as `opa run` reads them; Kubernetes manifests become `data.inventory`.
     pub data: Vec<PathBuf>,
@@ -48,7 +49,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<LoadError>> {
             policies::read(path, &mut sources, &mut errors);
             from.push(format!("policies: {}", path.display()));
         }
-    } else if files::holds_rego(local) {
+    } else if files::holds_policies(local) {
         policies::read(local, &mut sources, &mut errors);
         from.push("policies: policies (in the current directory)".to_owned());
     } else {

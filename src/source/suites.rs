@@ -16,7 +16,7 @@ pub struct LoadedSuite {
     pub files: BTreeMap<String, Result<SourceFile, LoadError>>,
 }
 
-/// Reads all suites below the paths (none: below `./policies` if it holds Rego), in the order of their files.
+/// Reads all suites below the paths (none: below `./policies` if it holds policies), in the order of their files.
 ///
 /// # Errors
 /// Suites that are wrong in themselves.
@@ -24,7 +24,7 @@ pub fn suites(roots: &[PathBuf]) -> Result<Vec<LoadedSuite>, Vec<LoadError>> {
     let mut errors = Vec::new();
     let mut found = Vec::new();
     let local = [PathBuf::from("policies")];
-    let roots = if roots.is_empty() && files::holds_rego(Path::new("policies")) { &local } else { roots };
+    let roots = if roots.is_empty() && files::holds_policies(Path::new("policies")) { &local } else { roots };
     for root in roots {
         for path in files::walk(root, &mut errors) {
             if files::has_extension(&path, &["yaml", "yml", "json"]) {
