@@ -249,8 +249,10 @@ fn invalid(errors: Option<Vec<LoadError>>) -> TestEnding {
 
 fn error(errors: &[LoadError]) -> TestEnding {
     let at = errors.first().and_then(|e| Some(Location { file: e.file.clone(), line: e.line?, column: e.column? }));
-    let text = |e: &LoadError| if at.is_some() && errors.len() == 1 { e.message.clone() } else { e.to_string() };
-    TestEnding::Error { msg: errors.iter().map(text).collect::<Vec<_>>().join("\n"), at }
+    // The place of the first is told beside the message.
+    let first = errors.first().map(|e| if at.is_some() { e.message.clone() } else { e.to_string() });
+    let others = errors.iter().skip(1).map(ToString::to_string);
+    TestEnding::Error { msg: first.into_iter().chain(others).collect::<Vec<_>>().join("\n"), at }
 }
 
 /// The request of a review in a case; what the API server could not have sent is an error.
