@@ -12,6 +12,7 @@ use crate::engine::constraints;
 use crate::engine::evaluate::{self, Unit, UnitModule};
 use crate::engine::notes;
 use crate::engine::rewrite::rewrite;
+use crate::engine::scan;
 use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Snapshot, Use};
 use crate::engine::syntax::{self, ModuleInfo};
 use crate::engine::{Endpoint, Location};
@@ -200,12 +201,12 @@ fn parse_module(source: &SourceFile, version: RegoVersion) -> Result<Parsed<'_>,
 }
 
 fn check_nesting(source: &SourceFile) -> Result<(), LoadError> {
-    let (depth, line) = syntax::bracket_depth(&source.text);
+    let (depth, line) = scan::bracket_depth(&source.text);
     if depth > MAX_NESTING {
         let message = format!("brackets nest {depth} deep; at most {MAX_NESTING} are allowed: name the inner values");
         return Err(LoadError::new(&source.path, "nesting", message).at(line, 1));
     }
-    let (operators, line) = syntax::longest_expression(&source.text);
+    let (operators, line) = scan::longest_expression(&source.text);
     if operators > MAX_OPERATORS {
         let message =
             format!("an expression has {operators} operators; at most {MAX_OPERATORS} are allowed: name parts of it");

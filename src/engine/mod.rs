@@ -23,6 +23,7 @@ mod pool;
 mod query;
 mod review;
 mod rewrite;
+mod scan;
 mod snapshot;
 mod suite;
 mod syntax;

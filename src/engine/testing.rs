@@ -14,6 +14,7 @@ use crate::engine::Location;
 use crate::engine::check;
 use crate::engine::compile::{Parsed, parse};
 use crate::engine::evaluate::{self, Fault, UnitModule, World, rego_path};
+use crate::engine::scan;
 use crate::engine::syntax;
 use crate::policy::{BuiltinErrors, LoadError, RegoVersion, Sources};
 
@@ -373,7 +374,7 @@ impl Bench {
         }
         // The last statement is followed by the brace of the body, unless the body is a single expression.
         let mut body = body.trim_end_matches(';');
-        while syntax::surplus_closers(body) > 0 {
+        while scan::surplus_closers(body) > 0 {
             body = body.strip_suffix('}')?.trim_end();
         }
         Some(body.to_owned())

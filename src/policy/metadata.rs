@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::policy::LoadError;
-use crate::policy::matching::{Match, MatchSpec, nearest};
+use crate::policy::matching::{Match, MatchSpec};
+use crate::policy::nearest::nearest;
 use crate::policy::yaml::{self, Offset};
 
 /// What a violation does. Ordered from the mildest.

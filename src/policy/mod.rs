@@ -9,13 +9,15 @@ pub mod gatekeeper;
 pub mod kinds;
 mod matching;
 mod metadata;
+mod nearest;
 mod selector;
 mod sources;
 pub mod yaml;
 
 pub use digest::{Digest, digest_set};
 pub use error::LoadError;
-pub use matching::{Match, Rule, Scope, Taken, nearest};
+pub use matching::{Match, Rule, Scope, Taken};
 pub use metadata::{BuiltinErrors, Enforcement, Metadata, OnUpdate, RegoVersion, Severity, package_metadata};
+pub use nearest::nearest;
 pub use selector::{Expression, LabelSelector, Operator, glob_matches};
 pub use sources::{PolicyBinding, SourceFile, Sources};

@@ -1,0 +1,107 @@
+//! What is measured on a policy's text before the engine parses it: how deep brackets nest, how long expressions are.
+//!
+//! The engine's parser and its recursive passes take time or stack without a bound of their own.
+
+/// The deepest nesting of brackets in `text`, outside strings and comments, with its line.
+///
+/// The parser takes time exponential in this depth, and no timer interrupts it, so it is measured before.
+pub(crate) fn bracket_depth(text: &str) -> (usize, u32) {
+    let (mut depth, mut deepest, mut at) = (0usize, 0usize, 1u32);
+    brackets(text, |opens, line| {
+        depth = if opens { depth + 1 } else { depth.saturating_sub(1) };
+        if depth > deepest {
+            (deepest, at) = (depth, line);
+        }
+    });
+    (deepest, at)
+}
+
+/// The most operators (dots of references among them) in one expression of `text`, with the line where it ends. An
+/// expression goes on over a line's end where an operator stands before or after it.
+pub(crate) fn longest_expression(text: &str) -> (usize, u32) {
+    let (mut count, mut most, mut at) = (0usize, 0usize, 1u32);
+    let (mut fresh_line, mut open) = (false, false);
+    code(text, |c, line| match c {
+        '\n' => fresh_line = true,
+        ';' | '{' | '}' | ',' => (count, open, fresh_line) = (0, false, false),
+        c if c.is_whitespace() => {}
+        c => {
+            let operator = "+-*/%&|.<>=!:".contains(c);
+            if fresh_line && !operator && !open {
+                count = 0;
+            }
+            (fresh_line, open) = (false, operator);
+            count += usize::from(operator);
+            if count > most {
+                (most, at) = (count, line);
+            }
+        }
+    });
+    (most, at)
+}
+
+/// How many brackets `text` closes that it has not opened.
+pub(crate) fn surplus_closers(text: &str) -> usize {
+    let (mut depth, mut surplus) = (0usize, 0usize);
+    brackets(text, |opens, _| match (opens, depth) {
+        (true, _) => depth += 1,
+        (false, 0) => surplus += 1,
+        (false, _) => depth -= 1,
+    });
+    surplus
+}
+
+/// Calls `found` for each bracket outside strings and comments: whether it opens, and its line.
+fn brackets(text: &str, mut found: impl FnMut(bool, u32)) {
+    code(text, |c, line| match c {
+        '(' | '[' | '{' => found(true, line),
+        ')' | ']' | '}' => found(false, line),
+        _ => {}
+    });
+}
+
+/// Calls `found` for each character outside strings and comments, with its line; a string is one `"`.
+fn code(text: &str, mut found: impl FnMut(char, u32)) {
+    let mut line = 1u32;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '#' => {
+                if chars.by_ref().any(|c| c == '\n') {
+                    found('\n', line);
+                    line += 1;
+                }
+            }
+            '"' => {
+                found('"', line);
+                while let Some(c) = chars.next() {
+                    match c {
+                        '\\' => drop(chars.next()),
+                        '"' | '\n' => break,
+                        _ => {}
+                    }
+                }
+            }
+            '`' => {
+                found('"', line);
+                let lines = chars.by_ref().take_while(|c| *c != '`').filter(|c| *c == '\n').count();
+                line += u32::try_from(lines).unwrap_or(0);
+            }
+            c => {
+                found(c, line);
+                line += u32::from(c == '\n');
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_is_measured_outside_strings_and_comments() {
+        assert_eq!(bracket_depth("a := [[{}]] # [[[[\nb := \"[[[[[\" + `\n((((`\n{}").0, 3);
+        assert_eq!(bracket_depth("\n\n[[[").1, 3);
+    }
+}
