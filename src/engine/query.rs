@@ -83,8 +83,8 @@ fn run(query: &Query<'_>, parsed: &[Parsed<'_>]) -> Result<Json, evaluate::Fault
     let texts: Vec<&str> = parsed.iter().map(|m| m.source.text.as_str()).chain([query.text]).collect();
     let mut engine = evaluate::new_engine(query.strict, &texts).map_err(fault)?;
     for module in parsed {
-        let SourceFile { path, text } = module.source;
-        evaluate::add_module(&mut engine, &UnitModule { path, text, version: module.version }).map_err(fault)?;
+        let unit = UnitModule { path: &module.source.path, text: &module.text, version: module.version };
+        evaluate::add_module(&mut engine, &unit).map_err(fault)?;
     }
     engine.set_rego_v0(false);
     engine.add_data(Value::from(query.data.clone())).map_err(fault)?;
