@@ -108,12 +108,23 @@ service_account_namespace := segments[2] if {
 
 own_service_account if service_account_namespace == request_namespace
 
-# For the namespace of the request its labels are known for certain; others may be in the inventory. Where they are
-# not, the service account is a member of nothing.
+# For the namespace of the request its labels are known for certain; those of the service account's own come along, or
+# are in the inventory. Where they are not, the service account is a member of nothing.
 service_account_namespace_labels := request_namespace_labels if own_service_account
+
+service_account_namespace_labels := objects.child(input.userNamespace, "labels") if {
+	not own_service_account
+	user_namespace_known
+}
+
+user_namespace_known if {
+	is_object(input.userNamespace)
+	input.userNamespace.name == service_account_namespace
+}
 
 service_account_namespace_labels := objects.labels(namespace) if {
 	not own_service_account
+	not user_namespace_known
 	namespace := data.inventory.cluster.v1.Namespace[service_account_namespace]
 }
 

@@ -247,6 +247,19 @@ test_service_accounts_of_another_namespace_without_inventory if {
 	count(found) == 1
 }
 
+test_service_accounts_whose_namespace_comes_along if {
+	review := create("tenant-b", service_account("tenant-b-ci", "runner"), plain)
+	its_own := object.union(review, {"userNamespace": {"name": "tenant-b-ci", "labels": {"tenant": "tenant-b"}}})
+	own := tenant_ownership.deny with input as its_own with data.tenants as tenants
+	own == set()
+	another_tenants := object.union(review, {"userNamespace": {"name": "tenant-b-ci", "labels": {"tenant": "tenant-a"}}})
+	strangers := tenant_ownership.deny with input as another_tenants with data.tenants as tenants
+	count(strangers) == 1
+	not_its_own := object.union(review, {"userNamespace": {"name": "other", "labels": {"tenant": "tenant-b"}}})
+	mistaken := tenant_ownership.deny with input as not_its_own with data.tenants as tenants
+	count(mistaken) == 1
+}
+
 test_names_that_only_look_like_service_accounts if {
 	every name in [
 		"system:serviceaccount:tenant-b",

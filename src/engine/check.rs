@@ -434,19 +434,22 @@ fn depth<'a>(
 pub(crate) struct Reads {
     /// `input.namespace`.
     pub namespace: bool,
-    /// `input.request.userInfo`.
+    /// `input.userNamespace`.
+    pub user_namespace: bool,
+    /// `input.request.userInfo`, or `input.userNamespace`.
     pub user: bool,
 }
 
 impl Reads {
     pub(crate) fn of(packages: &[&Package<'_>]) -> Self {
-        let mut reads = Self { namespace: false, user: false };
+        let mut reads = Self { namespace: false, user_namespace: false, user: false };
         let references = packages.iter().flat_map(|p| p.rules().flat_map(|r| r.references.iter()));
         for reference in references.filter(|r| r.root == "input") {
             let step = |n: usize| reference.steps.get(n).map(Option::as_deref);
             match step(0) {
-                None | Some(None) => reads = Self { namespace: true, user: true },
+                None | Some(None) => reads = Self { namespace: true, user_namespace: true, user: true },
                 Some(Some("namespace")) => reads.namespace = true,
+                Some(Some("userNamespace")) => (reads.user_namespace, reads.user) = (true, true),
                 Some(Some("request" | "parent")) => {
                     reads.user |= matches!(step(1), None | Some(None | Some("userInfo" | "request")));
                 }

@@ -309,6 +309,7 @@ fn compile_policy(
         rules,
         endpoints,
         reads_namespace: reads.namespace,
+        reads_user_namespace: reads.user_namespace,
         budget: metadata.time_budget.unwrap_or(DEFAULT_TIME_BUDGET),
         health: Health::default(),
     };

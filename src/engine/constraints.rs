@@ -202,6 +202,7 @@ impl<'t> CompiledTemplate<'t> {
             rules: self.rules.clone(),
             endpoints: vec![Endpoint::Validate],
             reads_namespace: self.reads_namespace,
+            reads_user_namespace: false,
             budget: DEFAULT_TIME_BUDGET,
             health: Health::default(),
         };

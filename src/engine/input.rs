@@ -13,20 +13,27 @@ pub(crate) struct Inputs {
     review: Value,
 }
 
+/// What a policy sees of the cluster beside the request: metadata of Namespaces.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Seen<'a> {
+    /// Of the request.
+    pub namespace: Option<&'a serde_json::Value>,
+    /// Of the service account that asks.
+    pub user_namespace: Option<&'a serde_json::Value>,
+}
+
 impl Inputs {
     /// Converts the review, with `object` in place of the request's own where mutations have changed it, and
-    /// `namespace`, the metadata of its namespace.
-    pub(crate) fn new(
-        request: &Request,
-        object: Option<&serde_json::Value>,
-        namespace: Option<&serde_json::Value>,
-    ) -> Self {
+    /// `seen` of the cluster.
+    pub(crate) fn new(request: &Request, object: Option<&serde_json::Value>, seen: Seen<'_>) -> Self {
         let mut review = convert(request.review());
         if let Some(object) = object {
             set(&mut review, &["request", "object"], convert(object));
         }
-        if let Some(namespace) = namespace {
-            set(&mut review, &["namespace"], convert(namespace));
+        for (name, metadata) in [("namespace", seen.namespace), ("userNamespace", seen.user_namespace)] {
+            if let Some(metadata) = metadata {
+                set(&mut review, &[name], convert(metadata));
+            }
         }
         Self { review }
     }

@@ -5,6 +5,7 @@
 //! for budgets only.
 
 mod answer;
+mod asker;
 mod builtins;
 mod check;
 mod combine;

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::admission::{Operation, Origin, Request};
+use crate::engine::asker;
 use crate::engine::evaluate::{Fault, World, caught};
-use crate::engine::input::{self, Inputs};
+use crate::engine::input::{self, Inputs, Seen};
 use crate::engine::output::{self, Finding};
 use crate::engine::snapshot::{Bound, Dialect, Policy, Snapshot, Use};
 use crate::engine::{Context, Ending, Endpoint, ErrorCode, Inventory, Location, NamespaceMetadata, Read, patch};
 use crate::policy::gatekeeper::Source;
-use crate::policy::{Digest, Enforcement, OnUpdate, Taken};
+use crate::policy::{Enforcement, OnUpdate, Taken};
 
 /// What is the same for all policies of a review.
 pub(crate) struct Review {
@@ -27,6 +28,7 @@ pub(crate) struct Review {
     /// The selected policies in the order of their names.
     pub steps: Vec<Step>,
     inputs: Inputs,
+    user_namespace: Option<NamespaceMetadata>,
     namespace: Namespace,
     /// What controllers would make of the object.
     made: Vec<Made>,
@@ -80,6 +82,13 @@ enum Namespace {
 }
 
 impl Namespace {
+    fn metadata(&self) -> Option<&Value> {
+        match self {
+            Self::Known(metadata) => Some(metadata.as_ref()),
+            Self::None | Self::Unknown(_) => None,
+        }
+    }
+
     /// Which of the uses that may take the request does. None of them may: the policy then has nothing to say.
     fn choose(&self, bound: &Bound, candidates: &[usize], request: &Request) -> usize {
         let uses = || candidates.iter().filter_map(|c| bound.uses.get(*c).map(|u| (*c, u)));
@@ -159,7 +168,11 @@ impl Review {
         let needed = found
             .iter()
             .any(|s| bound_of(s).is_some_and(|b| b.policy.reads_namespace || b.selects_by_namespace(&s.candidates)));
-        let (namespace, reads, inventory_age) = namespace_of(&request, inventory, needed);
+        let (namespace, mut reads, inventory_age) = namespace_of(&request, inventory, needed);
+        let asks = found.iter().any(|s| bound_of(s).is_some_and(|b| b.policy.reads_user_namespace));
+        let asker = asks.then(|| asker::user_namespace(&request, inventory)).flatten();
+        reads.extend(asker.as_ref().map(|(_, read)| read.clone()).filter(|r| !reads.contains(r)));
+        let user_namespace = asker.map(|(metadata, _)| metadata);
         let steps = found
             .into_iter()
             .filter_map(|s| {
@@ -170,10 +183,7 @@ impl Review {
                 Some(Step { policy: Arc::clone(&b.policy), bound, using, by_namespace, taken, made, prejudged })
             })
             .collect();
-        let seen = match &namespace {
-            Namespace::Known(metadata) => Some(metadata.as_ref()),
-            Namespace::None | Namespace::Unknown(_) => None,
-        };
+        let seen = Seen { namespace: namespace.metadata(), user_namespace: user_namespace.as_deref() };
         let inputs = Inputs::new(&request, None, seen);
         Self {
             snapshot,
@@ -184,6 +194,7 @@ impl Review {
             steps,
             inputs,
             namespace,
+            user_namespace,
             made: made.unwrap_or_default(),
         }
     }
@@ -247,16 +258,14 @@ impl Review {
         if budget.is_zero() {
             return Err(fault(ErrorCode::Deadline, "the request's time ran out before the policy could be judged"));
         }
-        let namespace = match &self.namespace {
-            Namespace::Known(metadata) => Some(metadata.as_ref()),
-            Namespace::None | Namespace::Unknown(_) => None,
-        };
+        let namespace = self.namespace.metadata();
+        let seen = Seen { namespace, user_namespace: self.user_namespace.as_deref() };
         let input = match (object, step.taken) {
             (None, _) if policy.is_constraint() => {
                 let inputs = step.made.and_then(|m| self.made.get(m)).map_or(&self.inputs, |m| &m.inputs);
                 inputs.of_constraint(namespace.filter(|_| policy.reads_namespace), &using.parameters)
             }
-            (Some(object), _) => Inputs::new(&self.request, Some(object), namespace).as_is(&using.parameters),
+            (Some(object), _) => Inputs::new(&self.request, Some(object), seen).as_is(&using.parameters),
             (None, Taken::AsIs) => self.inputs.as_is(&using.parameters),
             (None, Taken::Template(kind)) => self.inputs.of_template(kind, &using.parameters),
         };
@@ -350,7 +359,7 @@ impl Made {
         let made = generated.into_iter().map(|g| {
             let request = request.generating(&g.object);
             Self {
-                inputs: Inputs::new(&request, None, None),
+                inputs: Inputs::new(&request, None, Seen::default()),
                 request,
                 template: g.template,
                 enforcement: g.enforcement,
@@ -455,13 +464,7 @@ fn namespace_of(request: &Request, inventory: &Inventory, needed: bool) -> (Name
     match inventory.namespaces.metadata(name) {
         None => (Namespace::Unknown(name.clone()), Vec::new(), inventory.age),
         Some(metadata) => {
-            let text = |key: &str| metadata.get(key).and_then(Value::as_str).map(str::to_owned);
-            let read = Read {
-                path: format!("namespaces/{name}"),
-                uid: text("uid"),
-                resource_version: text("resourceVersion"),
-                digest: Digest::of(metadata.to_string().as_bytes()),
-            };
+            let read = asker::read_of(name, &metadata);
             (Namespace::Known(metadata), vec![read], inventory.age)
         }
     }

@@ -68,6 +68,7 @@ pub(crate) struct Policy {
     pub rules: BTreeMap<String, Definitions>,
     pub endpoints: Vec<Endpoint>,
     pub reads_namespace: bool,
+    pub reads_user_namespace: bool,
     pub budget: Duration,
     pub health: Health,
 }

@@ -686,3 +686,16 @@ fn variables_of_the_head_may_get_their_value_anywhere() {
         assert!(found.is_ok(), "{body}: {:?}", found.err());
     }
 }
+
+#[test]
+fn the_namespace_of_the_service_account_that_asks_comes_along() {
+    let text = with_meta("deny contains input.userNamespace.labels.tenant if true");
+    let files = [("p.rego", text.as_str())];
+    let mut review = request("CREATE", pod("x"), Value::Null).review().as_ref().clone();
+    review["request"]["userInfo"]["username"] = json!("system:serviceaccount:shop:web");
+    let by_account = Arc::new(decode(review.to_string().as_bytes()).expect("decodes"));
+    let decision = validate(&files, &by_account);
+    assert_eq!(messages(&decision), [("p", "a", None)]);
+    assert_eq!(decision.reads.iter().map(|r| r.path.as_str()).collect::<Vec<_>>(), ["namespaces/shop"]);
+    assert_eq!(validate(&files, &request("CREATE", pod("x"), Value::Null)).verdict, Verdict::Allow);
+}
