@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::policy::LoadError;
-use crate::policy::matching::{Match, MatchSpec};
+use crate::policy::match_spec::MatchSpec;
+use crate::policy::matching::Match;
 use crate::policy::nearest::nearest;
 use crate::policy::yaml::{self, Offset};
 

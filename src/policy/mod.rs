@@ -7,6 +7,7 @@ mod digest;
 mod error;
 pub mod gatekeeper;
 pub mod kinds;
+mod match_spec;
 mod matching;
 mod metadata;
 mod nearest;

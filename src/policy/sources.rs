@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::policy::gatekeeper::Document;
-use crate::policy::matching::MatchSpec;
+use crate::policy::match_spec::MatchSpec;
 use crate::policy::{Enforcement, LoadError, Match, OnUpdate};
 
 /// A file of Rego.
