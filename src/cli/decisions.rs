@@ -1,6 +1,7 @@
 //! `portcullis decisions`: reads the decision log for people and programs. Knows arguments and layout; how a log is
 //! read and checked is `decisions`' business.
 
+mod join;
 mod show;
 
 use std::io::{self, BufWriter, Write};
@@ -32,6 +33,7 @@ pub(super) struct DecisionsArgs {
 enum DecisionsCommand {
     List(Box<ListArgs>),
     Show(ShowArgs),
+    Join(Box<join::JoinArgs>),
 }
 
 /// Where the log is.
@@ -160,6 +162,7 @@ pub(super) fn run(args: &DecisionsArgs) -> anyhow::Result<Exit> {
     let result = match &args.command {
         DecisionsCommand::List(args) => list(args),
         DecisionsCommand::Show(args) => show::show(args),
+        DecisionsCommand::Join(args) => join::join(args),
     };
     match result {
         // Whoever reads has seen enough.

@@ -14,6 +14,7 @@ mod body;
 mod clip;
 mod entry;
 mod error;
+pub mod join;
 mod log;
 mod mask;
 mod query;
