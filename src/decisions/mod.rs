@@ -14,6 +14,7 @@ mod body;
 mod clip;
 mod entry;
 mod error;
+pub mod index;
 pub mod join;
 mod log;
 mod mask;
@@ -32,7 +33,7 @@ pub use log::{
     DEFAULT_MAX_BYTES, DEFAULT_SEGMENT_BYTES, DecisionLog, Durability, FLUSH_TO_DISK, LogHealth, LogOptions, Receipt,
 };
 pub use mask::{MaskKey, Masker, commitment};
-pub use query::{BodyState, Filter, Found, LogReader, Record};
+pub use query::{BodyState, Filter, Found, LogReader, Place, Record};
 pub use record::{
     CallerRecord, DecisionRecord, ErrorRecord, GapRecord, Head, InputRecord, InventoryRecord, Labels, MAX_ENVELOPE,
     PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord, UserRecord, VERSION, ViolationRecord,

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -145,6 +145,13 @@ pub enum BodyState {
     Deleted,
 }
 
+/// A place in a log: everything before it has been read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    first_seq: u64,
+    bytes: u64,
+}
+
 /// A log directory, for reading.
 #[derive(Debug, Clone)]
 pub struct LogReader {
@@ -199,6 +206,66 @@ impl LogReader {
             }
         }
         Ok((newest.into(), unreadable))
+    }
+
+    /// The end of the log.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub fn end(&self) -> Result<Place, LogError> {
+        let segments = segments::segments(&self.dir)?;
+        let Some(last) = segments.last() else { return Ok(Place::default()) };
+        let mut place = Place { first_seq: last.first_seq, bytes: 0 };
+        let _ = self.read_on(&mut place, |_| ControlFlow::Continue(()))?;
+        Ok(place)
+    }
+
+    /// Calls `each` for every wanted record from `place` on, and moves it to the end.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub fn follow(
+        &self,
+        filter: &Filter,
+        place: &mut Place,
+        mut each: impl FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<(), LogError> {
+        let mut take = |line: &[u8]| match std::str::from_utf8(line).ok().and_then(Record::parse) {
+            Some(record) if filter.takes(&record) => each(record),
+            _ => ControlFlow::Continue(()),
+        };
+        let segments = segments::segments(&self.dir)?;
+        let begun = place.first_seq;
+        for segment in segments.iter().filter(|s| s.first_seq >= begun) {
+            if segment.first_seq > place.first_seq {
+                *place = Place { first_seq: segment.first_seq, bytes: 0 };
+            }
+            if self.read_on(place, &mut take)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the finished lines of the segment of `place` from there on.
+    fn read_on(
+        &self,
+        place: &mut Place,
+        mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, LogError> {
+        let path = segments::envelope_path(&self.dir, place.first_seq);
+        let flow = File::open(&path).and_then(|mut file| {
+            file.seek(SeekFrom::Start(place.bytes))?;
+            lines_of(file, |line| {
+                place.bytes += u64::try_from(line.len()).unwrap_or_default() + 1;
+                each(line)
+            })
+        });
+        match flow {
+            // Pruned meanwhile, or not there yet.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(ControlFlow::Continue(())),
+            other => other.map_err(|e| LogError::io("read", &path, &e)),
+        }
     }
 
     /// The decision whose id is or begins with `prefix`.
@@ -336,8 +403,13 @@ impl LogReader {
 }
 
 /// Calls `each` for every finished line, without its line feed.
-fn lines(path: &Path, mut each: impl FnMut(&[u8]) -> ControlFlow<()>) -> io::Result<ControlFlow<()>> {
-    let mut reader = BufReader::with_capacity(256 * 1024, File::open(path)?);
+fn lines(path: &Path, each: impl FnMut(&[u8]) -> ControlFlow<()>) -> io::Result<ControlFlow<()>> {
+    lines_of(File::open(path)?, each)
+}
+
+/// Likewise, from where `file` stands.
+fn lines_of(file: File, mut each: impl FnMut(&[u8]) -> ControlFlow<()>) -> io::Result<ControlFlow<()>> {
+    let mut reader = BufReader::with_capacity(256 * 1024, file);
     let mut line = Vec::new();
     loop {
         line.clear();

@@ -1,5 +1,6 @@
 //! The decision log from outside: what is on disk after each thing that can happen to it, and what its readers say.
 
+mod asking;
 mod joining;
 mod masking;
 mod reading;
