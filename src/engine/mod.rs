@@ -22,6 +22,7 @@ mod outputs;
 mod patch;
 mod pool;
 mod query;
+mod query_text;
 mod review;
 mod rewrite;
 mod scan;
@@ -38,8 +39,7 @@ pub use decision::{
     Cause, Decision, Ending, Endpoint, ErrorCode, Location, PolicyFailure, Read, Run, Verdict, Violation,
 };
 pub use pool::{Job, Pool, PoolOptions, PoolStats};
-#[doc(hidden)]
-pub use query::{Query, QueryInput, bindings, query};
+pub use query::{Answer, Query, QueryInput, Scope, bindings, query, query_in};
 pub use snapshot::{PolicySummary, Snapshot};
 pub use suite::{SuiteFiles, run_suite};
 pub use testing::{FileCoverage, TestEnding, TestReport, TestResult, check_tests, run_tests};
