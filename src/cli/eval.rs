@@ -18,7 +18,7 @@ use crate::cli::manifest::{self, Circumstances};
 use crate::cli::style::Style;
 use crate::cli::{Exit, PolicyArgs, now_ns, report_load_errors};
 use crate::engine::{
-    CompileOptions, Context, Decision, Endpoint, FailureModes, Inventory, NamespaceMetadata, Namespaces, Pool,
+    Cause, CompileOptions, Context, Decision, Endpoint, FailureModes, Inventory, NamespaceMetadata, Namespaces, Pool,
     PoolOptions, Snapshot, Verdict, compile,
 };
 use crate::policy::gatekeeper::EnforcementPoint;
@@ -220,7 +220,10 @@ fn judge(
         }
         mutated = Arc::new(decode(review.to_string().as_bytes())?);
     }
-    let validation = (args.endpoint != Endpoints::Mutate).then(|| decide(Endpoint::Validate, &mutated)).transpose()?;
+    // What is refused while it is mutated is never validated.
+    let refused = mutation.as_ref().is_some_and(|d| d.cause == Cause::Policy);
+    let validates = args.endpoint != Endpoints::Mutate && !refused;
+    let validation = validates.then(|| decide(Endpoint::Validate, &mutated)).transpose()?;
     Ok(Judged { source, request, mutation, validation })
 }
 

@@ -16,6 +16,7 @@ mod decide;
 mod decision;
 mod evaluate;
 mod input;
+mod interest;
 mod notes;
 mod output;
 mod outputs;
@@ -29,6 +30,7 @@ mod scan;
 mod snapshot;
 mod suite;
 mod syntax;
+mod system_main;
 mod testing;
 
 pub use answer::answer;
