@@ -1,4 +1,8 @@
-//! `portcullis eval`: judges AdmissionReviews and plain manifests through the same door as the webhook.
+//! `portcullis eval`: judges AdmissionReviews and plain manifests through the same door as the webhook; with `--query`
+//! it answers a query instead.
+
+mod query;
+mod table;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -14,7 +18,7 @@ use crate::cli::manifest::{self, Circumstances};
 use crate::cli::style::Style;
 use crate::cli::{Exit, PolicyArgs, now_ns, report_load_errors};
 use crate::engine::{
-    CompileOptions, Context, Decision, Endpoint, FailureModes, Inventory, NamespaceMetadata, Namespaces, Pool,
+    Cause, CompileOptions, Context, Decision, Endpoint, FailureModes, Inventory, NamespaceMetadata, Namespaces, Pool,
     PoolOptions, Snapshot, Verdict, compile,
 };
 use crate::policy::gatekeeper::EnforcementPoint;
@@ -26,6 +30,9 @@ use crate::source;
 /// Each document is mutated first and judged then, like the API server does. Manifests become the request that the
 /// given operation, user and groups would make; nothing is defaulted, so what the API server would fill in is absent.
 /// Exit codes: 0 all allowed, 1 at least one denied, 2 at least one could not be judged.
+///
+/// With --query a query is evaluated as `opa eval` does. Exit codes: 0 whatever the answer, 1 by --fail or
+/// --fail-defined, 2 on errors.
 #[derive(Debug, Args)]
 pub(super) struct EvalArgs {
     /// Files, directories, or `-` for standard input: JSON or YAML, one or many documents.
@@ -55,9 +62,12 @@ pub(super) struct EvalArgs {
     /// Read only the rules of one endpoint.
     #[arg(long, value_enum, default_value_t = Endpoints::Both)]
     endpoint: Endpoints,
-    /// How to print.
-    #[arg(short, long, value_enum, default_value_t = Output::Pretty)]
-    output: Output,
+    /// How to print: `pretty` or `json`; the answer to a query also in OPA's other formats [default: pretty, for a
+    /// query json]
+    #[arg(short, long, value_enum, visible_alias = "format", short_alias = 'f')]
+    output: Option<Output>,
+    #[command(flatten)]
+    query: query::QueryArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -69,8 +79,18 @@ enum Endpoints {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Output {
+    /// For people.
     Pretty,
+    /// One document.
     Json,
+    /// Of a query: one row a line, strings as they are.
+    Raw,
+    /// Of a query: the values of each row.
+    Values,
+    /// Of a query: the variables of each row.
+    Bindings,
+    /// Of a query: only whether it is defined.
+    Discard,
 }
 
 fn parse_operation(text: &str) -> Result<Operation, String> {
@@ -99,9 +119,17 @@ struct Judged {
 }
 
 pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
+    if let Some(text) = &args.query.query {
+        return query::run(args, text);
+    }
+    let output = args.output.unwrap_or(Output::Pretty);
+    anyhow::ensure!(
+        matches!(output, Output::Pretty | Output::Json),
+        "--output: that format is for the answer to a `--query`; write `pretty` or `json`"
+    );
     let example_data = args.policies.data.is_empty();
     let loaded = source::load(&args.policies.load_options(&[], example_data));
-    if let (Ok(loaded), Output::Pretty) = (&loaded, args.output)
+    if let (Ok(loaded), Output::Pretty) = (&loaded, output)
         && (example_data || args.policies.policies.is_empty())
     {
         let style = Style::stderr();
@@ -130,15 +158,14 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
             .with_context(|| format!("`{}`", document.source))?;
         judged.push(judge(args, document.source, request, &snapshot, &inventory, &pool)?);
     }
-    match args.output {
-        Output::Pretty => judged.iter().for_each(print_pretty),
-        Output::Json => {
-            let results: Vec<Value> = judged.iter().map(to_json).collect();
-            println!("{:#}", json!({"policy_set": snapshot.policy_set(), "results": results}));
-        }
+    if output == Output::Pretty {
+        judged.iter().for_each(print_pretty);
+    } else {
+        let results: Vec<Value> = judged.iter().map(to_json).collect();
+        println!("{:#}", json!({"policy_set": snapshot.policy_set(), "results": results}));
     }
     let endings: Vec<Exit> = judged.iter().map(Judged::exit).collect();
-    if args.output == Output::Pretty && judged.len() > 1 {
+    if output == Output::Pretty && judged.len() > 1 {
         let count = |exit| endings.iter().filter(|e| **e == exit).count();
         println!(
             "{} allowed, {} denied, {} could not be judged",
@@ -193,7 +220,10 @@ fn judge(
         }
         mutated = Arc::new(decode(review.to_string().as_bytes())?);
     }
-    let validation = (args.endpoint != Endpoints::Mutate).then(|| decide(Endpoint::Validate, &mutated)).transpose()?;
+    // What is refused while it is mutated is never validated.
+    let refused = mutation.as_ref().is_some_and(|d| d.cause == Cause::Policy);
+    let validates = args.endpoint != Endpoints::Mutate && !refused;
+    let validation = validates.then(|| decide(Endpoint::Validate, &mutated)).transpose()?;
     Ok(Judged { source, request, mutation, validation })
 }
 

@@ -61,7 +61,7 @@ struct PolicyArgs {
     #[arg(long, value_name = "PATH", env = "PORTCULLIS_POLICIES", value_delimiter = ',')]
     policies: Vec<PathBuf>,
     /// File or directory of data (JSON, YAML, Kubernetes manifests); may be given more than once.
-    #[arg(long, value_name = "PATH", env = "PORTCULLIS_DATA", value_delimiter = ',')]
+    #[arg(short, long, value_name = "PATH", env = "PORTCULLIS_DATA", value_delimiter = ',')]
     data: Vec<PathBuf>,
 }
 

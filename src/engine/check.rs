@@ -10,6 +10,7 @@ use crate::engine::Location;
 use crate::engine::builtins;
 use crate::engine::compile::{Parsed, RULES, policy_name};
 use crate::engine::syntax::{Call, Reference, RuleInfo};
+use crate::engine::system_main;
 use crate::policy::{LoadError, Metadata, glob_matches, nearest};
 
 /// All modules of one package.
@@ -23,6 +24,11 @@ pub(crate) struct Package<'a> {
 pub(crate) struct Definitions(Vec<(Location, Vec<String>)>);
 
 impl Definitions {
+    /// Takes the definitions of another rule too, after its own.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// The definition that most likely gave `msg`: the one with the longest constant that is the message, or is a
     /// format that could have made it. Without a sign the first one.
     pub(crate) fn of_message(&self, msg: &str) -> Option<&Location> {
@@ -68,14 +74,19 @@ pub(crate) fn packages<'a>(parsed: &'a [Parsed<'a>]) -> BTreeMap<Vec<String>, Pa
 }
 
 impl<'a> Package<'a> {
-    /// Whether it has rules that are read; `system` packages configure, they do not judge.
+    /// Whether it has rules that are read; `system` packages configure, they do not judge, but for `system.main`.
     pub(crate) fn is_policy(&self) -> bool {
-        self.path.first().is_some_and(|p| p != "system") && !self.entry_rules().is_empty()
+        system_main::is_main(self) || self.path.first().is_some_and(|p| p != "system") && !self.entry_rules().is_empty()
     }
 
     /// The rules that are read, with their definitions in the order of the files.
     pub(crate) fn entry_rules(&self) -> BTreeMap<String, Definitions> {
-        let read = |name: &str| RULES.iter().any(|(_, rules)| rules.contains(&name));
+        let main = system_main::is_main(self);
+        let read = |name: &str| match name {
+            _ if main => name == system_main::RULE,
+            "patches" => system_main::reads_patches(self),
+            _ => RULES.iter().any(|(_, rules)| rules.contains(&name)),
+        };
         let mut found: BTreeMap<String, Definitions> = BTreeMap::new();
         for rule in self.rules().filter(|r| !r.is_function && read(&r.name)) {
             let definition = (rule.at.clone(), rule.strings.clone());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use regorus::Value;
 
-use crate::engine::check::{self, Package};
+use crate::engine::check::{self, Definitions, Package};
 use crate::engine::constraints;
 use crate::engine::evaluate::{self, Unit, UnitModule};
 use crate::engine::notes;
@@ -15,6 +15,7 @@ use crate::engine::rewrite::rewrite;
 use crate::engine::scan;
 use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Snapshot, Use};
 use crate::engine::syntax::{self, ModuleInfo};
+use crate::engine::system_main;
 use crate::engine::{Endpoint, Location};
 use crate::policy::gatekeeper::EnforcementPoint;
 use crate::policy::{
@@ -25,7 +26,7 @@ use crate::policy::{
 /// Rules that are read, by endpoint.
 pub(crate) const RULES: [(Endpoint, &[&str]); 2] = [
     (Endpoint::Validate, &["deny", "violation", "warn", "audit_annotations"]),
-    (Endpoint::Mutate, &["patch", "mutate"]),
+    (Endpoint::Mutate, &["patch", "mutate", "patches"]),
 ];
 
 /// Brackets may nest this deep in a policy: the parser's time grows with two to the power of it.
@@ -107,11 +108,12 @@ fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, 
         errors.extend(check::check(&packages, &sources.data));
         notes.extend(notes::absent_documents(&packages, &sources.data));
         notes.extend(notes::likely_slips(&packages));
+        notes.extend(system_main::notes(&packages));
     }
+    let policies = system_main::policies(&packages);
     for binding in &sources.bindings {
-        if !packages.values().any(|p| p.is_policy() && *policy_name(&p.path) == *binding.policy) {
-            let names: Vec<String> =
-                packages.values().filter(|p| p.is_policy()).map(|p| policy_name(&p.path).to_string()).collect();
+        if !policies.iter().any(|p| *policy_name(&p.path) == *binding.policy) {
+            let names: Vec<String> = policies.iter().map(|p| policy_name(&p.path).to_string()).collect();
             let near =
                 nearest(&binding.policy, names.iter().map(String::as_str)).map(|n| format!("; did you mean `{n}`?"));
             let message =
@@ -123,7 +125,7 @@ fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, 
     let mut bound = Vec::new();
     let mut summaries = Vec::new();
     if errors.is_empty() {
-        for package in packages.values().filter(|p| p.is_policy()) {
+        for package in policies {
             match compile_policy(package, &packages, &data, &sources.bindings, options, &mut notes) {
                 Ok((b, summary)) => {
                     bound.push(b);
@@ -237,8 +239,18 @@ pub(crate) fn load_error(file: &str, code: &'static str, fault: &evaluate::Fault
 pub(crate) fn policy_name(package: &[String]) -> Arc<str> {
     match package {
         [first, rest @ ..] if first == "portcullis" && !rest.is_empty() => rest.join(".").into(),
+        [only] if only == "system" => system_main::NAME.into(),
         all => all.join(".").into(),
     }
+}
+
+/// Which of the rules that are there are read where.
+fn by_endpoint(rules: &BTreeMap<String, Definitions>) -> BTreeMap<Endpoint, Vec<String>> {
+    RULES
+        .iter()
+        .map(|(e, names)| (*e, names.iter().filter(|n| rules.contains_key(**n)).map(|n| (*n).to_owned()).collect()))
+        .filter(|(_, names): &(_, Vec<String>)| !names.is_empty())
+        .collect()
 }
 
 fn compile_policy(
@@ -253,12 +265,9 @@ fn compile_policy(
     let metadata = package.metadata().cloned().unwrap_or_default();
     let needed = check::closure(package, packages);
     let modules: Vec<&Parsed<'_>> = needed.iter().flat_map(|p| p.modules.iter().copied()).collect();
-    let rules = package.entry_rules();
-    let by_endpoint: BTreeMap<Endpoint, Vec<String>> = RULES
-        .iter()
-        .map(|(e, names)| (*e, names.iter().filter(|n| rules.contains_key(**n)).map(|n| (*n).to_owned()).collect()))
-        .filter(|(_, names): &(_, Vec<String>)| !names.is_empty())
-        .collect();
+    let main = system_main::is_main(package);
+    let rules = if main { system_main::definitions(&needed) } else { package.entry_rules() };
+    let by_endpoint = if main { system_main::by_endpoint(&needed) } else { by_endpoint(&rules) };
     // Our own policies fail on a builtin error; plain OPA policies keep OPA's reading of it.
     let strict = match metadata.builtin_errors {
         Some(choice) => choice == BuiltinErrors::Strict,
@@ -274,7 +283,9 @@ fn compile_policy(
         many => modules_digest(many),
     };
     let reads = check::Reads::of(&needed);
-    let on_update = metadata.on_update.unwrap_or(if reads.user { OnUpdate::All } else { OnUpdate::Ratchet });
+    // A plain policy of OPA says what it says, on updates too.
+    let all = reads.user || !metadata.has_custom;
+    let on_update = metadata.on_update.unwrap_or(if all { OnUpdate::All } else { OnUpdate::Ratchet });
     if reads.user && on_update == OnUpdate::Ratchet {
         let message = "the policy judges the user, and `onUpdate: ratchet` lets an update pass when the old object alone \
                        would be refused too: write `onUpdate: all`";
@@ -304,7 +315,7 @@ fn compile_policy(
         severity: metadata.severity,
         controls,
         matching: metadata.matching,
-        dialect: Dialect::Opa,
+        dialect: if main { Dialect::Main } else { Dialect::Opa },
         unit: Arc::new(unit),
         rules,
         endpoints,

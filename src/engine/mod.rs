@@ -16,18 +16,21 @@ mod decide;
 mod decision;
 mod evaluate;
 mod input;
+mod interest;
 mod notes;
 mod output;
 mod outputs;
 mod patch;
 mod pool;
 mod query;
+mod query_text;
 mod review;
 mod rewrite;
 mod scan;
 mod snapshot;
 mod suite;
 mod syntax;
+mod system_main;
 mod testing;
 
 pub use answer::answer;
@@ -38,8 +41,7 @@ pub use decision::{
     Cause, Decision, Ending, Endpoint, ErrorCode, Location, PolicyFailure, Read, Run, Verdict, Violation,
 };
 pub use pool::{Job, Pool, PoolOptions, PoolStats};
-#[doc(hidden)]
-pub use query::{Query, QueryInput, bindings, query};
+pub use query::{Answer, Query, QueryInput, Scope, bindings, query, query_in};
 pub use snapshot::{PolicySummary, Snapshot};
 pub use suite::{SuiteFiles, run_suite};
 pub use testing::{FileCoverage, TestEnding, TestReport, TestResult, check_tests, run_tests};

@@ -27,7 +27,7 @@ pub(crate) fn apply(object: &Value, result: &Value) -> Result<Value, String> {
         },
         Some(other) => return Err(format!("`mutate` must give the wanted object, not `{other}`")),
     };
-    if let Some(operations) = result.get("patch") {
+    if let Some(operations) = result.get("patch").or_else(|| result.get("patches")) {
         apply_operations(&mut changed, operations)?;
     }
     for pointer in IMMUTABLE {

@@ -3,6 +3,7 @@
 //! The engine is made the way every other is. Knows nothing of policies' METADATA beyond the Rego version, nor of
 //! requests and failure modes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -12,10 +13,13 @@ use regorus::utils::limits::ExecutionTimerConfig;
 use serde_json::{Value as Json, json};
 
 use crate::engine::check;
-use crate::engine::compile::{Parsed, parse};
+use crate::engine::compile::{Parsed, on_large_stack, parse};
 use crate::engine::evaluate::{self, UnitModule, World};
 use crate::engine::outputs;
+use crate::engine::query_text::{self, QueryText, Statement};
 use crate::policy::{LoadError, SourceFile};
+
+pub use crate::engine::query_text::Scope;
 
 /// The `input` document of a query.
 #[derive(Debug, Clone, Default)]
@@ -50,34 +54,86 @@ pub struct Query<'a> {
     pub budget: Duration,
 }
 
-/// Runs a query. Gives OPA's result document: `{"result": [{"expressions": [..], "bindings": {..}}]}`, without
-/// `result` when the query is undefined.
+/// What a query came to.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// OPA's result document: `{"result": [{"expressions": [..], "bindings": {..}}]}`, without `result` when the query
+    /// is undefined.
+    pub document: Json,
+    /// What `print` gave, in order.
+    pub prints: Vec<String>,
+}
+
+/// Runs a query. Gives OPA's result document.
 ///
 /// # Errors
 /// What keeps a module from being loaded, or what ended the evaluation.
 pub fn query(query: &Query<'_>) -> Result<Json, Vec<LoadError>> {
+    query_in(query, &Scope::default()).map(|answer| answer.document)
+}
+
+/// Runs a query in a scope. Errors of the query itself have no file.
+///
+/// # Errors
+/// What keeps a module from being loaded, or what ended the evaluation.
+pub fn query_in(query: &Query<'_>, scope: &Scope) -> Result<Answer, Vec<LoadError>> {
+    on_large_stack(|| query_here(query, scope))
+}
+
+fn query_here(query: &Query<'_>, scope: &Scope) -> Result<Answer, Vec<LoadError>> {
     let mut errors = Vec::new();
     let parsed: Vec<Parsed<'_>> =
         query.modules.iter().filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok()).collect();
-    if errors.is_empty() {
-        let nothing = serde_json::Map::new();
-        errors = check::check(&check::packages(&parsed), query.data.as_object().unwrap_or(&nothing));
-        // What is odd in a policy may be asked here: a reference to nothing is undefined, a rule beside a document of
-        // the same name is an answer.
-        errors.retain(|e| ["unknown_function", "arity", "recursion"].contains(&e.code));
-    }
     if !errors.is_empty() {
         errors.sort();
         return Err(errors);
     }
-    evaluate::caught(|| run(query, &parsed)).map_err(|fault| {
+    let text = query_text::read(query.text, scope, &parsed).map_err(|e| vec![e])?;
+    check(query, &parsed, &text)?;
+    evaluate::caught(|| run(query, &parsed, &text)).map_err(|fault| {
         let file = fault.location.as_ref().map_or("", |l| l.file.as_str());
-        let error = LoadError::new(file, fault.code.as_str(), &fault.msg);
+        let file = if file.starts_with('<') { query_text::FILE } else { file };
+        let unsafe_variable = fault.msg.strip_prefix("use of undefined variable `").and_then(|m| m.split('`').next());
+        let error = match unsafe_variable {
+            Some(name) => LoadError::new(file, "unsafe", format!("var {name} is unsafe")),
+            None => LoadError::new(file, fault.code.as_str(), &fault.msg),
+        };
         vec![fault.location.as_ref().map_or(error.clone(), |l| error.at(l.line, l.column))]
     })
 }
 
-fn run(query: &Query<'_>, parsed: &[Parsed<'_>]) -> Result<Json, evaluate::Fault> {
+/// What can be told without running it.
+fn check(query: &Query<'_>, parsed: &[Parsed<'_>], text: &QueryText) -> Result<(), Vec<LoadError>> {
+    let source = SourceFile { path: query_text::FILE.to_owned(), text: text.module.clone() };
+    let of_query = Parsed {
+        source: &source,
+        text: Cow::Borrowed(&source.text),
+        info: text.info.clone(),
+        metadata: None,
+        version: query_text::VERSION,
+    };
+    let mut packages = check::packages(parsed);
+    let path = of_query.info.package.clone();
+    let own = packages.entry(path.clone()).or_insert_with(|| check::Package { path, modules: Vec::new() });
+    own.modules.push(&of_query);
+    let nothing = serde_json::Map::new();
+    let mut errors = check::check(&packages, query.data.as_object().unwrap_or(&nothing));
+    // What is odd in a policy may be asked here: a reference to nothing is undefined, a rule beside a document of
+    // the same name is an answer.
+    errors.retain(|e| match e.code {
+        "unknown_function" | "arity" => true,
+        // `data` as a query holds the query itself only by our way of looking at it.
+        "recursion" => e.file != query_text::FILE,
+        _ => false,
+    });
+    for error in errors.iter_mut().filter(|e| e.file == query_text::FILE) {
+        error.line = error.line.map(|line| line.saturating_sub(text.lines_before));
+    }
+    errors.sort();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+fn run(query: &Query<'_>, parsed: &[Parsed<'_>], text: &QueryText) -> Result<Answer, evaluate::Fault> {
     let check_interval = NonZeroU32::MIN.saturating_add(63);
     let fault = |e: anyhow::Error| evaluate::fault(&e);
     let texts: Vec<&str> = parsed.iter().map(|m| m.source.text.as_str()).chain([query.text]).collect();
@@ -98,17 +154,44 @@ fn run(query: &Query<'_>, parsed: &[Parsed<'_>]) -> Result<Json, evaluate::Fault
             engine.set_input(input);
         }
     }
-    let text = outputs::rewrite_query(query.text).unwrap_or_else(|| query.text.to_owned());
-    let results = engine.eval_query(text, false).map_err(fault)?;
-    let rows: Vec<Json> = results.result.iter().map(row).collect();
-    Ok(if rows.is_empty() { json!({}) } else { json!({ "result": rows }) })
+    let asked = outputs::rewrite_query(&text.run).unwrap_or_else(|| text.run.clone());
+    let results = engine.eval_query(asked, false).map_err(fault)?;
+    let rows: Vec<Json> =
+        results.result.iter().filter(|r| holds(r, &text.statements)).map(|r| row(r, &text.statements)).collect();
+    let document = if rows.is_empty() { json!({}) } else { json!({ "result": rows }) };
+    let prints = engine.take_prints().unwrap_or_default();
+    Ok(Answer { document, prints: prints.into_iter().map(without_place).collect() })
 }
 
-fn row(result: &regorus::QueryResult) -> Json {
+/// Whether all statements hold. Of one statement the value is the answer, even `false`; of several the engine gives
+/// those before the one that does not hold.
+fn holds(result: &regorus::QueryResult, statements: &[Statement]) -> bool {
+    statements.len() < 2 || result.expressions.iter().all(|e| e.value != Value::Bool(false))
+}
+
+/// What was printed: the engine puts `file:line: ` before it.
+fn without_place(line: String) -> String {
+    let place = |rest: &str| {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        rest.get(digits..).filter(|_| digits > 0)?.strip_prefix(": ").map(str::to_owned)
+    };
+    line.match_indices(':').find_map(|(at, _)| place(line.get(at + 1..)?)).unwrap_or(line)
+}
+
+/// One row, with the statements as they were written.
+fn row(result: &regorus::QueryResult, statements: &[Statement]) -> Json {
+    let as_written = result.expressions.len() == statements.len();
     let expressions: Vec<Json> = result
         .expressions
         .iter()
-        .map(|e| json!({"value": json_of(&e.value), "text": &*e.text, "location": {"row": e.location.row, "col": e.location.col}}))
+        .enumerate()
+        .map(|(index, e)| {
+            let (text, row, col) = match statements.get(index).filter(|_| as_written) {
+                Some(s) => (s.text.as_str(), s.row, s.col),
+                None => (&*e.text, e.location.row, e.location.col),
+            };
+            json!({"value": json_of(&e.value), "text": text, "location": {"row": row, "col": col}})
+        })
         .collect();
     match json_of(&result.bindings) {
         Json::Object(bindings) if !bindings.is_empty() => json!({"expressions": expressions, "bindings": bindings}),

@@ -14,6 +14,7 @@ use crate::engine::evaluate::{Fault, World, caught};
 use crate::engine::input::{self, Inputs, Seen};
 use crate::engine::output::{self, Finding};
 use crate::engine::snapshot::{Bound, Dialect, Policy, Snapshot, Use};
+use crate::engine::system_main;
 use crate::engine::{Context, Ending, Endpoint, ErrorCode, Inventory, Location, NamespaceMetadata, Read, patch};
 use crate::policy::gatekeeper::Source;
 use crate::policy::{Enforcement, OnUpdate, Taken};
@@ -274,7 +275,7 @@ impl Review {
             .run(self.context.endpoint, input.clone(), self.world(), budget)
             .map_err(|f| policy.in_file(f))?;
         match self.context.endpoint {
-            Endpoint::Mutate => self.mutated(&result, object),
+            Endpoint::Mutate => self.mutated(policy, &result, object),
             Endpoint::Validate => self.validated(step, using, &result, &input, started),
         }
     }
@@ -316,18 +317,19 @@ impl Review {
         let title = policy.title.as_deref().unwrap_or(&policy.name);
         let read = |result: &Value| match policy.dialect {
             Dialect::Opa => output::findings(result, title),
+            Dialect::Main => system_main::read(result, &self.request.uid).map(|answer| answer.findings),
             Dialect::Gatekeeper(_) => output::constraint_findings(result),
         };
         let read = |result: &Value| read(result).map_err(|m| fault(ErrorCode::Output, &m));
         let mut findings = read(result)?;
-        let annotations = output::annotations(result).map_err(|m| fault(ErrorCode::Output, &m))?;
+        let annotations = policy.annotations(result, &self.request.uid).map_err(|m| fault(ErrorCode::Output, &m))?;
         let update = self.request.operation == Operation::Update && !self.request.old_object().is_null();
         if update && using.on_update == OnUpdate::Ratchet && !findings.is_empty() {
             // Only a verdict on the old object takes violations away; where it cannot be had they all stand.
             let budget = self.budget(step, Instant::now()).min(policy.budget.saturating_sub(started.elapsed()));
             let old = input::of_old_object(input);
             if let Ok(before) = policy.unit.run(Endpoint::Validate, old, self.world(), budget)
-                && let Ok(before) = output::findings(&before, title)
+                && let Ok(before) = read(&before)
             {
                 findings.retain(|f| !before.iter().any(|b| b.rule == f.rule && b.msg == f.msg && b.field == f.field));
             }
@@ -341,12 +343,21 @@ impl Review {
         Ok(Output { findings, annotations, ..Output::default() })
     }
 
-    fn mutated(&self, result: &Value, object: Option<&Arc<Value>>) -> Result<Output, Fault> {
+    fn mutated(&self, policy: &Policy, result: &Value, object: Option<&Arc<Value>>) -> Result<Output, Fault> {
+        let (answer, annotations) = match policy.dialect {
+            Dialect::Main => {
+                let wrong = |m: String| fault(ErrorCode::Output, &m);
+                let annotations = policy.annotations(result, &self.request.uid).map_err(wrong)?;
+                (system_main::read(result, &self.request.uid).map_err(wrong)?, annotations)
+            }
+            Dialect::Opa | Dialect::Gatekeeper(_) => (system_main::Answer::default(), BTreeMap::new()),
+        };
+        let patch = answer.patch.map(|patch| serde_json::json!({ "patch": patch }));
         let before = object.map_or_else(|| self.request.object(), |o| o.as_ref());
-        let after = patch::apply(before, result).map_err(|m| fault(ErrorCode::Patch, &m))?;
+        let after = patch::apply(before, patch.as_ref().unwrap_or(result)).map_err(|m| fault(ErrorCode::Patch, &m))?;
         let patch = patch::difference(before, &after);
         let object = patch.is_some().then(|| Arc::new(after));
-        Ok(Output { object, patch, ..Output::default() })
+        Ok(Output { object, patch, findings: answer.findings, annotations })
     }
 }
 
@@ -399,8 +410,19 @@ impl Policy {
     /// A fault with its place as it is in the file.
     fn in_file(&self, fault: Fault) -> Fault {
         match &self.dialect {
-            Dialect::Opa => fault,
+            Dialect::Opa | Dialect::Main => fault,
             Dialect::Gatekeeper(places) => Fault { location: fault.location.map(|l| places.in_file(l)), ..fault },
+        }
+    }
+
+    /// The audit annotations in a result.
+    fn annotations(&self, result: &Value, uid: &str) -> Result<BTreeMap<String, String>, String> {
+        match self.dialect {
+            Dialect::Main => {
+                let annotations = system_main::read(result, uid)?.annotations;
+                output::annotations(&serde_json::json!({ "audit_annotations": annotations }))
+            }
+            Dialect::Opa | Dialect::Gatekeeper(_) => output::annotations(result),
         }
     }
 
@@ -408,43 +430,9 @@ impl Policy {
     pub(crate) fn location_of(&self, rule: &str, msg: &str) -> Option<Location> {
         let at = self.rules.get(rule).and_then(|d| d.of_message(msg)).cloned()?;
         Some(match &self.dialect {
-            Dialect::Opa => at,
+            Dialect::Opa | Dialect::Main => at,
             Dialect::Gatekeeper(places) => places.in_file(at),
         })
-    }
-
-    /// Whether the policy has anything to say on a request that its match takes.
-    fn wants(&self, request: &Request, taken: Taken, endpoint: Endpoint) -> bool {
-        match endpoint {
-            Endpoint::Mutate => {
-                // A changed template rolls out a workload, and a Pod's spec cannot be changed: Pods when they are made.
-                let made = request.operation == Operation::Create && request.sub_resource.is_empty();
-                taken == Taken::AsIs && (!self.matching.on_pods || made) && request.object().is_object()
-            }
-            Endpoint::Validate => {
-                let of_spec = ["", "ephemeralcontainers", "resize"].contains(&request.sub_resource.as_str());
-                let pod = request.kind.kind == "Pod" && request.kind.group.is_empty() && of_spec;
-                let on_pod = self.matching.on_pods && (pod || taken != Taken::AsIs);
-                !(on_pod && request.operation == Operation::Update && !pod_changed(request, taken))
-            }
-        }
-    }
-}
-
-/// Whether an UPDATE changed the Pod's (or the template's) spec, labels or annotations. Kubelets, finalizers and
-/// controllers update Pods all the time without that.
-fn pod_changed(request: &Request, taken: Taken) -> bool {
-    fn pod(object: &Value, taken: Taken) -> Option<&Value> {
-        match taken {
-            Taken::AsIs => Some(object),
-            Taken::Template(kind) => kind.path.iter().try_fold(object, |o, step| o.get(step)),
-        }
-    }
-    match (pod(request.object(), taken), pod(request.old_object(), taken)) {
-        (Some(new), Some(old)) => {
-            ["/spec", "/metadata/labels", "/metadata/annotations"].iter().any(|p| new.pointer(p) != old.pointer(p))
-        }
-        _ => true,
     }
 }
 

@@ -78,6 +78,8 @@ pub(crate) struct Policy {
 pub(crate) enum Dialect {
     /// `input` is the AdmissionReview.
     Opa,
+    /// The same, and the result is a whole AdmissionReview: `data.system.main`.
+    Main,
     /// `input.review` is the request: a constraint of Gatekeeper. The places are those of its template's Rego.
     Gatekeeper(Arc<Places>),
 }

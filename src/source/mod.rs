@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 pub use suites::{LoadedSuite, suites};
 
 use crate::policy::{LoadError, Sources};
+use crate::source::data::Reading;
 
 /// What to load.
 #[derive(Debug, Clone, Default)]
@@ -58,13 +59,13 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<LoadError>> {
     }
     if !options.data.is_empty() {
         for path in &options.data {
-            data::read(path, &mut sources, &mut errors);
+            data::read(path, Reading::Manifests, &mut sources, &mut errors);
             from.push(format!("data: {}", path.display()));
         }
     } else if options.example_data {
         let local = local.join("example-data");
         if options.policies.is_empty() && local.is_dir() {
-            data::read(&local, &mut sources, &mut errors);
+            data::read(&local, Reading::Manifests, &mut sources, &mut errors);
             from.push(format!("data: {} (the example: three tenants)", local.display()));
         } else {
             shipped::example_data(&mut sources, &mut errors);
@@ -75,6 +76,24 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<LoadError>> {
     sources.bindings.sort_by(|a, b| a.name.cmp(&b.name));
     errors.sort();
     if errors.is_empty() { Ok(Loaded { sources, from }) } else { Err(errors) }
+}
+
+/// Reads what a query is run over: Rego and data as `opa eval --data` does, and more Rego.
+///
+/// # Errors
+/// Everything that is wrong, of all files.
+pub fn load_for_query(policies: &[PathBuf], data: &[PathBuf]) -> Result<Sources, Vec<LoadError>> {
+    let mut errors = Vec::new();
+    let mut sources = Sources::default();
+    for path in policies {
+        policies::read(path, &mut sources, &mut errors);
+    }
+    for path in data {
+        data::read(path, Reading::Rego, &mut sources, &mut errors);
+    }
+    sources.modules.sort_by(|a, b| a.path.cmp(&b.path));
+    errors.sort();
+    if errors.is_empty() { Ok(sources) } else { Err(errors) }
 }
 
 /// The JSON and YAML files below `root`, sorted, or `root` itself: documents to judge.

@@ -16,6 +16,6 @@ pub(super) fn policies(sources: &mut Sources, errors: &mut Vec<LoadError>) {
 
 pub(super) fn example_data(sources: &mut Sources, errors: &mut Vec<LoadError>) {
     for (path, text) in SHIPPED.iter().filter(|(p, _)| p.starts_with(EXAMPLE_DATA)) {
-        data::take(path, text, &[], sources, errors);
+        data::take(path, text, &[], data::Reading::Manifests, sources, errors);
     }
 }

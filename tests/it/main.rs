@@ -16,6 +16,8 @@ mod decisions;
 mod deploy;
 mod engine;
 mod gatekeeper;
+mod opa_admission;
+mod query;
 mod rego_tests;
 mod reviews;
 mod serve;
