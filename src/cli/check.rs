@@ -43,7 +43,8 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
             return Ok(if unreadable { Exit::CouldNotRun } else { Exit::Finding });
         }
     };
-    let (policies, mut errors, mut notes) = match compile(&loaded.sources, CompileOptions::default()) {
+    let options = CompileOptions { http_send: args.policies.http_send(), ..CompileOptions::default() };
+    let (policies, mut errors, mut notes) = match compile(&loaded.sources, options) {
         Ok(compiled) => (compiled.snapshot.policies().cloned().collect(), Vec::new(), compiled.notes),
         Err(errors) => (Vec::new(), errors, Vec::new()),
     };

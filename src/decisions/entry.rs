@@ -18,7 +18,7 @@ use crate::decisions::record::{
     CallerRecord, DecisionRecord, ENGINE, ErrorRecord, InputRecord, InventoryRecord, RequestRecord, UserRecord,
     ViolationRecord,
 };
-use crate::engine::{Decision, Location, PolicyFailure, Read, Violation};
+use crate::engine::{Decision, HttpRead, Location, PolicyFailure, Read, Violation};
 use crate::policy::Digest;
 
 /// Who called the webhook.
@@ -326,6 +326,11 @@ fn read(read: &Read) -> Read {
         uid: read.uid.as_ref().map(short),
         resource_version: read.resource_version.as_ref().map(short),
         digest: read.digest,
+        http: read.http.as_ref().map(|http| HttpRead {
+            method: clip::text(&http.method, 32),
+            url: clip::text(&http.url, room::SHORT),
+            status: http.status,
+        }),
     }
 }
 

@@ -47,7 +47,8 @@ fn leaky(request: Request, endpoint: Endpoint) -> Decision {
     let file = SourceFile { path: "leaky.rego".to_owned(), text: LEAKY.to_owned() };
     let sources = Sources { modules: vec![file], ..Sources::default() };
     let snapshot = compile(&sources, CompileOptions::default()).expect("compiles").snapshot;
-    let context = Context { endpoint, now_ns: 0, seed: 0, deadline: None, failure: FailureModes::default() };
+    let context =
+        Context { endpoint, now_ns: 0, seed: 0, deadline: None, failure: FailureModes::default(), http: None };
     decide(&Arc::new(snapshot), &Inventory::fixed(BTreeMap::new()), &Arc::new(request), &context)
 }
 
