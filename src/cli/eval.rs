@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::admission::{Operation, Request, decode};
 use crate::cli::manifest::{self, Circumstances};
 use crate::cli::style::Style;
-use crate::cli::{Exit, PolicyArgs, now_ns, report_load_errors};
+use crate::cli::{Exit, HttpArgs, PolicyArgs, now_ns, report_load_errors};
 use crate::engine::{
     Cause, CompileOptions, Context, Decision, Endpoint, FailureModes, HttpDoor, Inventory, NamespaceMetadata,
     Namespaces, Pool, PoolOptions, Snapshot, Verdict, compile,
@@ -40,6 +40,8 @@ pub(super) struct EvalArgs {
     files: Vec<PathBuf>,
     #[command(flatten)]
     policies: PolicyArgs,
+    #[command(flatten)]
+    http: HttpArgs,
     /// Operation, for manifests [default: CREATE, with --old UPDATE].
     #[arg(long, value_parser = parse_operation)]
     operation: Option<Operation>,
@@ -138,7 +140,7 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
     let compiled = loaded.and_then(|l| {
         let options = CompileOptions {
             enforcement_point: EnforcementPoint::Gator,
-            http_send: args.policies.http_send(),
+            http_send: args.http.http_send(),
             ..CompileOptions::default()
         };
         compile(&l.sources, options)
@@ -157,7 +159,7 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
     let operation = operation(args, old.as_ref(), &documents)?;
     let inventory = Inventory { namespaces: Arc::new(Labelled::new(args, &snapshot)), age: None };
     let pool = Pool::start(PoolOptions { threads: 1, queue: 1 });
-    let door = args.policies.door()?;
+    let door = args.http.door()?;
     let mut judged = Vec::new();
     for (number, document) in documents.into_iter().enumerate() {
         let request = to_request(&document, old.as_ref(), operation, args, number + 1)
@@ -467,5 +469,6 @@ fn decision_json(decision: &Decision) -> Value {
         "policy": &*r.policy, "result": r.ending.as_str(), "duration_ns": u64::try_from(r.took.as_nanos()).unwrap_or(u64::MAX),
     })).collect();
     json!({"verdict": decision.verdict, "cause": decision.cause, "violations": violations, "errors": errors,
-           "warnings": decision.warnings, "patch": decision.patch, "auditAnnotations": decision.audit_annotations, "policies": runs})
+           "warnings": decision.warnings, "patch": decision.patch, "auditAnnotations": decision.audit_annotations,
+           "reads": decision.reads, "policies": runs})
 }

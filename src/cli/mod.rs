@@ -66,6 +66,11 @@ struct PolicyArgs {
     /// File or directory of data (JSON, YAML, Kubernetes manifests); may be given more than once.
     #[arg(short, long, value_name = "PATH", env = "PORTCULLIS_DATA", value_delimiter = ',')]
     data: Vec<PathBuf>,
+}
+
+/// What policies may ask.
+#[derive(Debug, Clone, Args)]
+struct HttpArgs {
     /// Host that `http.send` may ask: `HOST` (at 80 and 443), `HOST:PORT` or `*.DOMAIN`; may be given more than once.
     #[arg(long, value_name = "HOST[:PORT]", env = "PORTCULLIS_HTTP_ALLOW", value_delimiter = ',')]
     http_allow: Vec<String>,
@@ -74,7 +79,7 @@ struct PolicyArgs {
     http_allow_loopback: bool,
 }
 
-impl PolicyArgs {
+impl HttpArgs {
     /// What `http.send` goes out by, if any host is allowed.
     fn door(&self) -> anyhow::Result<Option<Arc<dyn HttpDoor>>> {
         let hosts = Hosts::parse(&self.http_allow).map_err(|e| anyhow::anyhow!("--http-allow: {e}"))?;
@@ -86,7 +91,9 @@ impl PolicyArgs {
     fn http_send(&self) -> HttpSend {
         if self.http_allow.is_empty() { HttpSend::Refuse } else { HttpSend::Allow }
     }
+}
 
+impl PolicyArgs {
     fn load_options(&self, more: &[PathBuf], example_data: bool) -> LoadOptions {
         LoadOptions {
             policies: self.policies.iter().chain(more).cloned().collect(),

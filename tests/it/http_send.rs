@@ -110,7 +110,7 @@ fn answer(mut stream: TcpStream, own: SocketAddr, count: &AtomicUsize, seen: &Mu
             std::thread::sleep(Duration::from_secs(3));
             ("200 OK", String::new())
         }
-        "/flaky" if count.load(Ordering::SeqCst) % 3 != 0 => return,
+        "/flaky" if !count.load(Ordering::SeqCst).is_multiple_of(3) => return,
         "/local" => {
             let head = format!("HTTP/1.1 302 Found\r\nLocation: http://localhost:{}/json", own.port());
             let _ = stream.write_all(format!("{head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").as_bytes());

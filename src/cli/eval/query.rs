@@ -118,7 +118,7 @@ pub(super) fn run(args: &EvalArgs, text: &str) -> anyhow::Result<Exit> {
             budget: query.timeout.map_or(LONGEST, |t| t.0.min(LONGEST)),
         },
         &scope,
-        args.policies.door()?.as_ref(),
+        args.http.door()?.as_ref(),
     );
     let answer = match answer {
         Ok(answer) => answer,

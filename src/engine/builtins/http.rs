@@ -59,9 +59,10 @@ fn send(args: &[Value]) -> Outcome {
     let raises = switch(&parameters, "raise_error").map_err(|e| CallError::Operand(e.to_string()))?.unwrap_or(true);
     match ask(wanted, &parameters) {
         Ok(response) => told(&parameters, &response),
-        // What is not allowed is never an answer, whatever the policy makes of errors.
+        // What is not allowed is no answer either, whatever the policy makes of errors.
         Err(HttpFault::Forbidden(msg)) => Err(CallError::Unsupported(msg)),
-        Err(fault) if raises => Err(CallError::Operand(fault.to_string())),
+        // `raise_error` halts the evaluation, so its documentation: a service that is out is not "no violation".
+        Err(fault) if raises => Err(CallError::Unsupported(fault.to_string())),
         Err(HttpFault::Request(msg)) => Ok(failure("eval_http_send_internal_error", msg)),
         Err(HttpFault::Network(msg)) => Ok(failure("eval_http_send_network_error", msg)),
     }
