@@ -207,7 +207,7 @@ fn parse_module(source: &SourceFile, version: RegoVersion) -> Result<Parsed<'_>,
     Ok(Parsed { source, text, info, metadata: None, version })
 }
 
-fn check_nesting(source: &SourceFile) -> Result<(), LoadError> {
+pub(crate) fn check_nesting(source: &SourceFile) -> Result<(), LoadError> {
     let (depth, line) = scan::bracket_depth(&source.text);
     if depth > MAX_NESTING {
         let message = format!("brackets nest {depth} deep; at most {MAX_NESTING} are allowed: name the inner values");

@@ -4,19 +4,18 @@
 //! and leap. No proxy, no cookies, no credentials, no connection is kept.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ureq::http::{self, Method, Uri};
+use ureq::http::{self, Method};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Error};
 use url::Url;
 
 use crate::engine::{HttpDoor, HttpFault, HttpRequest, HttpResponse, HttpTls, Redirects, Verification};
-use crate::outbound::{Hosts, Loopback, forbidden};
+use crate::outbound::resolver::{Careful, Refused};
+use crate::outbound::{Hosts, Loopback};
 
 /// A policy reads no more of a response.
 const MOST_BYTES: u64 = 4 << 20;
@@ -73,7 +72,7 @@ impl Client {
             .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls_config(tls)?)
             .build();
-        Ok(Agent::with_parts(config, DefaultConnector::default(), Careful { loopback: self.loopback }))
+        Ok(Agent::with_parts(config, DefaultConnector::default(), Careful::new(self.loopback)))
     }
 }
 
@@ -191,44 +190,6 @@ fn network(error: Error, url: &Url) -> HttpFault {
             HttpFault::Network(format!("`{host}`: the response has more than {most} bytes"))
         }
         other => HttpFault::Network(format!("`{host}`: {other}")),
-    }
-}
-
-/// An address that may not be reached.
-#[derive(Debug, thiserror::Error)]
-#[error("{address}, {what}: no policy may reach it")]
-struct Refused {
-    address: IpAddr,
-    what: &'static str,
-}
-
-/// Resolves names to what may be reached.
-#[derive(Debug)]
-struct Careful {
-    loopback: Loopback,
-}
-
-impl Resolver for Careful {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        config: &ureq::config::Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, Error> {
-        let found = DefaultResolver::default().resolve(uri, config, timeout)?;
-        let mut reachable = self.empty();
-        let mut refused = None;
-        for address in found.iter() {
-            match forbidden(address.ip(), self.loopback) {
-                None => reachable.push(*address),
-                Some(what) => refused = Some(Refused { address: SocketAddr::ip(address), what }),
-            }
-        }
-        match refused {
-            // A name that leads there at all is not one that somebody meant to list.
-            Some(refused) => Err(Error::Other(Box::new(refused))),
-            None => Ok(reachable),
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 mod address;
 mod client;
 mod hosts;
+mod resolver;
 
 pub use address::{Loopback, forbidden};
 pub use client::Client;
