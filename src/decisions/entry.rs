@@ -94,6 +94,7 @@ struct Shown {
     errors_omitted: u64,
     warnings: Vec<String>,
     warnings_omitted: u64,
+    reads: Vec<Read>,
     masked: Vec<String>,
     omitted: Vec<String>,
     mask_failed: bool,
@@ -178,6 +179,7 @@ fn show(meta: &DecisionMeta, request: &Request, decision: &Decision, masker: &Ma
         errors_omitted,
         warnings,
         warnings_omitted,
+        reads: decision.reads.iter().map(|r| asked_for(r, |url| mask.text(url, "/reads"))).collect(),
         masked: mask.masked(),
         omitted,
         mask_failed: false,
@@ -202,6 +204,7 @@ fn hide(request: &Request, decision: &Decision, masker: &Masker) -> Shown {
         errors_omitted,
         warnings: Vec::new(),
         warnings_omitted: u64::try_from(decision.warnings.len()).unwrap_or(u64::MAX),
+        reads: decision.reads.iter().map(|r| asked_for(r, |_| HIDDEN.to_owned())).collect(),
         masked: vec![String::new()],
         omitted: Vec::new(),
         mask_failed: true,
@@ -222,7 +225,7 @@ fn entry(meta: &DecisionMeta, decision: &Decision, shown: Shown, salt: [u8; 32])
     let line = BodyLine { decision_id: meta.decision_id.to_string(), salt, body };
     let (masked, masked_omitted) = clip::list(shown.masked.iter().map(|p| clip::text(p, room::NAME)), room::MASKED);
     let (omitted, _) = clip::list(shown.omitted.into_iter(), room::OMITTED);
-    let (reads, reads_omitted) = clip::list(decision.reads.iter().map(read), room::READS);
+    let (reads, reads_omitted) = clip::list(shown.reads.iter().map(read), room::READS);
     let (metrics, _) = clip::list(meta.metrics.iter(), room::METRICS);
     let record = DecisionRecord {
         timestamp: rfc3339(meta.timestamp),
@@ -317,6 +320,13 @@ fn failure(f: &PolicyFailure, msg: &str) -> ErrorRecord {
 
 fn place(location: &Location) -> Location {
     Location { file: clip::text(&location.file, room::NAME), ..location.clone() }
+}
+
+/// What was read; of a request that a policy made, with its URL masked: a policy may write anything into it.
+fn asked_for(read: &Read, mask: impl Fn(&str) -> String) -> Read {
+    let Some(http) = &read.http else { return read.clone() };
+    let http = HttpRead { url: mask(&clip::text(&http.url, room::TEXT)), ..http.clone() };
+    Read { path: format!("http.send {} {}", http.method, http.url), http: Some(http), ..read.clone() }
 }
 
 fn read(read: &Read) -> Read {
