@@ -38,7 +38,7 @@ fn shipped() -> (Arc<Snapshot>, Inventory) {
 }
 
 fn context(endpoint: Endpoint) -> Context {
-    Context { endpoint, now_ns: 0, seed: 0, deadline: None, failure: FailureModes::default() }
+    Context { endpoint, now_ns: 0, seed: 0, deadline: None, failure: FailureModes::default(), http: None }
 }
 
 fn request() -> Arc<Request> {

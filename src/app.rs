@@ -12,8 +12,9 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Certificates, ClusterAccess, Options};
 use crate::decisions::{DecisionLog, Labels, LogOptions, MaskKey, Masker};
-use crate::engine::{CompileOptions, Compiled, FailureMode, Pool, PoolOptions, Snapshot, compile};
+use crate::engine::{CompileOptions, Compiled, FailureMode, HttpDoor, HttpSend, Pool, PoolOptions, Snapshot, compile};
 use crate::inventory::{self, ClusterNamespaces};
+use crate::outbound::Client;
 use crate::policy::LoadError;
 use crate::server::{
     Check, ConnectionLimits, Limits, Phase, Phases, Readiness, Reviewer, ServingCertificate, TlsIdentity, Transport,
@@ -108,6 +109,7 @@ impl App {
             metrics: metrics.clone(),
             in_flight,
             underway: under,
+            http: door(options),
         };
         let limits = Limits { body: options.max_body_bytes, bodies: options.max_body_bytes.saturating_mul(BODIES) };
         let router = webhook_router(Arc::new(reviewer), metrics.clone(), limits, phases.clone());
@@ -176,12 +178,19 @@ fn load(options: &Options) -> anyhow::Result<(Compiled, Vec<String>)> {
         anyhow!("the policies cannot be loaded\n{}", lines.join("\n"))
     };
     let loaded = source::load(&loading).map_err(fault)?;
-    let compiling = CompileOptions { max_enforcement: options.max_enforcement, ..CompileOptions::default() };
+    let http_send = if options.http_allow.is_empty() { HttpSend::Refuse } else { HttpSend::Allow };
+    let compiling = CompileOptions { max_enforcement: options.max_enforcement, http_send, ..CompileOptions::default() };
     let compiled = compile(&loaded.sources, compiling).map_err(fault)?;
     if compiled.snapshot.policies().next().is_none() {
         bail!("--policies: there is no policy in what was loaded; an empty policy set is never served");
     }
     Ok((compiled, loaded.from))
+}
+
+/// What policies may ask, if any host is allowed.
+fn door(options: &Options) -> Option<Arc<dyn HttpDoor>> {
+    let hosts = options.http_allow.clone();
+    (!hosts.is_empty()).then(|| Arc::new(Client::new(hosts, options.http_loopback)) as Arc<dyn HttpDoor>)
 }
 
 async fn bind(flag: &'static str, addr: SocketAddr) -> anyhow::Result<TcpListener> {

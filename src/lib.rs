@@ -12,6 +12,7 @@
 //! | L3, I/O | [`decisions`] | the decision log: record v1, masking, the single writer, queries |
 //! | L3, I/O | [`source`] | where policies and data come from: files, directories, the binary itself |
 //! | L3, I/O | [`inventory`] | the cluster: Namespace metadata, reflected |
+//! | L3, I/O | [`outbound`] | requests that policies make: allowed hosts, refused addresses |
 //! | L3, I/O | [`webhook`] | what a cluster needs to call us: registration, certificates |
 //! | L4, I/O | [`server`] | HTTP and TLS: connections, routes, the way of one review, health |
 //! | L5 | [`app`] | builds, joins and drains; no logic of its own |
@@ -32,6 +33,8 @@ pub mod decisions;
 pub mod engine;
 #[cfg(feature = "serve")]
 pub mod inventory;
+#[cfg(feature = "serve")]
+pub mod outbound;
 pub mod policy;
 #[cfg(feature = "serve")]
 pub mod server;

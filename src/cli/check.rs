@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::cli::style::Style;
-use crate::cli::{Exit, PolicyArgs};
+use crate::cli::{Exit, HttpArgs, PolicyArgs};
 use crate::engine::{CompileOptions, PolicySummary, check_tests, compile};
 use crate::policy::LoadError;
 use crate::source;
@@ -20,6 +20,8 @@ pub(super) struct CheckArgs {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     policies: PolicyArgs,
+    #[command(flatten)]
+    http: HttpArgs,
     /// Count notes as errors.
     #[arg(long)]
     strict: bool,
@@ -43,7 +45,8 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
             return Ok(if unreadable { Exit::CouldNotRun } else { Exit::Finding });
         }
     };
-    let (policies, mut errors, mut notes) = match compile(&loaded.sources, CompileOptions::default()) {
+    let options = CompileOptions { http_send: args.http.http_send(), ..CompileOptions::default() };
+    let (policies, mut errors, mut notes) = match compile(&loaded.sources, options) {
         Ok(compiled) => (compiled.snapshot.policies().cloned().collect(), Vec::new(), compiled.notes),
         Err(errors) => (Vec::new(), errors, Vec::new()),
     };

@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use crate::admission::{Operation, Request, decode};
 use crate::cli::manifest::{self, Circumstances};
 use crate::cli::style::Style;
-use crate::cli::{Exit, PolicyArgs, now_ns, report_load_errors};
+use crate::cli::{Exit, HttpArgs, PolicyArgs, now_ns, report_load_errors};
 use crate::engine::{
-    Cause, CompileOptions, Context, Decision, Endpoint, FailureModes, Inventory, NamespaceMetadata, Namespaces, Pool,
-    PoolOptions, Snapshot, Verdict, compile,
+    Cause, CompileOptions, Context, Decision, Endpoint, FailureModes, HttpDoor, Inventory, NamespaceMetadata,
+    Namespaces, Pool, PoolOptions, Snapshot, Verdict, compile,
 };
 use crate::policy::gatekeeper::EnforcementPoint;
 use crate::policy::{Enforcement, yaml};
@@ -40,6 +40,8 @@ pub(super) struct EvalArgs {
     files: Vec<PathBuf>,
     #[command(flatten)]
     policies: PolicyArgs,
+    #[command(flatten)]
+    http: HttpArgs,
     /// Operation, for manifests [default: CREATE, with --old UPDATE].
     #[arg(long, value_parser = parse_operation)]
     operation: Option<Operation>,
@@ -136,7 +138,12 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
         loaded.from.iter().for_each(|line| eprintln!("{}", style.dim(line)));
     }
     let compiled = loaded.and_then(|l| {
-        compile(&l.sources, CompileOptions { enforcement_point: EnforcementPoint::Gator, ..CompileOptions::default() })
+        let options = CompileOptions {
+            enforcement_point: EnforcementPoint::Gator,
+            http_send: args.http.http_send(),
+            ..CompileOptions::default()
+        };
+        compile(&l.sources, options)
     });
     let snapshot = match compiled {
         Ok(compiled) => Arc::new(compiled.snapshot),
@@ -152,11 +159,12 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
     let operation = operation(args, old.as_ref(), &documents)?;
     let inventory = Inventory { namespaces: Arc::new(Labelled::new(args, &snapshot)), age: None };
     let pool = Pool::start(PoolOptions { threads: 1, queue: 1 });
+    let door = args.http.door()?;
     let mut judged = Vec::new();
     for (number, document) in documents.into_iter().enumerate() {
         let request = to_request(&document, old.as_ref(), operation, args, number + 1)
             .with_context(|| format!("`{}`", document.source))?;
-        judged.push(judge(args, document.source, request, &snapshot, &inventory, &pool)?);
+        judged.push(judge(args, document.source, request, &snapshot, &inventory, &pool, door.as_ref())?);
     }
     if output == Output::Pretty {
         judged.iter().for_each(print_pretty);
@@ -205,9 +213,16 @@ fn judge(
     snapshot: &Arc<Snapshot>,
     inventory: &Inventory,
     pool: &Pool,
+    door: Option<&Arc<dyn HttpDoor>>,
 ) -> anyhow::Result<Judged> {
-    let context =
-        |endpoint| Context { endpoint, now_ns: now_ns(), seed: 0, deadline: None, failure: FailureModes::default() };
+    let context = |endpoint| Context {
+        endpoint,
+        now_ns: now_ns(),
+        seed: 0,
+        deadline: None,
+        failure: FailureModes::default(),
+        http: door.cloned(),
+    };
     let decide = |endpoint, request: &Arc<Request>| {
         pool.decide(snapshot, inventory, request, &context(endpoint)).context("the evaluation gave no answer")
     };
@@ -454,5 +469,6 @@ fn decision_json(decision: &Decision) -> Value {
         "policy": &*r.policy, "result": r.ending.as_str(), "duration_ns": u64::try_from(r.took.as_nanos()).unwrap_or(u64::MAX),
     })).collect();
     json!({"verdict": decision.verdict, "cause": decision.cause, "violations": violations, "errors": errors,
-           "warnings": decision.warnings, "patch": decision.patch, "auditAnnotations": decision.audit_annotations, "policies": runs})
+           "warnings": decision.warnings, "patch": decision.patch, "auditAnnotations": decision.audit_annotations,
+           "reads": decision.reads, "policies": runs})
 }

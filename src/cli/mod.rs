@@ -11,9 +11,12 @@ mod webhook;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::engine::{HttpDoor, HttpSend};
+use crate::outbound::{Client, Hosts, Loopback};
 use crate::policy::LoadError;
 use crate::source::LoadOptions;
 
@@ -63,6 +66,31 @@ struct PolicyArgs {
     /// File or directory of data (JSON, YAML, Kubernetes manifests); may be given more than once.
     #[arg(short, long, value_name = "PATH", env = "PORTCULLIS_DATA", value_delimiter = ',')]
     data: Vec<PathBuf>,
+}
+
+/// What policies may ask.
+#[derive(Debug, Clone, Args)]
+struct HttpArgs {
+    /// Host that `http.send` may ask: `HOST` (at 80 and 443), `HOST:PORT` or `*.DOMAIN`; may be given more than once.
+    #[arg(long, value_name = "HOST[:PORT]", env = "PORTCULLIS_HTTP_ALLOW", value_delimiter = ',')]
+    http_allow: Vec<String>,
+    /// Allowed hosts may be on this machine.
+    #[arg(long, env = "PORTCULLIS_HTTP_ALLOW_LOOPBACK")]
+    http_allow_loopback: bool,
+}
+
+impl HttpArgs {
+    /// What `http.send` goes out by, if any host is allowed.
+    fn door(&self) -> anyhow::Result<Option<Arc<dyn HttpDoor>>> {
+        let hosts = Hosts::parse(&self.http_allow).map_err(|e| anyhow::anyhow!("--http-allow: {e}"))?;
+        let loopback = if self.http_allow_loopback { Loopback::Allow } else { Loopback::Forbid };
+        Ok((!hosts.is_empty()).then(|| Arc::new(Client::new(hosts, loopback)) as Arc<dyn HttpDoor>))
+    }
+
+    /// Whether any host is allowed.
+    fn http_send(&self) -> HttpSend {
+        if self.http_allow.is_empty() { HttpSend::Refuse } else { HttpSend::Allow }
+    }
 }
 
 impl PolicyArgs {

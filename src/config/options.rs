@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::config::{ConfigError, Settings};
 use crate::decisions::Durability;
 use crate::engine::FailureModes;
+use crate::outbound::{Hosts, Loopback};
 use crate::policy::Enforcement;
 
 /// Reviews under way for each evaluating thread. A review takes a few milliseconds, so a full house is worked off
@@ -86,6 +87,10 @@ pub struct Options {
     pub data: Vec<PathBuf>,
     /// Ceiling over the policies' enforcement.
     pub max_enforcement: Option<Enforcement>,
+    /// Hosts that policies may ask.
+    pub http_allow: Hosts,
+    /// Whether these may be on this machine.
+    pub http_loopback: Loopback,
     /// Address of the webhook.
     pub listen: SocketAddr,
     /// Address of health and metrics.
@@ -154,6 +159,9 @@ impl Options {
             threads,
             listen: settings.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8443))),
             admin_listen: settings.admin_listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
+            http_allow: Hosts::parse(&settings.http_allow)
+                .map_err(|e| ConfigError::value("http-allow", e.to_string()))?,
+            http_loopback: if settings.http_allow_loopback { Loopback::Allow } else { Loopback::Forbid },
             policies: settings.policies,
             data: settings.data,
             max_enforcement: settings.max_enforcement,

@@ -46,6 +46,17 @@ pub struct Settings {
     #[serde(alias = "max-enforcement")]
     pub max_enforcement: Option<Enforcement>,
 
+    /// Host that `http.send` may ask, at 80 and 443 where no port is named; `*.DOMAIN` are all below; repeatable, or
+    /// separated by commas [default: none, and a policy that calls `http.send` is not loaded]
+    #[arg(long, env = "PORTCULLIS_HTTP_ALLOW", value_name = "HOST[:PORT]", value_delimiter = ',')]
+    #[serde(alias = "http-allow")]
+    pub http_allow: Vec<String>,
+
+    /// Allowed hosts may be on this machine: for sidecars and tests
+    #[arg(long, env = "PORTCULLIS_HTTP_ALLOW_LOOPBACK")]
+    #[serde(alias = "http-allow-loopback")]
+    pub http_allow_loopback: bool,
+
     /// Where AdmissionReviews are answered (HTTPS) [default: 127.0.0.1:8443]
     #[arg(long, env = "PORTCULLIS_LISTEN", value_name = "IP:PORT")]
     pub listen: Option<SocketAddr>,
@@ -175,6 +186,8 @@ impl Settings {
             policies: first(self.policies, file.policies),
             data: first(self.data, file.data),
             max_enforcement: self.max_enforcement.or(file.max_enforcement),
+            http_allow: first(self.http_allow, file.http_allow),
+            http_allow_loopback: self.http_allow_loopback || file.http_allow_loopback,
             listen: self.listen.or(file.listen),
             admin_listen: self.admin_listen.or(file.admin_listen),
             tls_cert: self.tls_cert.or(file.tls_cert),

@@ -45,7 +45,7 @@ fn every_key_of_the_file_has_a_flag_and_the_flag_counts_first() {
         "c.yaml",
         "apiVersion: portcullis.io/v1alpha1\nkind: Config\npolicies: [p]\nlisten: 0.0.0.0:9443\ntls-san: [a.b]\n\
          maxBodyBytes: 1MiB\ndecisionLogMaxBytes: 1073741824\ndrainDelay: 2s\nmaxEnforcement: warn\nthreads: 3\n\
-         durability: fsync\nfailureMode: allow\nfailure: {log: deny}\nlogFormat: json\n",
+         durability: fsync\nhttpAllow: [a.b:8443]\nhttp-allow-loopback: true\nfailureMode: allow\nfailure: {log: deny}\nlogFormat: json\n",
     )
     .expect("parses");
     let settings = flags("--listen 127.0.0.1:1 --threads 4 --policies a,b").over(file);
@@ -55,6 +55,7 @@ fn every_key_of_the_file_has_a_flag_and_the_flag_counts_first() {
     assert_eq!((options.max_body_bytes, options.decision_log_max_bytes), (1 << 20, 1 << 30));
     assert_eq!(options.failure, FailureModes { log: FailureMode::Deny, ..FailureModes::all(FailureMode::Allow) });
     assert_eq!(options.log_format, LogFormat::Json);
+    assert!(options.http_allow.allow("a.b", 8443) && options.http_loopback == crate::outbound::Loopback::Allow);
     assert_eq!(options.durability, crate::decisions::Durability::Fsync);
     assert_eq!(options.max_enforcement, Some(crate::policy::Enforcement::Warn));
 }
@@ -96,6 +97,7 @@ fn contradictions_name_the_flag() {
         ("--threads 0", "--threads: `0`"),
         ("--max-body-bytes 1", "--max-body-bytes: `1`"),
         ("--decision-log-max-bytes 1", "--decision-log-max-bytes: `1`"),
+        ("--http-allow https://a/b", "--http-allow: `https://a/b` is no host"),
         ("--replica a+b", "--replica: `a+b`"),
     ] {
         let error = refusal(line, &laptop());

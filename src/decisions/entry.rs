@@ -18,7 +18,7 @@ use crate::decisions::record::{
     CallerRecord, DecisionRecord, ENGINE, ErrorRecord, InputRecord, InventoryRecord, RequestRecord, UserRecord,
     ViolationRecord,
 };
-use crate::engine::{Decision, Location, PolicyFailure, Read, Violation};
+use crate::engine::{Decision, HttpRead, Location, PolicyFailure, Read, Violation};
 use crate::policy::Digest;
 
 /// Who called the webhook.
@@ -94,6 +94,7 @@ struct Shown {
     errors_omitted: u64,
     warnings: Vec<String>,
     warnings_omitted: u64,
+    reads: Vec<Read>,
     masked: Vec<String>,
     omitted: Vec<String>,
     mask_failed: bool,
@@ -178,6 +179,7 @@ fn show(meta: &DecisionMeta, request: &Request, decision: &Decision, masker: &Ma
         errors_omitted,
         warnings,
         warnings_omitted,
+        reads: decision.reads.iter().map(|r| asked_for(r, |url| mask.text(url, "/reads"))).collect(),
         masked: mask.masked(),
         omitted,
         mask_failed: false,
@@ -202,6 +204,7 @@ fn hide(request: &Request, decision: &Decision, masker: &Masker) -> Shown {
         errors_omitted,
         warnings: Vec::new(),
         warnings_omitted: u64::try_from(decision.warnings.len()).unwrap_or(u64::MAX),
+        reads: decision.reads.iter().map(|r| asked_for(r, |_| HIDDEN.to_owned())).collect(),
         masked: vec![String::new()],
         omitted: Vec::new(),
         mask_failed: true,
@@ -222,7 +225,7 @@ fn entry(meta: &DecisionMeta, decision: &Decision, shown: Shown, salt: [u8; 32])
     let line = BodyLine { decision_id: meta.decision_id.to_string(), salt, body };
     let (masked, masked_omitted) = clip::list(shown.masked.iter().map(|p| clip::text(p, room::NAME)), room::MASKED);
     let (omitted, _) = clip::list(shown.omitted.into_iter(), room::OMITTED);
-    let (reads, reads_omitted) = clip::list(decision.reads.iter().map(read), room::READS);
+    let (reads, reads_omitted) = clip::list(shown.reads.iter().map(read), room::READS);
     let (metrics, _) = clip::list(meta.metrics.iter(), room::METRICS);
     let record = DecisionRecord {
         timestamp: rfc3339(meta.timestamp),
@@ -319,6 +322,13 @@ fn place(location: &Location) -> Location {
     Location { file: clip::text(&location.file, room::NAME), ..location.clone() }
 }
 
+/// What was read; of a request that a policy made, with its URL masked: a policy may write anything into it.
+fn asked_for(read: &Read, mask: impl Fn(&str) -> String) -> Read {
+    let Some(http) = &read.http else { return read.clone() };
+    let http = HttpRead { url: mask(&clip::text(&http.url, room::TEXT)), ..http.clone() };
+    Read { path: format!("http.send {} {}", http.method, http.url), http: Some(http), ..read.clone() }
+}
+
 fn read(read: &Read) -> Read {
     let short = |text: &String| clip::text(text, 128);
     Read {
@@ -326,6 +336,11 @@ fn read(read: &Read) -> Read {
         uid: read.uid.as_ref().map(short),
         resource_version: read.resource_version.as_ref().map(short),
         digest: read.digest,
+        http: read.http.as_ref().map(|http| HttpRead {
+            method: clip::text(&http.method, 32),
+            url: clip::text(&http.url, room::SHORT),
+            status: http.status,
+        }),
     }
 }
 

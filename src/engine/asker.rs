@@ -24,6 +24,7 @@ pub(crate) fn read_of(name: &str, metadata: &Arc<Value>) -> Read {
         uid: text("uid"),
         resource_version: text("resourceVersion"),
         digest: Digest::of(metadata.to_string().as_bytes()),
+        http: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Builtins of ours: those of OPA that the engine lacks, and those in place of the engine's that read the world, go
 //! without bounds or answer otherwise than OPA.
 //!
-//! Pure: the time and the seed come from the [`World`] of the evaluation, so a decision can be made again. An operand
+//! Pure: the door to the network, the time and the seed come from the [`World`] of the evaluation, so a decision can be made again. An operand
 //! that a builtin cannot work with makes the call undefined, or an error where the policy wants builtin errors strict;
 //! a bound that is met is always an error. `docs/builtins.md` is the table for authors.
 
@@ -12,6 +12,7 @@ mod crypto;
 mod encoding;
 mod glob;
 mod graphql;
+mod http;
 mod json;
 mod jwt;
 mod net;
@@ -34,6 +35,7 @@ const FAMILIES: &[&[Builtin]] = &[
     collections::BUILTINS,
     glob::BUILTINS,
     graphql::BUILTINS,
+    http::BUILTINS,
     json::BUILTINS,
     jwt::BUILTINS,
     net::BUILTINS,

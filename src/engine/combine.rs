@@ -96,7 +96,7 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
         patch,
         audit_annotations: annotations,
         runs,
-        reads: review.reads.clone(),
+        reads: review.reads.iter().chain(outcomes.iter().flat_map(|o| &o.reads)).cloned().collect(),
         inventory_age: review.inventory_age,
         policy_set: review.snapshot.policy_set,
         data_digest: review.snapshot.data_digest,

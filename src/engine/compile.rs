@@ -16,7 +16,7 @@ use crate::engine::scan;
 use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Snapshot, Use};
 use crate::engine::syntax::{self, ModuleInfo};
 use crate::engine::system_main;
-use crate::engine::{Endpoint, Location};
+use crate::engine::{Endpoint, HttpSend, Location, http};
 use crate::policy::gatekeeper::EnforcementPoint;
 use crate::policy::{
     BuiltinErrors, Digest, Enforcement, LoadError, Metadata, OnUpdate, PolicyBinding, RegoVersion, SourceFile, Sources,
@@ -47,6 +47,8 @@ pub struct CompileOptions {
     pub max_enforcement: Option<Enforcement>,
     /// Where decisions are made: constraints may be enforced in some places only.
     pub enforcement_point: EnforcementPoint,
+    /// Whether policies may call `http.send`.
+    pub http_send: HttpSend,
 }
 
 /// A snapshot with what is odd but not wrong.
@@ -106,6 +108,9 @@ fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, 
     let packages = check::packages(&parsed);
     if errors.is_empty() {
         errors.extend(check::check(&packages, &sources.data));
+        if options.http_send == HttpSend::Refuse {
+            errors.extend(http::calls(packages.values()));
+        }
         notes.extend(notes::absent_documents(&packages, &sources.data));
         notes.extend(notes::likely_slips(&packages));
         notes.extend(system_main::notes(&packages));
@@ -202,7 +207,7 @@ fn parse_module(source: &SourceFile, version: RegoVersion) -> Result<Parsed<'_>,
     Ok(Parsed { source, text, info, metadata: None, version })
 }
 
-fn check_nesting(source: &SourceFile) -> Result<(), LoadError> {
+pub(crate) fn check_nesting(source: &SourceFile) -> Result<(), LoadError> {
     let (depth, line) = scan::bracket_depth(&source.text);
     if depth > MAX_NESTING {
         let message = format!("brackets nest {depth} deep; at most {MAX_NESTING} are allowed: name the inner values");

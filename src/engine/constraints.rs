@@ -11,7 +11,7 @@ use crate::engine::compile::{Content, Parsed, load_error, parse_embedded};
 use crate::engine::evaluate::{Unit, UnitModule};
 use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Use};
 use crate::engine::syntax::RuleInfo;
-use crate::engine::{CompileOptions, DEFAULT_TIME_BUDGET, Endpoint, Location};
+use crate::engine::{CompileOptions, DEFAULT_TIME_BUDGET, Endpoint, HttpSend, Location, http};
 use crate::policy::gatekeeper::{self, Constraint, EmbeddedRego, ExpansionTemplate, Library, Template};
 use crate::policy::{Digest, Enforcement, LoadError, Match, OnUpdate, SourceFile, Sources, digest_set};
 
@@ -79,7 +79,7 @@ pub(crate) fn compile(sources: &Sources, options: CompileOptions, errors: &mut V
     }
     for (index, template) in library.templates.iter().enumerate() {
         found.contents.push(("template", template.name.clone(), digest(&template.spec)));
-        let compiled = match CompiledTemplate::new(template, &data, &value) {
+        let compiled = match CompiledTemplate::new(template, &data, &value, options.http_send) {
             Ok(compiled) => compiled,
             Err(wrong) => {
                 errors.extend(wrong);
@@ -110,6 +110,7 @@ impl<'t> CompiledTemplate<'t> {
         template: &'t Template,
         data: &Map<String, serde_json::Value>,
         value: &Value,
+        http_send: HttpSend,
     ) -> Result<Self, Vec<LoadError>> {
         let (modules, places) = modules(template);
         let in_file = |errors: Vec<LoadError>| errors.into_iter().map(|e| places.error_in_file(e)).collect::<Vec<_>>();
@@ -121,6 +122,9 @@ impl<'t> CompiledTemplate<'t> {
         let (true, Some(main)) = (errors.is_empty(), parsed.first()) else { return Err(in_file(errors)) };
         let packages = check::packages(&parsed);
         errors.extend(check::check(&packages, data).into_iter().map(explain));
+        if http_send == HttpSend::Refuse {
+            errors.extend(http::calls(packages.values()));
+        }
         errors.extend(packages.values().flat_map(|p| foreign_data(p, &packages)));
         for lib in parsed.iter().skip(1).filter(|p| p.info.package.first().is_none_or(|s| s != "lib")) {
             let message = format!("template `{}`: the package of a library must be below `lib`", template.name);

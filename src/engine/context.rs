@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::engine::Endpoint;
+use crate::engine::{Endpoint, HttpDoor};
 
 /// What to answer when something of ours fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -55,6 +55,8 @@ pub struct Context {
     pub deadline: Option<Instant>,
     /// What failures come to.
     pub failure: FailureModes,
+    /// Where `http.send` goes out. `None`: nowhere.
+    pub http: Option<Arc<dyn HttpDoor>>,
 }
 
 /// Metadata of a Namespace as policies see it: `{name, labels, annotations, uid, resourceVersion, ...}`.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::engine::HttpRead;
 use crate::policy::{Digest, Enforcement, Severity};
 
 /// The answer.
@@ -234,8 +235,11 @@ pub struct Read {
     /// The object's resourceVersion, if known.
     #[serde(default, rename = "resourceVersion", skip_serializing_if = "Option::is_none")]
     pub resource_version: Option<String>,
-    /// SHA-256 of what the policies saw.
+    /// SHA-256 of what the policies saw; of a response, of its body.
     pub digest: Digest,
+    /// The request, when it was one of `http.send`: what it would be answered now, nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpRead>,
 }
 
 /// The outcome of one review: total and deterministic for the same snapshot, inventory, request and context.

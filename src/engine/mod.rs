@@ -15,6 +15,7 @@ mod context;
 mod decide;
 mod decision;
 mod evaluate;
+mod http;
 mod input;
 mod interest;
 mod notes;
@@ -40,6 +41,7 @@ pub use decide::decide;
 pub use decision::{
     Cause, Decision, Ending, Endpoint, ErrorCode, Location, PolicyFailure, Read, Run, Verdict, Violation,
 };
+pub use http::{HttpDoor, HttpFault, HttpRead, HttpRequest, HttpResponse, HttpSend, HttpTls, Redirects, Verification};
 pub use pool::{Job, Pool, PoolOptions, PoolStats};
 pub use query::{Answer, Query, QueryInput, Scope, bindings, query, query_in};
 pub use snapshot::{PolicySummary, Snapshot};

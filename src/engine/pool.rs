@@ -349,7 +349,7 @@ mod tests {
         let review = r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1",
             "request":{"uid":"u","kind":{},"resource":{},"operation":"CREATE"}}"#;
         let failure = FailureModes::default();
-        let context = Context { endpoint: Endpoint::Validate, now_ns: 0, seed: 0, deadline: None, failure };
+        let context = Context { endpoint: Endpoint::Validate, now_ns: 0, seed: 0, deadline: None, failure, http: None };
         let request = Arc::new(decode(review.as_bytes()).expect("decodes"));
         let (sender, receiver) = std::sync::mpsc::channel();
         let run = Running {

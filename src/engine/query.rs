@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use regorus::Value;
 use regorus::utils::limits::ExecutionTimerConfig;
@@ -17,6 +18,7 @@ use crate::engine::compile::{Parsed, on_large_stack, parse};
 use crate::engine::evaluate::{self, UnitModule, World};
 use crate::engine::outputs;
 use crate::engine::query_text::{self, QueryText, Statement};
+use crate::engine::{HttpDoor, HttpSend, http};
 use crate::policy::{LoadError, SourceFile};
 
 pub use crate::engine::query_text::Scope;
@@ -69,18 +71,18 @@ pub struct Answer {
 /// # Errors
 /// What keeps a module from being loaded, or what ended the evaluation.
 pub fn query(query: &Query<'_>) -> Result<Json, Vec<LoadError>> {
-    query_in(query, &Scope::default()).map(|answer| answer.document)
+    query_in(query, &Scope::default(), None).map(|answer| answer.document)
 }
 
-/// Runs a query in a scope. Errors of the query itself have no file.
+/// Runs a query in a scope; `http.send` goes out by `http`. Errors of the query itself have no file.
 ///
 /// # Errors
 /// What keeps a module from being loaded, or what ended the evaluation.
-pub fn query_in(query: &Query<'_>, scope: &Scope) -> Result<Answer, Vec<LoadError>> {
-    on_large_stack(|| query_here(query, scope))
+pub fn query_in(query: &Query<'_>, scope: &Scope, http: Option<&Arc<dyn HttpDoor>>) -> Result<Answer, Vec<LoadError>> {
+    on_large_stack(|| query_here(query, scope, http))
 }
 
-fn query_here(query: &Query<'_>, scope: &Scope) -> Result<Answer, Vec<LoadError>> {
+fn query_here(query: &Query<'_>, scope: &Scope, http: Option<&Arc<dyn HttpDoor>>) -> Result<Answer, Vec<LoadError>> {
     let mut errors = Vec::new();
     let parsed: Vec<Parsed<'_>> =
         query.modules.iter().filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok()).collect();
@@ -89,8 +91,11 @@ fn query_here(query: &Query<'_>, scope: &Scope) -> Result<Answer, Vec<LoadError>
         return Err(errors);
     }
     let text = query_text::read(query.text, scope, &parsed).map_err(|e| vec![e])?;
-    check(query, &parsed, &text)?;
-    evaluate::caught(|| run(query, &parsed, &text)).map_err(|fault| {
+    let send = if http.is_some() { HttpSend::Allow } else { HttpSend::Refuse };
+    check(query, &parsed, &text, send)?;
+    let until = Instant::now().checked_add(query.budget).unwrap_or_else(Instant::now);
+    let (answer, _) = http::with_door(http, until, || evaluate::caught(|| run(query, &parsed, &text)));
+    answer.map_err(|fault| {
         let file = fault.location.as_ref().map_or("", |l| l.file.as_str());
         let file = if file.starts_with('<') { query_text::FILE } else { file };
         let unsafe_variable = fault.msg.strip_prefix("use of undefined variable `").and_then(|m| m.split('`').next());
@@ -103,7 +108,12 @@ fn query_here(query: &Query<'_>, scope: &Scope) -> Result<Answer, Vec<LoadError>
 }
 
 /// What can be told without running it.
-fn check(query: &Query<'_>, parsed: &[Parsed<'_>], text: &QueryText) -> Result<(), Vec<LoadError>> {
+fn check(
+    query: &Query<'_>,
+    parsed: &[Parsed<'_>],
+    text: &QueryText,
+    http_send: HttpSend,
+) -> Result<(), Vec<LoadError>> {
     let source = SourceFile { path: query_text::FILE.to_owned(), text: text.module.clone() };
     let of_query = Parsed {
         source: &source,
@@ -126,6 +136,9 @@ fn check(query: &Query<'_>, parsed: &[Parsed<'_>], text: &QueryText) -> Result<(
         "recursion" => e.file != query_text::FILE,
         _ => false,
     });
+    if http_send == HttpSend::Refuse {
+        errors.extend(http::calls(packages.values()));
+    }
     for error in errors.iter_mut().filter(|e| e.file == query_text::FILE) {
         error.line = error.line.map(|line| line.saturating_sub(text.lines_before));
     }

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use regorus::unstable::{Literal, Module, Rule};
 use serde_json::Value;
 
-use crate::engine::compile::Parsed;
+use crate::engine::compile::{Parsed, check_nesting};
 use crate::engine::evaluate::{self, empty_engine};
 use crate::engine::syntax::{self, ModuleInfo};
-use crate::policy::{LoadError, RegoVersion};
+use crate::policy::{LoadError, RegoVersion, SourceFile};
 
 /// The file that errors of the query name.
 pub(crate) const FILE: &str = "";
@@ -49,7 +49,8 @@ pub(crate) struct Statement {
 
 /// Parses a query in its scope, beside the modules it is run over.
 pub(crate) fn read(text: &str, scope: &Scope, modules: &[Parsed<'_>]) -> Result<QueryText, LoadError> {
-    if text.trim().is_empty() {
+    check_nesting(&SourceFile { path: FILE.to_owned(), text: text.to_owned() })?;
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Err(LoadError::new(FILE, "rego", "the query is empty").at(1, 1));
     }
     let package = scope.package.as_deref().map(|p| p.strip_prefix("data.").unwrap_or(p));

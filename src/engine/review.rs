@@ -15,7 +15,7 @@ use crate::engine::input::{self, Inputs, Seen};
 use crate::engine::output::{self, Finding};
 use crate::engine::snapshot::{Bound, Dialect, Policy, Snapshot, Use};
 use crate::engine::system_main;
-use crate::engine::{Context, Ending, Endpoint, ErrorCode, Inventory, Location, NamespaceMetadata, Read, patch};
+use crate::engine::{Context, Ending, Endpoint, ErrorCode, Inventory, Location, NamespaceMetadata, Read, http, patch};
 use crate::policy::gatekeeper::Source;
 use crate::policy::{Enforcement, OnUpdate, Taken};
 
@@ -62,6 +62,8 @@ pub(crate) struct Step {
 pub(crate) struct Outcome {
     pub result: Result<Output, Fault>,
     pub took: Duration,
+    /// What the policy itself asked for.
+    pub reads: Vec<Read>,
 }
 
 /// What a policy that could be judged gave.
@@ -223,9 +225,11 @@ impl Review {
     /// Runs step `index` on the object as the steps before left it. Never panics, may never return.
     pub(crate) fn run(&self, step: &Step, object: Option<&Arc<Value>>) -> Outcome {
         let started = Instant::now();
-        let result = caught(|| self.judge(step, object, started));
+        let until = started.checked_add(self.budget(step, started)).unwrap_or(started);
+        let judged = || caught(|| self.judge(step, object, started));
+        let (result, reads) = http::with_door(self.context.http.as_ref(), until, judged);
         let result = result.map_err(|fault| self.blame_deadline(fault));
-        Outcome { result, took: started.elapsed() }
+        Outcome { result, took: started.elapsed(), reads }
     }
 
     /// The use of the policy that a step runs.
@@ -385,13 +389,13 @@ impl Step {
     pub(crate) fn given_up(&self, took: Duration) -> Outcome {
         let code = if took < self.policy.budget { ErrorCode::Deadline } else { ErrorCode::Stuck };
         let msg = format!("the policy did not stop within {} ms and was given up", took.as_millis());
-        Outcome { result: Err(fault(code, &msg)), took }
+        Outcome { result: Err(fault(code, &msg)), took, reads: Vec::new() }
     }
 
     /// An outcome for a step that no thread is left for.
     pub(crate) fn unjudged() -> Outcome {
         let msg = "no thread could be started to judge the policy";
-        Outcome { result: Err(fault(ErrorCode::Stuck, msg)), took: Duration::ZERO }
+        Outcome { result: Err(fault(ErrorCode::Stuck, msg)), took: Duration::ZERO, reads: Vec::new() }
     }
 }
 

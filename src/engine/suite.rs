@@ -139,6 +139,7 @@ impl Runner<'_> {
             seed: 0,
             deadline: None,
             failure: FailureModes::default(),
+            http: None,
         };
         let inventory = Inventory::fixed(snapshot.fixed_namespaces());
         let decision = self.pool.decide(snapshot, &inventory, &Arc::new(subject.request), &context);

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::admission::{self, Request};
 use crate::decisions::{Caller, DecisionLog, DecisionMeta, Entry, Masker};
 use crate::engine::{
-    Cause, Context, Decision, Endpoint, FailureModes, Inventory, Job, NamespaceMetadata, Pool, Snapshot, Verdict,
-    answer,
+    Cause, Context, Decision, Endpoint, FailureModes, HttpDoor, Inventory, Job, NamespaceMetadata, Pool, Snapshot,
+    Verdict, answer,
 };
 use crate::inventory::{ClusterNamespaces, Overlay};
 use crate::policy::Digest;
@@ -72,6 +72,8 @@ pub struct Reviewer {
     pub in_flight: Arc<Semaphore>,
     /// Tells the drain that reviews are under way.
     pub underway: Underway,
+    /// Where `http.send` goes out.
+    pub http: Option<Arc<dyn HttpDoor>>,
 }
 
 impl Reviewer {
@@ -90,6 +92,7 @@ impl Reviewer {
             seed: id.as_u64_pair().1,
             deadline: Some(deadlines.judge),
             failure: self.failure,
+            http: self.http.clone(),
         };
         let judging = Instant::now();
         let decision = self.judge(&snapshot, &request, context, deadlines).await;

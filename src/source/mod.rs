@@ -4,6 +4,7 @@
 
 mod data;
 mod files;
+mod kube_mgmt;
 mod policies;
 mod shipped;
 mod suites;
@@ -72,6 +73,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<LoadError>> {
             from.push("data: the shipped example (three tenants), inside the binary".to_owned());
         }
     }
+    kube_mgmt::replicate(&mut sources);
     sources.modules.sort_by(|a, b| a.path.cmp(&b.path));
     sources.bindings.sort_by(|a, b| a.name.cmp(&b.name));
     errors.sort();

@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms by level; a room may import only rooms of lower levels.
-const LEVELS: [(&str, u8); 14] = [
+const LEVELS: [(&str, u8); 15] = [
     ("admission", 0),
     ("tlog", 0),
     ("policy", 1),
     ("engine", 2),
     ("decisions", 3),
     ("inventory", 3),
+    ("outbound", 3),
     ("source", 3),
     ("webhook", 3),
     ("telemetry", 3),

@@ -47,7 +47,7 @@ fn pod(image: &str) -> Value {
 }
 
 fn context(endpoint: Endpoint) -> Context {
-    Context { endpoint, now_ns: 1, seed: 7, deadline: None, failure: FailureModes::default() }
+    Context { endpoint, now_ns: 1, seed: 7, deadline: None, failure: FailureModes::default(), http: None }
 }
 
 fn inventory() -> Inventory {

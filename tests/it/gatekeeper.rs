@@ -66,8 +66,14 @@ fn judge(snapshot: &Arc<Snapshot>, request: &Arc<Request>) -> Decision {
 }
 
 fn judge_in(snapshot: &Arc<Snapshot>, request: &Arc<Request>, inventory: &Inventory) -> Decision {
-    let context =
-        Context { endpoint: Endpoint::Validate, now_ns: 1, seed: 7, deadline: None, failure: FailureModes::default() };
+    let context = Context {
+        endpoint: Endpoint::Validate,
+        now_ns: 1,
+        seed: 7,
+        deadline: None,
+        failure: FailureModes::default(),
+        http: None,
+    };
     decide(snapshot, inventory, request, &context)
 }
 

@@ -16,6 +16,7 @@ mod decisions;
 mod deploy;
 mod engine;
 mod gatekeeper;
+mod http_send;
 mod opa_admission;
 mod query;
 mod rego_tests;

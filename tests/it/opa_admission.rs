@@ -61,8 +61,14 @@ fn judge(snapshot: &Arc<Snapshot>, case: &Case) -> Decision {
     fields.extend(case.request.clone());
     let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
     let request = Arc::new(decode(review.to_string().as_bytes()).expect("decodes"));
-    let context =
-        Context { endpoint: case.endpoint, now_ns: 1, seed: 1, deadline: None, failure: FailureModes::default() };
+    let context = Context {
+        endpoint: case.endpoint,
+        now_ns: 1,
+        seed: 1,
+        deadline: None,
+        failure: FailureModes::default(),
+        http: None,
+    };
     decide(snapshot, &Inventory::fixed(BTreeMap::new()), &request, &context)
 }
 

@@ -68,8 +68,14 @@ pub(crate) fn shipped() -> (Arc<Snapshot>, Inventory) {
 /// What `decide` makes of a case.
 pub(crate) fn decided(case: &Case, snapshot: &Arc<Snapshot>, inventory: &Inventory) -> Decision {
     let request = Arc::new(decode(&case.body()).unwrap_or_else(|e| panic!("{}: {e}", case.file)));
-    let context =
-        Context { endpoint: case.endpoint(), now_ns: 0, seed: 0, deadline: None, failure: FailureModes::default() };
+    let context = Context {
+        endpoint: case.endpoint(),
+        now_ns: 0,
+        seed: 0,
+        deadline: None,
+        failure: FailureModes::default(),
+        http: None,
+    };
     decide(snapshot, inventory, &request, &context)
 }
 

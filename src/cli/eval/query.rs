@@ -118,6 +118,7 @@ pub(super) fn run(args: &EvalArgs, text: &str) -> anyhow::Result<Exit> {
             budget: query.timeout.map_or(LONGEST, |t| t.0.min(LONGEST)),
         },
         &scope,
+        args.http.door()?.as_ref(),
     );
     let answer = match answer {
         Ok(answer) => answer,
@@ -232,7 +233,7 @@ fn code(error: &LoadError, asked: &Asked<'_>) -> &'static str {
     let says = |words: &[&str]| words.iter().any(|w| error.message.contains(w));
     match error.code {
         "rego" | "nesting" => "rego_parse_error",
-        "unknown_function" | "arity" => "rego_type_error",
+        "unknown_function" | "arity" | "http" => "rego_type_error",
         "recursion" => "rego_recursion_error",
         "unsafe" => "rego_unsafe_var_error",
         "evaluation" if says(&["multiple outputs", "conflict", "produces multiple"]) => "eval_conflict_error",

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use crate::cli::{Exit, PolicyArgs, report_load_errors};
+use crate::cli::{Exit, HttpArgs, PolicyArgs, report_load_errors};
 use crate::engine::{CompileOptions, PolicySummary, compile};
 use crate::source;
 use crate::webhook::{RegistrationOptions, Target, mutating, taking_the_cluster, validating};
@@ -19,6 +19,8 @@ use crate::webhook::{RegistrationOptions, Target, mutating, taking_the_cluster, 
 pub(super) struct ConfigArgs {
     #[command(flatten)]
     policies: PolicyArgs,
+    #[command(flatten)]
+    http: HttpArgs,
     /// Name of both configurations
     #[arg(long, value_name = "NAME", default_value = "portcullis")]
     name: String,
@@ -68,7 +70,8 @@ enum Output {
 /// Policies that cannot be loaded, a file that holds no certificate.
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<Exit> {
     let loaded = source::load(&args.policies.load_options(&[], false));
-    let compiled = match loaded.and_then(|l| compile(&l.sources, CompileOptions::default())) {
+    let options = CompileOptions { http_send: args.http.http_send(), ..CompileOptions::default() };
+    let compiled = match loaded.and_then(|l| compile(&l.sources, options)) {
         Ok(compiled) => compiled,
         Err(errors) => {
             report_load_errors(&errors);

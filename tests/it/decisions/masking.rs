@@ -8,8 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use portcullis::admission::{Request, decode};
 use portcullis::decisions::{BodyState, DecisionLog, DecisionRecord, Entry, LogReader, MaskKey, Masker, commitment};
-use portcullis::engine::{CompileOptions, Context, Decision, Endpoint, FailureModes, Inventory, compile, decide};
-use portcullis::policy::{SourceFile, Sources};
+use portcullis::engine::{
+    CompileOptions, Context, Decision, Endpoint, FailureModes, HttpRead, Inventory, Read, compile, decide,
+};
+use portcullis::policy::{Digest, SourceFile, Sources};
 use serde_json::{Value, json};
 
 use super::{
@@ -47,8 +49,18 @@ fn leaky(request: Request, endpoint: Endpoint) -> Decision {
     let file = SourceFile { path: "leaky.rego".to_owned(), text: LEAKY.to_owned() };
     let sources = Sources { modules: vec![file], ..Sources::default() };
     let snapshot = compile(&sources, CompileOptions::default()).expect("compiles").snapshot;
-    let context = Context { endpoint, now_ns: 0, seed: 0, deadline: None, failure: FailureModes::default() };
-    decide(&Arc::new(snapshot), &Inventory::fixed(BTreeMap::new()), &Arc::new(request), &context)
+    let context =
+        Context { endpoint, now_ns: 0, seed: 0, deadline: None, failure: FailureModes::default(), http: None };
+    let mut decision =
+        decide(&Arc::new(snapshot), &Inventory::fixed(BTreeMap::new()), &Arc::new(request.clone()), &context);
+    // What it would ask of others, were a host allowed.
+    let values = request.object().get("data").and_then(Value::as_object);
+    decision.reads.extend(values.into_iter().flatten().filter_map(|(_, v)| v.as_str()).map(|value| {
+        let http = HttpRead { method: "GET".to_owned(), url: format!("http://h/{value}"), status: 200 };
+        let path = format!("http.send GET {}", http.url);
+        Read { path, uid: None, resource_version: None, digest: Digest::of(b""), http: Some(http) }
+    }));
+    decision
 }
 
 /// The example credentials in the captured requests; all of their encodings count.

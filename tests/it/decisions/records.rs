@@ -61,6 +61,7 @@ fn a_decision_has_all_its_fields() {
             uid: Some("n".to_owned()),
             resource_version: Some("9".to_owned()),
             digest: Digest::of(b"n"),
+            http: None,
         }],
         ..denied(vec![found])
     };
@@ -159,6 +160,7 @@ fn an_envelope_is_bounded_whatever_comes() {
             uid: Some(long.clone()),
             resource_version: Some(long.clone()),
             digest: Digest::of(b"r"),
+            http: None,
         };
         let decision = Decision {
             failures: vec![failure; 300],
