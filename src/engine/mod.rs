@@ -4,6 +4,7 @@
 //! wall clock: time, randomness and the world come in as [`Context`] and [`Inventory`]. The monotonic clock is used
 //! for budgets only.
 
+mod annotations;
 mod answer;
 mod asker;
 mod builtins;
@@ -18,10 +19,11 @@ mod evaluate;
 mod input;
 mod notes;
 mod output;
-mod outputs;
+mod parse;
 mod patch;
 mod pool;
 mod query;
+mod rego;
 mod review;
 mod rewrite;
 mod scan;
@@ -31,12 +33,13 @@ mod syntax;
 mod testing;
 
 pub use answer::answer;
-pub use compile::{CompileOptions, Compiled, DEFAULT_TIME_BUDGET, MAX_NESTING, compile};
+pub use compile::{CompileOptions, Compiled, DEFAULT_TIME_BUDGET, compile};
 pub use context::{Context, FailureMode, FailureModes, Inventory, NamespaceMetadata, Namespaces};
 pub use decide::decide;
 pub use decision::{
     Cause, Decision, Ending, Endpoint, ErrorCode, Location, PolicyFailure, Read, Run, Verdict, Violation,
 };
+pub use parse::MAX_NESTING;
 pub use pool::{Job, Pool, PoolOptions, PoolStats};
 #[doc(hidden)]
 pub use query::{Query, QueryInput, bindings, query};

@@ -12,9 +12,9 @@ use regorus::utils::limits::ExecutionTimerConfig;
 use serde_json::{Value as Json, json};
 
 use crate::engine::check;
-use crate::engine::compile::{Parsed, parse};
-use crate::engine::evaluate::{self, UnitModule, World};
-use crate::engine::outputs;
+use crate::engine::evaluate::{self, World};
+use crate::engine::parse::{Parsed, parse_all, surroundings};
+use crate::engine::rewrite::{Originals, rewrite_query};
 use crate::policy::{LoadError, SourceFile};
 
 /// The `input` document of a query.
@@ -57,8 +57,7 @@ pub struct Query<'a> {
 /// What keeps a module from being loaded, or what ended the evaluation.
 pub fn query(query: &Query<'_>) -> Result<Json, Vec<LoadError>> {
     let mut errors = Vec::new();
-    let parsed: Vec<Parsed<'_>> =
-        query.modules.iter().filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok()).collect();
+    let parsed = parse_all(query.modules.iter(), &mut errors);
     if errors.is_empty() {
         let nothing = serde_json::Map::new();
         errors = check::check(&check::packages(&parsed), query.data.as_object().unwrap_or(&nothing));
@@ -79,12 +78,14 @@ pub fn query(query: &Query<'_>) -> Result<Json, Vec<LoadError>> {
 
 fn run(query: &Query<'_>, parsed: &[Parsed<'_>]) -> Result<Json, evaluate::Fault> {
     let check_interval = NonZeroU32::MIN.saturating_add(63);
-    let fault = |e: anyhow::Error| evaluate::fault(&e);
-    let texts: Vec<&str> = parsed.iter().map(|m| m.source.text.as_str()).chain([query.text]).collect();
+    let mut originals = Originals::default();
+    parsed.iter().for_each(|m| originals.add(&m.source.path, &m.places));
+    let fault = |e: anyhow::Error| originals.fault(evaluate::fault(&e));
+    let text = query_text(query, parsed)?;
+    let texts: Vec<&str> = parsed.iter().map(|m| m.places.text()).chain([text.as_str()]).collect();
     let mut engine = evaluate::new_engine(query.strict, &texts).map_err(fault)?;
     for module in parsed {
-        let unit = UnitModule { path: &module.source.path, text: &module.text, version: module.version };
-        evaluate::add_module(&mut engine, &unit).map_err(fault)?;
+        evaluate::add_module(&mut engine, &module.unit()).map_err(fault)?;
     }
     engine.set_rego_v0(false);
     engine.add_data(Value::from(query.data.clone())).map_err(fault)?;
@@ -98,10 +99,23 @@ fn run(query: &Query<'_>, parsed: &[Parsed<'_>]) -> Result<Json, evaluate::Fault
             engine.set_input(input);
         }
     }
-    let text = outputs::rewrite_query(query.text).unwrap_or_else(|| query.text.to_owned());
     let results = engine.eval_query(text, false).map_err(fault)?;
     let rows: Vec<Json> = results.result.iter().map(row).collect();
     Ok(if rows.is_empty() { json!({}) } else { json!({ "result": rows }) })
+}
+
+/// The query as the engine should read it.
+fn query_text(query: &Query<'_>, parsed: &[Parsed<'_>]) -> Result<String, evaluate::Fault> {
+    let known = surroundings(parsed.iter().map(|m| (m.source.text.as_str(), m.version)));
+    rewrite_query(query.text, &known).map_err(|misread| evaluate::Fault {
+        code: crate::engine::ErrorCode::Evaluation,
+        msg: misread.message,
+        location: Some(crate::engine::Location {
+            file: "query".to_owned(),
+            line: misread.line,
+            column: misread.column,
+        }),
+    })
 }
 
 fn row(result: &regorus::QueryResult) -> Json {
