@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::engine::annotations::Annotations;
 use crate::engine::evaluate::{self, UnitModule};
 use crate::engine::rego;
-use crate::engine::rewrite::{Mocks, Originals, Places, Surroundings, rewrite};
+use crate::engine::rewrite::{Originals, Places, Surroundings, pattern, rewrite};
 use crate::engine::scan;
 use crate::engine::syntax::{self, ModuleInfo};
 use crate::policy::{LoadError, Metadata, RegoVersion, SourceFile, package_metadata};
@@ -84,13 +84,17 @@ pub(crate) fn parse_embedded<'a>(
 
 /// What is known of modules before they are rewritten.
 pub(crate) fn surroundings<'t>(texts: impl Iterator<Item = (&'t str, RegoVersion)> + Clone) -> Surroundings {
-    let mut mocks = Mocks::default();
-    for (text, version) in texts.clone().filter(|(text, _)| text.contains("with")) {
-        if let Ok(module) = rego::parse_module(text, version) {
-            mocks.note(&module);
-        }
+    let mut known = Surroundings { annotations: Annotations::of(texts.clone()), ..Surroundings::default() };
+    for (text, version) in texts {
+        // What does not parse is reported where it is loaded.
+        let Ok(module) = rego::parse_module(text, version) else { continue };
+        known.mocks.note(&module);
+        let names = module.rules.iter().filter_map(|r| r.name.root()).map(str::to_owned);
+        known.rules.entry(module.package.clone()).or_default().extend(names);
+        let heads = module.rules.iter().filter_map(pattern);
+        known.heads.entry(module.package.clone()).or_default().extend(heads);
     }
-    Surroundings { annotations: Annotations::of(texts), mocks }
+    known
 }
 
 /// Whether a file that is no v1 would be v0.
@@ -101,16 +105,13 @@ fn is_v0(source: &SourceFile, known: &Surroundings) -> bool {
 }
 
 fn parse<'a>(source: &'a SourceFile, version: RegoVersion, known: &Surroundings) -> Result<Vec<Parsed<'a>>, LoadError> {
-    check_nesting(&source.path, &source.text)?;
     let modules = rewrite(&source.text, version, known)
         .map_err(|e| LoadError::new(&source.path, "rego", e.message).at(e.line, e.column))?;
     modules.into_iter().map(|places| parsed(source, version, places)).collect()
 }
 
 fn parsed(source: &SourceFile, version: RegoVersion, places: Arc<Places>) -> Result<Parsed<'_>, LoadError> {
-    if places.text() != source.text {
-        check_nesting(&source.path, places.text())?;
-    }
+    check_nesting(&source.path, places.text())?;
     let info = parse_rego(&source.path, &places, version).map_err(|fault| {
         let mut originals = Originals::default();
         originals.add(&source.path, &places);

@@ -11,7 +11,7 @@ use crate::policy::RegoVersion;
 
 pub(super) const BUILTINS: &[Builtin] = &[
     Builtin { name: "rego.parse_module", arity: 2, call: parse_module },
-    Builtin { name: "internal.template_string", arity: 1, call: template_string },
+    Builtin { name: "__rego__.template_string", arity: 1, call: template_string },
 ];
 
 /// Bytes of a text that is parsed.

@@ -149,6 +149,7 @@ pub(crate) enum Kind<'t> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Operator<'t> {
     pub sign: &'t str,
+    pub at: usize,
 }
 
 /// `.name` or `[term]`, with its dot or brackets.

@@ -67,7 +67,8 @@ impl<'t> Parser<'t> {
     fn infix_after(&mut self, first: Term<'t>, lowest: usize) -> Parsed<'t> {
         let mut left = first;
         while let Some(found) = level(self.peek()).filter(|l| *l >= lowest) {
-            let operator = Operator { sign: self.next().text };
+            let sign = self.next();
+            let operator = Operator { sign: sign.text, at: sign.start };
             let right = self.enter(|p| p.infix(found + 1))?;
             let span = left.outer.start..right.outer.end;
             left = Term::new(span, Kind::Infix(operator, Box::new((left, right))));

@@ -14,6 +14,8 @@ use crate::engine::evaluate::Fault;
 #[derive(Debug, Clone)]
 pub(super) struct Edit {
     pub span: Range<usize>,
+    /// Of an insertion: the span that it begins or ends, and goes along with.
+    pub within: Option<Range<usize>>,
     pub put: Vec<Put>,
 }
 
@@ -26,8 +28,12 @@ pub(super) enum Put {
 }
 
 impl Edit {
+    pub(super) fn of(span: Range<usize>, put: Vec<Put>) -> Self {
+        Self { span, within: None, put }
+    }
+
     pub(super) fn replace(span: Range<usize>, put: impl Into<String>) -> Self {
-        Self { span, put: vec![Put::Text(put.into())] }
+        Self::of(span, vec![Put::Text(put.into())])
     }
 
     pub(super) fn insert(at: usize, put: impl Into<String>) -> Self {
@@ -62,7 +68,14 @@ pub(super) struct Unflat {
 /// The text with its edits made. Edits are either apart from one another or within one another; those within one that
 /// replaces a span are made only in copies of it.
 pub(super) fn render(original: &str, mut edits: Vec<Edit>, unflat: &Unflat) -> Places {
-    edits.sort_by_key(|e| (e.span.start, !e.span.is_empty(), Reverse(e.span.end)));
+    let order = |e: &Edit| match &e.within {
+        // What ends here stands before all that begins here; what is wider ends last and begins first.
+        Some(within) if within.start < e.span.start => (0, Reverse(within.start), 0),
+        None if e.span.is_empty() => (1, Reverse(0), 0),
+        None => (2, Reverse(e.span.end), 0),
+        Some(within) => (2, Reverse(within.end), 1),
+    };
+    edits.sort_by_key(|e| (e.span.start, order(e)));
     let mut renderer =
         Renderer { original, edits: &edits, unflat, out: String::new(), segments: Vec::new(), flat: false };
     renderer.span(0..original.len(), true);
@@ -83,10 +96,14 @@ impl Renderer<'_> {
     /// `whole` says that edits of the span itself are made too, not only those within it.
     fn span(&mut self, span: Range<usize>, whole: bool) {
         let mut at = span.start;
+        let mut replaced = 0..0;
         let edits = self.edits;
         for edit in edits {
             let e = &edit.span;
-            let inside = if whole {
+            let gone = |w: &Range<usize>| w.start >= replaced.start && w.end <= replaced.end && !replaced.is_empty();
+            let inside = if let Some(within) = &edit.within {
+                !gone(within) && within.start >= span.start && within.end <= span.end
+            } else if whole {
                 e.end <= span.end
             } else if e.is_empty() {
                 e.start > span.start && e.start < span.end
@@ -109,6 +126,9 @@ impl Renderer<'_> {
                 }
             }
             at = e.end;
+            if !e.is_empty() {
+                replaced = e.clone();
+            }
         }
         self.source(at..span.end);
     }

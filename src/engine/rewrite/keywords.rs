@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::engine::rego::{Flaw, Kind, LiteralKind, Module, Rule, Step, Term};
 use crate::engine::rewrite::Rewriter;
 use crate::engine::rewrite::edits::Edit;
-use crate::engine::rewrite::statements::each_term;
+use crate::engine::rewrite::visit::each_term;
 
 const KEYWORDS: [&str; 15] = [
     "as", "contains", "default", "else", "every", "false", "if", "import", "in", "not", "null", "package", "some",
@@ -40,7 +40,8 @@ pub(super) fn declared(rule: &Rule<'_>) -> BTreeSet<String> {
     names
 }
 
-fn variables(term: &Term<'_>, names: &mut BTreeSet<String>) {
+/// The variables of a pattern.
+pub(super) fn variables(term: &Term<'_>, names: &mut BTreeSet<String>) {
     match &term.kind {
         Kind::Var(name) => drop(names.insert((*name).to_owned())),
         Kind::Array(_) | Kind::Object(_) => term.children().into_iter().for_each(|t| variables(t, names)),

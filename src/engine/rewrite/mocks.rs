@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::builtins;
 use crate::engine::rego::{Flaw, Module, Term, With};
 use crate::engine::rewrite::Rewriter;
-use crate::engine::rewrite::statements::each_with;
+use crate::engine::rewrite::visit::each_with;
 
 /// The package of the functions that stand for builtins.
 pub(crate) const MOCKS: &str = "__builtins__";
@@ -91,6 +91,11 @@ impl Rewriter<'_> {
         let document = with.target.root() == Some("input");
         let builtin = with.value.path().map(|p| p.join(".")).filter(|n| arity(n).is_some());
         match builtin {
+            // The engine evaluates a function without operands where it is named.
+            Some(name) if !document && arity(&name) == Some(0) => {
+                self.replace(with.value.span.clone(), format!("{name}()"));
+                Ok(())
+            }
             Some(name) if !document && !self.hides(&with.value) => {
                 self.replace(with.value.span.clone(), function(&name));
                 Ok(())

@@ -8,6 +8,11 @@
 //! - `not f(x.y)`: what OPA evaluates before the negation is evaluated before it (see `negation`);
 //! - `a + 1 = b`: only a term may stand to the left of `=`;
 //! - `f(a, x)` for `x = f(a)`, of builtins that the engine does not know by itself;
+//! - `some x`, where `x` hides another name (see `scopes`);
+//! - operators on values of any type (see `operators`);
+//! - `x := walk(y)`, which has many values;
+//! - `p.a.r`, where there is also `p[x].r` (see `heads`);
+//! - constants that nest deep, which the engine's parser takes too long for;
 //! - template strings (see `templates`);
 //! - keywords as the first step of a reference, `if.foo` (see `keywords`);
 //! - `with` on builtins that the engine does not know by itself (see `mocks`);
@@ -15,16 +20,21 @@
 //! - imports that stand after rules.
 
 mod edits;
+mod heads;
 mod keywords;
 mod mocks;
 mod negation;
+mod operators;
+mod scopes;
 mod statements;
 mod templates;
+mod visit;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(crate) use edits::{Originals, Places};
+pub(crate) use heads::pattern;
 pub(crate) use mocks::{MOCKS, Mocks, wrappers};
 
 use crate::engine::annotations::Annotations;
@@ -39,6 +49,10 @@ pub(crate) struct Surroundings {
     pub annotations: Annotations,
     /// Builtins that a `with` somewhere replaces.
     pub mocks: Mocks,
+    /// Names of the rules of each package.
+    pub rules: BTreeMap<Vec<String>, BTreeSet<String>>,
+    /// Heads of each package that have steps which are not constant.
+    pub heads: BTreeMap<Vec<String>, Vec<heads::Pattern>>,
 }
 
 /// A module as the engine should read it; several where rules stand below a keyword.
@@ -48,9 +62,9 @@ pub(crate) struct Surroundings {
 pub(crate) fn rewrite(text: &str, version: RegoVersion, known: &Surroundings) -> Result<Vec<Arc<Places>>, Misread> {
     let misread = |flaw: Flaw| Misread::of(text, &flaw);
     let module = rego::parse_module(text, version).map_err(misread)?;
-    let mut rewriter = Rewriter::new(text, &module, known);
+    let mut rewriter = Rewriter { version, ..Rewriter::new(text, &module, known) };
     rewriter.module(&module).map_err(misread)?;
-    let unflat = statements::unflat(text, &module);
+    let unflat = visit::unflat(text, &module);
     let edits = keywords::without(&module, text, rewriter.edits.clone());
     let mut modules = vec![Arc::new(render(text, edits, &unflat))];
     for edits in keywords::split(&module, text, &rewriter.edits).map_err(misread)? {
@@ -93,6 +107,7 @@ struct Rewriter<'t> {
     known: &'t Surroundings,
     edits: Vec<Edit>,
     package: Vec<String>,
+    version: RegoVersion,
     /// Names of rules and imports.
     globals: BTreeSet<String>,
     /// Keywords that rules stand below.
@@ -102,6 +117,12 @@ struct Rewriter<'t> {
     /// What names made here begin with; nothing in the text does.
     prefix: String,
     made: usize,
+    /// Types of the variables of the rule at hand, as far as they are known.
+    types: BTreeMap<String, operators::Type>,
+    /// Places of variables that get another name.
+    renamed: BTreeSet<usize>,
+    /// Where the expression at hand begins.
+    expression: Option<usize>,
     /// Place of the rule at hand among the module's.
     rule: usize,
     in_query: bool,
@@ -118,11 +139,15 @@ impl<'t> Rewriter<'t> {
             known,
             edits: Vec::new(),
             package: Vec::new(),
+            version: RegoVersion::V1,
             globals: BTreeSet::new(),
             keyword_roots: BTreeSet::new(),
             declared: BTreeSet::new(),
             prefix,
             made: 0,
+            types: BTreeMap::new(),
+            renamed: BTreeSet::new(),
+            expression: None,
             rule: 0,
             in_query: false,
         }
@@ -134,7 +159,8 @@ impl<'t> Rewriter<'t> {
             Some(alias) => Some(alias),
             None => i.path.path()?.last().copied(),
         });
-        let globals = rules.chain(imports).map(str::to_owned).collect();
+        let elsewhere = known.rules.get(&module.package).into_iter().flatten().cloned();
+        let globals = rules.chain(imports).map(str::to_owned).chain(elsewhere).collect();
         let keyword_roots = module.rules.iter().filter_map(|r| keywords::root(r)).map(str::to_owned).collect();
         Self { package: module.package.clone(), globals, keyword_roots, ..Self::empty(text, known) }
     }
@@ -151,6 +177,11 @@ impl<'t> Rewriter<'t> {
 
     fn insert(&mut self, at: usize, put: impl Into<String>) {
         self.edits.push(Edit::insert(at, put));
+    }
+
+    /// At the begin or the end of a span: goes where the span goes.
+    fn insert_within(&mut self, span: &Span, at: usize, put: impl Into<String>) {
+        self.edits.push(Edit { within: Some(span.clone()), ..Edit::insert(at, put) });
     }
 
     /// The line breaks of a span, which stay where it is taken out.
@@ -223,14 +254,14 @@ mod tests {
         check(
             RegoVersion::V1,
             &[
-                ("p := $\"\"", "p := internal.template_string([\"\"])"),
+                ("p := $\"\"", "p := __rego__.template_string([\"\"])"),
                 (
                     "p := $\"a{ input.x }\\{{1}b\"",
-                    "p := internal.template_string([\"a\",{__arg0 | __arg0 :=  input.x },\"{\",1,\"b\"])",
+                    "p := __rego__.template_string([\"a\",{__arg0 | __arg0 :=  input.x },\"{\",1,\"b\"])",
                 ),
                 (
                     "p := $`a\n{$\"{x}\"}`",
-                    "p := internal.template_string([\"a\\n\",\n{__arg0 | __arg0 := internal.template_string([{__arg1 | __arg1 := x}])}])",
+                    "p := __rego__.template_string([\"a\\n\",\n{__arg0 | __arg0 := __rego__.template_string([{__arg1 | __arg1 := x}])}])",
                 ),
             ],
         );

@@ -66,7 +66,7 @@ impl Rewriter<'_> {
             }
             put.push(Put::Text("; ".to_owned()));
             let at = literal.span.start;
-            self.edits.push(Edit { span: at..at, put });
+            self.edits.push(Edit::of(at..at, put));
             let breaks = self.breaks(&term.span);
             self.replace(term.span.clone(), name + &breaks);
         }
@@ -94,7 +94,8 @@ impl Rewriter<'_> {
             // A variable has a value, but for the names of rules and imports.
             Kind::Var(name) => {
                 let document = *name == "input" || *name == "data";
-                if document || (self.globals.contains(*name) && !self.declared.contains(*name)) {
+                let other = self.globals.contains(*name) && !self.declared.contains(*name);
+                if (document || other) && !self.renamed.contains(&term.span.start) {
                     found.push(term);
                 }
             }

@@ -1,10 +1,11 @@
 //! The way through modules, rules and bodies, and what is changed on it that takes no more than a word.
 
 use crate::engine::builtins;
-use crate::engine::rego::{Body, Flaw, Kind, Literal, LiteralKind, Module, Part, Rule, Term, Value, With};
+use crate::engine::rego::{Body, Flaw, Kind, Literal, LiteralKind, Module, Part, Rule, Term, Value};
 use crate::engine::rewrite::Rewriter;
-use crate::engine::rewrite::edits::{Edit, Put, Unflat};
+use crate::engine::rewrite::edits::{Edit, Put};
 use crate::engine::rewrite::keywords;
+use crate::engine::rewrite::operators;
 
 impl Rewriter<'_> {
     pub(super) fn module(&mut self, module: &Module<'_>) -> Result<(), Flaw> {
@@ -23,7 +24,7 @@ impl Rewriter<'_> {
         let to = to.unwrap_or(module.package_span.end);
         for import in module.imports.iter().filter(|i| i.span.start > first) {
             let text = Put::Text(format!(" {}", self.text.get(import.span.clone()).unwrap_or_default()));
-            self.edits.push(Edit { span: to..to, put: vec![text] });
+            self.edits.push(Edit::of(to..to, vec![text]));
             let breaks = self.breaks(&import.span);
             self.replace(import.span.clone(), breaks);
         }
@@ -31,6 +32,14 @@ impl Rewriter<'_> {
 
     fn rule(&mut self, rule: &Rule<'_>) -> Result<(), Flaw> {
         self.declared = keywords::declared(rule);
+        self.types = operators::types(rule);
+        self.scopes(rule);
+        if rule.is_default {
+            self.default(rule);
+            return Ok(());
+        }
+        self.patterns(rule);
+        self.head(rule);
         if keywords::root(rule).is_none() {
             self.term(&rule.name)?;
         }
@@ -42,7 +51,7 @@ impl Rewriter<'_> {
             if place > 0 {
                 let mut put = vec![Put::Copy(rule.head.clone())];
                 put.push(Put::Text(if rule.has_if { " if ".to_owned() } else { " ".to_owned() }));
-                self.edits.push(Edit { span: body.span.start..body.span.start, put });
+                self.edits.push(Edit::of(body.span.start..body.span.start, put));
             }
             self.rule_body(&body.body, body.braced)?;
         }
@@ -55,18 +64,46 @@ impl Rewriter<'_> {
         Ok(())
     }
 
+    /// The value of a default is a constant: a template string there has no expressions.
+    fn default(&mut self, rule: &Rule<'_>) {
+        let Some(Value { term, .. }) = &rule.value else { return };
+        if let Kind::Template(parts) = &term.kind
+            && let [Part::Text(text, _)] = parts.as_slice()
+        {
+            let breaks = self.breaks(&term.span);
+            self.replace(term.span.clone(), format!("{}{breaks}", serde_json::Value::from(text.as_str())));
+        }
+    }
+
+    /// Arguments that must be evaluated are variables, and what they are stands in the body.
+    fn patterns(&mut self, rule: &Rule<'_>) {
+        for term in rule.arguments.iter().flatten() {
+            if !matches!(term.kind, Kind::Template(_) | Kind::Infix(..) | Kind::Call(..) | Kind::In { .. }) {
+                continue;
+            }
+            let name = self.name();
+            for first in rule.bodies.iter().filter_map(|b| b.body.first()) {
+                let (name, end) = (Put::Text(format!("{name} = ")), Put::Text("; ".to_owned()));
+                let at = first.span.start;
+                self.edits.push(Edit::of(at..at, vec![name, Put::Copy(term.span.clone()), end]));
+            }
+            let breaks = self.breaks(&term.span);
+            self.replace(term.span.clone(), name + &breaks);
+        }
+    }
+
     fn value(&mut self, value: Option<&Value<'_>>) -> Result<(), Flaw> {
         value.map_or(Ok(()), |v| self.term(&v.term))
     }
 
     fn rule_body(&mut self, body: &Body<'_>, braced: bool) -> Result<(), Flaw> {
-        let before = self.edits.len();
         self.body(body)?;
         // `p if not f(x.y)` has room for one expression only.
         if let (false, [literal]) = (braced, body.as_slice()) {
-            let grows = |e: &Edit| e.span == (literal.span.start..literal.span.start);
-            if self.edits.iter().skip(before).any(grows) {
-                self.edits.insert(before, Edit::insert(literal.span.start, "{ "));
+            let start = literal.span.start;
+            let grows = |e: &Edit| e.within.is_none() && e.span == (start..start);
+            if let Some(first) = self.edits.iter().position(grows) {
+                self.edits.insert(first, Edit::insert(start, "{ "));
                 self.insert(literal.span.end, " }");
             }
         }
@@ -91,8 +128,16 @@ impl Rewriter<'_> {
     }
 
     pub(super) fn literal(&mut self, literal: &Literal<'_>) -> Result<(), Flaw> {
+        let around = self.expression.replace(literal.span.start);
+        let result = self.parts(literal);
+        self.expression = around;
+        result
+    }
+
+    fn parts(&mut self, literal: &Literal<'_>) -> Result<(), Flaw> {
         if literal.negated {
             self.negation(literal);
+            self.expression = None;
         }
         match &literal.kind {
             LiteralKind::Term(term) => {
@@ -136,14 +181,38 @@ impl Rewriter<'_> {
                 self.replace(term.span.clone(), number.replacen('.', "0.", 1));
             }
             Kind::Call(operator, operands) => {
+                let walks = matches!((&operator.kind, operands.as_slice()), (Kind::Var("walk"), [_]));
+                if let Some(at) = self.expression.filter(|_| walks && !self.globals.contains("walk")) {
+                    self.walk(term, operands, at);
+                }
                 let replaced = self.metadata(term, operator, operands)? || self.mocked(operator);
                 let operator = (!replaced).then_some(&**operator);
                 return operator.into_iter().chain(operands).try_for_each(|t| self.term(t));
             }
             Kind::Ref(head, steps) => self.keyword(head, steps),
+            Kind::Infix(operator, sides) => self.operator(term, *operator, sides),
+            Kind::Array(_) | Kind::Object(_) if depth(term) > MAX_CONSTANT => {
+                if let Some(json) = constant(term) {
+                    let quoted = serde_json::Value::from(json.to_string()).to_string();
+                    let breaks = self.breaks(&term.span);
+                    self.replace(term.span.clone(), format!("json.unmarshal({quoted}){breaks}"));
+                    return Ok(());
+                }
+            }
             _ => {}
         }
         term.children().into_iter().try_for_each(|t| self.term(t))
+    }
+
+    /// `walk` has many values: it is a statement that gives them, one after the other.
+    fn walk(&mut self, term: &Term<'_>, operands: &[Term<'_>], at: usize) {
+        let [operand] = operands else { return };
+        let name = self.name();
+        let call = Put::Text("walk(".to_owned());
+        let put = vec![call, Put::Copy(operand.outer.clone()), Put::Text(format!(", {name}); "))];
+        self.edits.push(Edit::of(at..at, put));
+        let breaks = self.breaks(&term.span);
+        self.replace(term.span.clone(), name + &breaks);
     }
 
     /// `rego.metadata.rule()` and `rego.metadata.chain()`.
@@ -193,93 +262,31 @@ impl Rewriter<'_> {
     }
 }
 
-/// What of a text cannot stand on one line as it is.
-pub(super) fn unflat(text: &str, module: &Module<'_>) -> Unflat {
-    let comments = module.comments.iter().map(|c| c.start..c.start + 1 + c.text.len());
-    let mut unflat = Unflat { comments: comments.collect(), strings: Vec::new() };
-    let mut note = |term: &Term<'_>| {
-        if let Kind::Text(value) = &term.kind
-            && text.get(term.span.clone()).is_some_and(|t| t.contains('\n'))
-        {
-            unflat.strings.push((term.span.clone(), serde_json::Value::from(value.as_str()).to_string()));
-        }
-    };
-    module.rules.iter().for_each(|rule| each_term(rule, &mut note));
-    unflat
-}
+/// Constants that nest deeper are read as JSON: the engine's parser takes time exponential in the depth.
+const MAX_CONSTANT: usize = 6;
 
-/// Every term of a rule.
-pub(super) fn each_term<'m, 't>(rule: &'m Rule<'t>, note: &mut impl FnMut(&'m Term<'t>)) {
-    each(rule, &mut |node| {
-        if let Node::Term(term) = node {
-            note(term);
-        }
-    });
-}
-
-/// Every `with` of a rule.
-pub(super) fn each_with<'m, 't>(rule: &'m Rule<'t>, note: &mut impl FnMut(&'m With<'t>)) {
-    each(rule, &mut |node| {
-        if let Node::With(with) = node {
-            note(with);
-        }
-    });
-}
-
-enum Node<'m, 't> {
-    Term(&'m Term<'t>),
-    With(&'m With<'t>),
-}
-
-type Note<'n, 'm, 't> = &'n mut dyn FnMut(Node<'m, 't>);
-
-fn each<'m, 't>(rule: &'m Rule<'t>, note: Note<'_, 'm, 't>) {
-    let values = rule.elses.iter().map(|e| &e.value).chain([&rule.value]).flatten().map(|v| &v.term);
-    let head = rule.arguments.iter().flatten().chain(&rule.key).chain([&rule.name]);
-    head.chain(values).for_each(|t| in_term(t, note));
-    let bodies = rule.elses.iter().filter_map(|e| e.body.as_ref()).chain(&rule.bodies);
-    bodies.for_each(|b| in_body(&b.body, note));
-}
-
-fn in_body<'m, 't>(body: &'m Body<'t>, note: Note<'_, 'm, 't>) {
-    body.iter().for_each(|l| in_literal(l, note));
-}
-
-fn in_literal<'m, 't>(literal: &'m Literal<'t>, note: Note<'_, 'm, 't>) {
-    match &literal.kind {
-        LiteralKind::Term(term) => in_term(term, note),
-        LiteralKind::Assign(left, right) | LiteralKind::Unify(left, right) => {
-            in_term(left, note);
-            in_term(right, note);
-        }
-        LiteralKind::Some(names) => names.iter().for_each(|t| in_term(t, note)),
-        LiteralKind::SomeIn { key, value, collection } => {
-            key.iter().chain([value, collection]).for_each(|t| in_term(t, note));
-        }
-        LiteralKind::Every { key, value, collection, body } => {
-            key.iter().chain([value, collection]).for_each(|t| in_term(t, note));
-            in_body(body, note);
-        }
-    }
-    for with in &literal.with {
-        note(Node::With(with));
-        in_term(&with.target, note);
-        in_term(&with.value, note);
-    }
-}
-
-fn in_term<'m, 't>(term: &'m Term<'t>, note: Note<'_, 'm, 't>) {
-    note(Node::Term(term));
+fn depth(term: &Term<'_>) -> usize {
     match &term.kind {
-        Kind::ArrayOf(_, body) | Kind::SetOf(_, body) | Kind::ObjectOf(_, body) => in_body(body, note),
-        Kind::Template(parts) => {
-            for part in parts {
-                if let Part::Expression(literal) = part {
-                    in_literal(literal, note);
-                }
-            }
-        }
-        _ => {}
+        Kind::Array(_) | Kind::Object(_) => 1 + term.children().into_iter().map(depth).max().unwrap_or(0),
+        _ => 0,
     }
-    term.children().into_iter().for_each(|t| in_term(t, note));
+}
+
+/// A constant that JSON can hold.
+fn constant(term: &Term<'_>) -> Option<serde_json::Value> {
+    Some(match &term.kind {
+        Kind::Null => serde_json::Value::Null,
+        Kind::Bool(value) => (*value).into(),
+        Kind::Number(digits) => serde_json::from_str(digits).ok()?,
+        Kind::Text(text) => text.as_str().into(),
+        Kind::Array(items) => items.iter().map(constant).collect::<Option<_>>()?,
+        Kind::Object(pairs) => {
+            let pair = |(key, value): &(Term<'_>, Term<'_>)| match &key.kind {
+                Kind::Text(key) => Some((key.clone(), constant(value)?)),
+                _ => None,
+            };
+            serde_json::Value::Object(pairs.iter().map(pair).collect::<Option<_>>()?)
+        }
+        _ => return None,
+    })
 }

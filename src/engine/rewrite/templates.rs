@@ -1,4 +1,4 @@
-//! Template strings: `$"a {x}"` is `internal.template_string(["a ", {v | v := x}])`, as in OPA's own compiler.
+//! Template strings: `$"a {x}"` is `__rego__.template_string(["a ", {v | v := x}])`, as in OPA's own compiler.
 //!
 //! An expression without a value gives an empty set, which is printed as `<undefined>`.
 
@@ -13,7 +13,7 @@ impl Rewriter<'_> {
             let Part::Text(text, span) = part else { continue };
             let mut put = String::new();
             if place == 0 {
-                put.push_str("internal.template_string([");
+                put.push_str("__rego__.template_string([");
             } else {
                 put.push_str(close);
             }
