@@ -342,9 +342,10 @@ fn recursion(packages: &BTreeMap<Vec<String>, Package<'_>>) -> Vec<LoadError> {
             places.entry(from).or_insert(&rule.at);
             let to = edges.entry(from).or_default();
             let calls = rule.calls.iter().map(|c| c.name.split('.').map(|s| Some(s.to_owned())).collect::<Vec<_>>());
-            let references = rule.references.iter().map(|r| {
-                std::iter::once(Some(r.root.clone())).chain(r.steps.iter().cloned()).collect::<Vec<_>>()
-            });
+            let references = rule
+                .references
+                .iter()
+                .map(|r| std::iter::once(Some(r.root.clone())).chain(r.steps.iter().cloned()).collect::<Vec<_>>());
             for path in calls.chain(references) {
                 to.extend(targets(&path, package, packages, rule));
             }

@@ -16,6 +16,7 @@ mod decisions;
 mod deploy;
 mod engine;
 mod gatekeeper;
+mod language;
 mod rego_tests;
 mod reviews;
 mod serve;

@@ -212,7 +212,10 @@ mod tests {
         check(
             RegoVersion::V0,
             &[
-                ("p {\n\ta := input.b # c\n\t(1 + a) > 2\n}", "p {\n\ta := input.b; # c\n\t(1 + a) > 2\n}"),
+                (
+                    "p {\n\ta := input.b # c\n\t(1 + a) > 2\n}",
+                    "p {\n\ta := input.b; # c\n\t(__rego__.plus(1 , a)) > 2\n}",
+                ),
                 ("p = [x | x := input.b\n(x > 2)]", "p = [x | x := input.b;\n(x > 2)]"),
                 (
                     "v[{\"m\":\n m}] { # a\n m := 1\n} {\n m := 2\n} {\n m := 3\n}\nq { true }",

@@ -19,9 +19,26 @@ pub(super) enum Type {
 
 /// Builtins that give numbers.
 const NUMBERS: [&str; 20] = [
-    "abs", "bits.and", "bits.lsh", "bits.or", "bits.rsh", "ceil", "count", "floor", "indexof", "product", "rand.intn",
-    "round", "semver.compare", "strings.count", "sum", "time.now_ns", "time.parse_ns", "time.parse_rfc3339_ns",
-    "to_number", "units.parse_bytes",
+    "abs",
+    "bits.and",
+    "bits.lsh",
+    "bits.or",
+    "bits.rsh",
+    "ceil",
+    "count",
+    "floor",
+    "indexof",
+    "product",
+    "rand.intn",
+    "round",
+    "semver.compare",
+    "strings.count",
+    "sum",
+    "time.now_ns",
+    "time.parse_ns",
+    "time.parse_rfc3339_ns",
+    "to_number",
+    "units.parse_bytes",
 ];
 
 fn function(sign: &str) -> Option<&'static str> {
