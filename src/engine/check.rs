@@ -341,11 +341,10 @@ fn recursion(packages: &BTreeMap<Vec<String>, Package<'_>>) -> Vec<LoadError> {
             let from = (package.path.as_slice(), rule.path.as_slice());
             places.entry(from).or_insert(&rule.at);
             let to = edges.entry(from).or_default();
-            let calls = rule.calls.iter().map(|c| c.name.split('.').map(|s| Some(s.to_owned())).collect::<Vec<_>>());
-            let references = rule
-                .references
-                .iter()
-                .map(|r| std::iter::once(Some(r.root.clone())).chain(r.steps.iter().cloned()).collect::<Vec<_>>());
+            let calls = rule.calls.iter().map(|c| c.name.split('.').map(str::to_owned).collect::<Vec<_>>());
+            let references = rule.references.iter().map(|r| {
+                std::iter::once(r.root.clone()).chain(r.steps.iter().map_while(Clone::clone)).collect::<Vec<_>>()
+            });
             for path in calls.chain(references) {
                 to.extend(targets(&path, package, packages, rule));
             }
@@ -371,26 +370,25 @@ fn recursion(packages: &BTreeMap<Vec<String>, Package<'_>>) -> Vec<LoadError> {
     errors
 }
 
-/// The rules that a reference may lead to: those below it, and those that hold what it names. A step that is not
-/// constant may be any.
+/// The rules that a reference may lead to: those below it, and those that hold what it names.
 fn targets<'p>(
-    path: &[Option<String>],
+    path: &[String],
     package: &'p Package<'_>,
     packages: &'p BTreeMap<Vec<String>, Package<'_>>,
     rule: &RuleInfo,
 ) -> Vec<RuleKey<'p>> {
-    let overlap = |a: &[String], b: &[Option<String>]| a.iter().zip(b).all(|(x, y)| y.as_ref().is_none_or(|y| x == y));
-    let of = |p: &'p Package<'_>, below: &[Option<String>]| {
+    let overlap = |a: &[String], b: &[String]| a.iter().zip(b).all(|(x, y)| x == y);
+    let of = |p: &'p Package<'_>, below: &[String]| {
         let rules = p.modules.iter().flat_map(|m| m.info.rules.iter()).filter(|r| overlap(&r.path, below));
         rules.map(|r| (p.path.as_slice(), r.path.as_slice())).collect::<Vec<_>>()
     };
     match path.split_first() {
         None => Vec::new(),
-        Some((Some(first), rest)) if first == "data" => {
+        Some((first, rest)) if first == "data" => {
             let reached = packages.values().filter(|p| overlap(&p.path, rest));
             reached.flat_map(|p| of(p, rest.get(p.path.len()..).unwrap_or_default())).collect()
         }
-        Some((Some(first), _)) if rule.locals.contains(first) => Vec::new(),
+        Some((first, _)) if rule.locals.contains(first) => Vec::new(),
         Some(_) => of(package, path),
     }
 }

@@ -222,7 +222,7 @@ mod tests {
                     "v[{\"m\":\n m}] { # a\n m := 1\n} v[{\"m\":  m}] {\n m := 2\n} v[{\"m\":  m}] {\n m := 3\n}\nq { true }",
                 ),
                 ("f(x) = y {\n y := x\n} {\n y := x\n}", "f(x) = y {\n y := x\n} f(x) = y {\n y := x\n}"),
-                ("p { a + 1 = b }", "p { __arg0 := a + 1; __arg0 = b }"),
+                ("p { a + 1 = b }", "p { __arg0 := __rego__.plus(a , 1); __arg0 = b }"),
                 ("p = .5", "p = 0.5"),
             ],
         );

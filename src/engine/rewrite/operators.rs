@@ -62,8 +62,17 @@ pub(super) fn types(rule: &Rule<'_>) -> BTreeMap<String, Type> {
             let found = type_of(value, &types);
             types.entry((*name).to_owned()).and_modify(|t| *t = Type::Unknown).or_insert(found);
         }
+        if let LiteralKind::SomeIn { value: Term { kind: Kind::Var(name), .. }, collection, .. } = &literal.kind {
+            let found = if is_range(collection) { Type::Number } else { Type::Unknown };
+            types.entry((*name).to_owned()).and_modify(|t| *t = Type::Unknown).or_insert(found);
+        }
     });
     types
+}
+
+fn is_range(term: &Term<'_>) -> bool {
+    let Kind::Call(name, _) = &term.kind else { return false };
+    matches!(name.path().as_deref(), Some(["numbers", "range" | "range_step"]))
 }
 
 fn type_of(term: &Term<'_>, types: &BTreeMap<String, Type>) -> Type {
