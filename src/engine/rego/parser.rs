@@ -52,6 +52,8 @@ pub(super) struct Parser<'t> {
     later: BTreeSet<&'static str>,
     is_v1: bool,
     depth: usize,
+    /// Bodies that were no bodies, so far.
+    pub(super) doubled: usize,
     end: Token<'t>,
 }
 
@@ -62,7 +64,7 @@ impl<'t> Parser<'t> {
         let later = if is_v1 { LATER_KEYWORDS.into() } else { BTreeSet::new() };
         let end = text.len();
         let end = Token { lexeme: Lexeme::End, text: "", start: end, end, first: true, glued: false };
-        Ok(Self { tokens, comments, at: 0, later, is_v1, depth: 0, end })
+        Ok(Self { tokens, comments, at: 0, later, is_v1, depth: 0, doubled: 0, end })
     }
 
     pub(super) fn peek(&self) -> &Token<'t> {
@@ -457,6 +459,14 @@ mod tests {
         ] {
             let found = flaw(text);
             assert!(found.ends_with(" rules") || text.contains("with_x"), "{text}: {found}");
+        }
+    }
+
+    #[test]
+    fn no_text_takes_time_exponential_in_its_depth() {
+        for nest in ["[a | ", "{a | ", "{a: b | ", "[(", "{[", "if {"] {
+            let text = format!("package a\np := {}x, y", nest.repeat(60));
+            assert!(!flaw(&text).ends_with(" rules"), "{nest}");
         }
     }
 

@@ -10,6 +10,9 @@ type Parsed<'t> = Result<Term<'t>, Flaw>;
 /// Operators by how tight they bind.
 const LEVELS: [&[&str]; 5] = [&["==", "!=", "<", ">", "<=", ">="], &["|"], &["&"], &["+", "-"], &["*", "/", "%"]];
 
+/// Bodies of comprehensions in a text that turn out to be none.
+const MAX_DOUBLED: usize = 64;
+
 fn level(token: &Token<'_>) -> Option<usize> {
     let sign = (token.lexeme == Lexeme::Sign).then_some(token.text)?;
     LEVELS.iter().position(|signs| signs.contains(&sign))
@@ -240,7 +243,9 @@ impl<'t> Parser<'t> {
                 self.at += 1;
                 Ok(Some(body))
             }
-            Err(_) if self.is_sign(",") => {
+            // Each such body is read twice, and so are those within it.
+            Err(_) if self.is_sign(",") && self.doubled < MAX_DOUBLED => {
+                self.doubled += 1;
                 self.at = here;
                 Ok(None)
             }
