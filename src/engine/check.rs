@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::engine::Location;
 use crate::engine::builtins;
-use crate::engine::compile::{Parsed, RULES, policy_name};
+use crate::engine::compile::{RULES, policy_name};
+use crate::engine::parse::Parsed;
+use crate::engine::rewrite::MOCKS;
 use crate::engine::syntax::{Call, Reference, RuleInfo};
 use crate::engine::system_main;
 use crate::policy::{LoadError, Metadata, glob_matches, nearest};
@@ -273,6 +275,7 @@ fn unknown_call(
 ) -> Option<LoadError> {
     let (name, at) = (call.name.as_str(), &call.at);
     let known = match name.strip_prefix("data.") {
+        Some(path) if path.split('.').next() == Some(MOCKS) => true,
         Some(path) => {
             let steps: Vec<String> = path.split('.').map(str::to_owned).collect();
             let package = (1..steps.len()).rev().find_map(|n| packages.get(steps.get(..n)?));

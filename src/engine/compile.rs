@@ -1,6 +1,5 @@
 //! [`Sources`] to a [`Snapshot`]: parse, check, compile, bind. All errors of all files are reported at once.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +10,13 @@ use crate::engine::check::{self, Definitions, Package};
 use crate::engine::constraints;
 use crate::engine::evaluate::{self, Unit, UnitModule};
 use crate::engine::notes;
-use crate::engine::rewrite::rewrite;
-use crate::engine::scan;
+use crate::engine::parse::{Parsed, load_error, parse_all};
 use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Snapshot, Use};
-use crate::engine::syntax::{self, ModuleInfo};
 use crate::engine::system_main;
 use crate::engine::{Endpoint, HttpSend, Location, http};
 use crate::policy::gatekeeper::EnforcementPoint;
 use crate::policy::{
-    BuiltinErrors, Digest, Enforcement, LoadError, Metadata, OnUpdate, PolicyBinding, RegoVersion, SourceFile, Sources,
-    digest_set, nearest, package_metadata,
+    BuiltinErrors, Digest, Enforcement, LoadError, Metadata, OnUpdate, PolicyBinding, Sources, digest_set, nearest,
 };
 
 /// Rules that are read, by endpoint.
@@ -28,12 +24,6 @@ pub(crate) const RULES: [(Endpoint, &[&str]); 2] = [
     (Endpoint::Validate, &["deny", "violation", "warn", "audit_annotations"]),
     (Endpoint::Mutate, &["patch", "mutate", "patches"]),
 ];
-
-/// Brackets may nest this deep in a policy: the parser's time grows with two to the power of it.
-pub const MAX_NESTING: usize = 16;
-
-/// Operators that one expression may have: the engine's passes recurse once for each.
-pub(crate) const MAX_OPERATORS: usize = 500;
 
 const LOAD_STACK_BYTES: usize = 64 << 20;
 
@@ -58,16 +48,6 @@ pub struct Compiled {
     pub snapshot: Snapshot,
     /// For the author's eye.
     pub notes: Vec<LoadError>,
-}
-
-/// A file, parsed.
-pub(crate) struct Parsed<'a> {
-    pub source: &'a SourceFile,
-    /// What the engine reads: the source, rewritten where it would read it differently from OPA.
-    pub text: Cow<'a, str>,
-    pub info: ModuleInfo,
-    pub metadata: Option<Metadata>,
-    pub version: RegoVersion,
 }
 
 /// Compiles a policy set.
@@ -96,12 +76,8 @@ pub(crate) fn on_large_stack<T: Send>(
 fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, Vec<LoadError>> {
     let mut errors = Vec::new();
     let mut notes = Vec::new();
-    let parsed: Vec<Parsed<'_>> = sources
-        .modules
-        .iter()
-        .filter(|m| !m.is_test())
-        .filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok())
-        .collect();
+    let modules = || sources.modules.iter().filter(|m| !m.is_test());
+    let parsed = parse_all(modules(), &mut errors);
     for p in &parsed {
         notes.extend(p.metadata.iter().flat_map(|m| m.notes.iter().cloned()));
     }
@@ -167,79 +143,6 @@ fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, 
 /// Kind, name and digest of something in a policy set.
 pub(crate) type Content = (&'static str, String, Digest);
 
-/// Parses one file and reads its METADATA.
-pub(crate) fn parse(source: &SourceFile) -> Result<Parsed<'_>, LoadError> {
-    check_nesting(source)?;
-    let metadata = package_metadata(&source.path, &source.text)?;
-    let version = metadata.as_ref().map_or(RegoVersion::V1, |m| m.rego_version);
-    let parsed = parse_module(source, version).map_err(|mut error| {
-        // The v0 parser warns on stderr about words of v1; where those stand the file is no v0 anyway.
-        let v1_words = [" if ", " contains ", "import rego.v1"].iter().any(|w| source.text.contains(w));
-        if version == RegoVersion::V1
-            && !v1_words
-            && parse_rego(&source.path, &rewrite(&source.text), RegoVersion::V0).is_ok()
-        {
-            error
-                .message
-                .push_str(" (it is Rego v0: declare `custom: {regoVersion: v0}` in its METADATA, or write v1)");
-        }
-        error
-    })?;
-    Ok(Parsed { metadata, ..parsed })
-}
-
-/// Parses Rego of a known version; METADATA in it are not ours to read.
-pub(crate) fn parse_embedded(source: &SourceFile, version: RegoVersion) -> Result<Parsed<'_>, LoadError> {
-    check_nesting(source)?;
-    parse_module(source, version)
-}
-
-fn parse_module(source: &SourceFile, version: RegoVersion) -> Result<Parsed<'_>, LoadError> {
-    let text = rewrite(&source.text);
-    let info = parse_rego(&source.path, &text, version).map_err(|fault| {
-        let mut error = load_error(&source.path, "rego", &fault);
-        if let (Some(line), Some(column)) = (error.line, error.column) {
-            let text = text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
-            error.column = Some(syntax::column_in(text, column));
-        }
-        error
-    })?;
-    Ok(Parsed { source, text, info, metadata: None, version })
-}
-
-pub(crate) fn check_nesting(source: &SourceFile) -> Result<(), LoadError> {
-    let (depth, line) = scan::bracket_depth(&source.text);
-    if depth > MAX_NESTING {
-        let message = format!("brackets nest {depth} deep; at most {MAX_NESTING} are allowed: name the inner values");
-        return Err(LoadError::new(&source.path, "nesting", message).at(line, 1));
-    }
-    let (operators, line) = scan::longest_expression(&source.text);
-    if operators > MAX_OPERATORS {
-        let message =
-            format!("an expression has {operators} operators; at most {MAX_OPERATORS} are allowed: name parts of it");
-        return Err(LoadError::new(&source.path, "nesting", message).at(line, 1));
-    }
-    Ok(())
-}
-
-fn parse_rego(path: &str, text: &str, version: RegoVersion) -> Result<ModuleInfo, evaluate::Fault> {
-    let mut engine = evaluate::empty_engine();
-    engine.set_rego_v0(version == RegoVersion::V0);
-    engine.add_policy(path.to_owned(), text.to_owned()).map_err(|e| evaluate::fault(&e))?;
-    engine.get_modules().first().map(|m| syntax::module_info(m)).ok_or_else(|| evaluate::Fault {
-        code: crate::engine::ErrorCode::Evaluation,
-        msg: "the file holds no package".to_owned(),
-        location: None,
-    })
-}
-
-pub(crate) fn load_error(file: &str, code: &'static str, fault: &evaluate::Fault) -> LoadError {
-    match &fault.location {
-        Some(l) => LoadError::new(&l.file, code, &fault.msg).at(l.line, l.column),
-        None => LoadError::new(file, code, &fault.msg),
-    }
-}
-
 /// The name of the policy in `package`.
 pub(crate) fn policy_name(package: &[String]) -> Arc<str> {
     match package {
@@ -278,8 +181,7 @@ fn compile_policy(
         Some(choice) => choice == BuiltinErrors::Strict,
         None => metadata.has_custom,
     };
-    let units: Vec<UnitModule<'_>> =
-        modules.iter().map(|m| UnitModule { path: &m.source.path, text: &m.text, version: m.version }).collect();
+    let units: Vec<UnitModule<'_>> = modules.iter().map(|m| m.unit()).collect();
     let file = package.file().to_owned();
     let unit = Unit::compile(&units, data, &package.path, &by_endpoint, strict)
         .map_err(|fault| vec![load_error(&file, "rego", &fault)])?;
@@ -419,11 +321,8 @@ fn mask_pointers(
     if mask_rules.next().is_none() {
         return Vec::new();
     }
-    let units: Vec<UnitModule<'_>> = check::closure(package, packages)
-        .iter()
-        .flat_map(|p| p.modules.iter())
-        .map(|m| UnitModule { path: &m.source.path, text: &m.text, version: m.version })
-        .collect();
+    let units: Vec<UnitModule<'_>> =
+        check::closure(package, packages).iter().flat_map(|p| p.modules.iter()).map(|m| m.unit()).collect();
     let rules = BTreeMap::from([(Endpoint::Validate, vec!["mask".to_owned()])]);
     let run = Unit::compile(&units, data, &path, &rules, true).and_then(|unit| {
         unit.run(Endpoint::Validate, Value::new_object(), evaluate::World::default(), DEFAULT_TIME_BUDGET)

@@ -7,8 +7,9 @@ use regorus::Value;
 use serde_json::Map;
 
 use crate::engine::check::{self, Package};
-use crate::engine::compile::{Content, Parsed, load_error, parse_embedded};
+use crate::engine::compile::Content;
 use crate::engine::evaluate::{Unit, UnitModule};
+use crate::engine::parse::{Parsed, load_error, parse_embedded};
 use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Use};
 use crate::engine::syntax::RuleInfo;
 use crate::engine::{CompileOptions, DEFAULT_TIME_BUDGET, Endpoint, HttpSend, Location, http};
@@ -115,10 +116,7 @@ impl<'t> CompiledTemplate<'t> {
         let (modules, places) = modules(template);
         let in_file = |errors: Vec<LoadError>| errors.into_iter().map(|e| places.error_in_file(e)).collect::<Vec<_>>();
         let mut errors = Vec::new();
-        let parsed: Vec<Parsed<'_>> = modules
-            .iter()
-            .filter_map(|m| parse_embedded(m, template.version).map_err(|e| errors.push(e)).ok())
-            .collect();
+        let parsed = parse_embedded(modules.iter(), template.version, &mut errors);
         let (true, Some(main)) = (errors.is_empty(), parsed.first()) else { return Err(in_file(errors)) };
         let packages = check::packages(&parsed);
         errors.extend(check::check(&packages, data).into_iter().map(explain));
@@ -138,8 +136,7 @@ impl<'t> CompiledTemplate<'t> {
         if !errors.is_empty() {
             return Err(in_file(errors));
         }
-        let units: Vec<UnitModule<'_>> =
-            parsed.iter().map(|m| UnitModule { path: &m.source.path, text: &m.text, version: m.version }).collect();
+        let units: Vec<UnitModule<'_>> = parsed.iter().map(Parsed::unit).collect();
         let entries = BTreeMap::from([(Endpoint::Validate, vec!["violation".to_owned()])]);
         let unit = Unit::compile(&units, value, &main.info.package, &entries, false)
             .map_err(|fault| in_file(vec![load_error(&template.file, "rego", &fault)]))?;

@@ -7,13 +7,15 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use regorus::utils::limits::{ExecutionTimerConfig, PolicyLengthConfig};
 use regorus::{Engine, LimitError, Value};
 
+use crate::engine::builtins;
+use crate::engine::rewrite::{MOCKS, Originals, Places, wrappers};
 use crate::engine::{Endpoint, ErrorCode, Location};
-use crate::engine::{builtins, outputs};
 use crate::policy::RegoVersion;
 
 /// Work units between two looks at the clock: a loop is stopped within well under a millisecond.
@@ -62,13 +64,14 @@ pub(crate) struct Fault {
 /// A file of a unit.
 pub(crate) struct UnitModule<'a> {
     pub path: &'a str,
-    pub text: &'a str,
+    pub places: &'a Arc<Places>,
     pub version: RegoVersion,
 }
 
 /// One policy, ready to run. Invariant: `engine` is prepared, so a clone costs little.
 pub(crate) struct Unit {
     engine: Engine,
+    originals: Originals,
     entries: BTreeMap<Endpoint, String>,
 }
 
@@ -81,7 +84,10 @@ impl Unit {
         rules: &BTreeMap<Endpoint, Vec<String>>,
         strict: bool,
     ) -> Result<Self, Fault> {
-        let texts: Vec<&str> = modules.iter().map(|m| m.text).collect();
+        let texts: Vec<&str> = modules.iter().map(|m| m.places.text()).collect();
+        let mut originals = Originals::default();
+        modules.iter().for_each(|m| originals.add(m.path, m.places));
+        let fault = |e: &anyhow::Error| originals.fault(fault(e));
         let mut engine = new_engine(strict, &texts).map_err(|e| fault(&e))?;
         for module in modules {
             add_module(&mut engine, module).map_err(|e| fault(&e))?;
@@ -94,7 +100,7 @@ impl Unit {
         for entry in entries.values() {
             engine.compile_with_entrypoint(&entry.as_str().into()).map_err(|e| fault(&e))?;
         }
-        Ok(Self { engine, entries })
+        Ok(Self { engine, originals, entries })
     }
 
     /// Runs the rules of `endpoint` on `input`; gives `{rule: value}` with only the rules that are defined.
@@ -132,7 +138,7 @@ impl Unit {
             };
             Ok(serde_json::Value::Object(pairs.into_iter().collect()))
         };
-        caught(run)
+        caught(run).map_err(|fault| self.originals.fault(fault))
     }
 }
 
@@ -190,15 +196,17 @@ pub(crate) fn new_engine(strict: bool, texts: &[&str]) -> anyhow::Result<Engine>
     engine.set_strict_builtin_errors(strict);
     engine.set_gather_prints(true);
     builtins::install(&mut engine, strict, texts)?;
+    if let Some(module) = wrappers(texts) {
+        engine.add_policy(MOCKS.to_owned(), module)?;
+    }
     Ok(engine)
 }
 
 /// Adds a module that parses, written as the engine takes it.
 pub(crate) fn add_module(engine: &mut Engine, module: &UnitModule<'_>) -> anyhow::Result<()> {
     let v0 = module.version == RegoVersion::V0;
-    let text = outputs::rewrite(module.text, v0).unwrap_or_else(|| module.text.to_owned());
     engine.set_rego_v0(v0);
-    engine.add_policy(module.path.to_owned(), text)?;
+    engine.add_policy(module.path.to_owned(), module.places.text().to_owned())?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! wall clock: time, randomness and the world come in as [`Context`] and [`Inventory`]. The monotonic clock is used
 //! for budgets only.
 
+mod annotations;
 mod answer;
 mod asker;
 mod builtins;
@@ -20,11 +21,12 @@ mod input;
 mod interest;
 mod notes;
 mod output;
-mod outputs;
+mod parse;
 mod patch;
 mod pool;
 mod query;
 mod query_text;
+mod rego;
 mod review;
 mod rewrite;
 mod scan;
@@ -35,13 +37,14 @@ mod system_main;
 mod testing;
 
 pub use answer::answer;
-pub use compile::{CompileOptions, Compiled, DEFAULT_TIME_BUDGET, MAX_NESTING, compile};
+pub use compile::{CompileOptions, Compiled, DEFAULT_TIME_BUDGET, compile};
 pub use context::{Context, FailureMode, FailureModes, Inventory, NamespaceMetadata, Namespaces};
 pub use decide::decide;
 pub use decision::{
     Cause, Decision, Ending, Endpoint, ErrorCode, Location, PolicyFailure, Read, Run, Verdict, Violation,
 };
 pub use http::{HttpDoor, HttpFault, HttpRead, HttpRequest, HttpResponse, HttpSend, HttpTls, Redirects, Verification};
+pub use parse::MAX_NESTING;
 pub use pool::{Job, Pool, PoolOptions, PoolStats};
 pub use query::{Answer, Query, QueryInput, Scope, bindings, query, query_in};
 pub use snapshot::{PolicySummary, Snapshot};

@@ -3,7 +3,6 @@
 //! The engine is made the way every other is. Knows nothing of policies' METADATA beyond the Rego version, nor of
 //! requests and failure modes.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -14,10 +13,11 @@ use regorus::utils::limits::ExecutionTimerConfig;
 use serde_json::{Value as Json, json};
 
 use crate::engine::check;
-use crate::engine::compile::{Parsed, on_large_stack, parse};
-use crate::engine::evaluate::{self, UnitModule, World};
-use crate::engine::outputs;
+use crate::engine::compile::on_large_stack;
+use crate::engine::evaluate::{self, World};
+use crate::engine::parse::{Parsed, parse_all, surroundings};
 use crate::engine::query_text::{self, QueryText, Statement};
+use crate::engine::rewrite::{Originals, Places, Surroundings, rewrite_query};
 use crate::engine::{HttpDoor, HttpSend, http};
 use crate::policy::{LoadError, SourceFile};
 
@@ -84,17 +84,17 @@ pub fn query_in(query: &Query<'_>, scope: &Scope, http: Option<&Arc<dyn HttpDoor
 
 fn query_here(query: &Query<'_>, scope: &Scope, http: Option<&Arc<dyn HttpDoor>>) -> Result<Answer, Vec<LoadError>> {
     let mut errors = Vec::new();
-    let parsed: Vec<Parsed<'_>> =
-        query.modules.iter().filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok()).collect();
+    let parsed = parse_all(query.modules.iter(), &mut errors);
     if !errors.is_empty() {
         errors.sort();
         return Err(errors);
     }
-    let text = query_text::read(query.text, scope, &parsed).map_err(|e| vec![e])?;
+    let known = surroundings(parsed.iter().map(|m| (m.source.text.as_str(), m.version)));
+    let text = read(query.text, scope, &parsed, &known).map_err(|e| vec![e])?;
     let send = if http.is_some() { HttpSend::Allow } else { HttpSend::Refuse };
     check(query, &parsed, &text, send)?;
     let until = Instant::now().checked_add(query.budget).unwrap_or_else(Instant::now);
-    let (answer, _) = http::with_door(http, until, || evaluate::caught(|| run(query, &parsed, &text)));
+    let (answer, _) = http::with_door(http, until, || evaluate::caught(|| run(query, &parsed, &text, &known)));
     answer.map_err(|fault| {
         let file = fault.location.as_ref().map_or("", |l| l.file.as_str());
         let file = if file.starts_with('<') { query_text::FILE } else { file };
@@ -117,7 +117,7 @@ fn check(
     let source = SourceFile { path: query_text::FILE.to_owned(), text: text.module.clone() };
     let of_query = Parsed {
         source: &source,
-        text: Cow::Borrowed(&source.text),
+        places: Arc::new(Places::same(&source.text)),
         info: text.info.clone(),
         metadata: None,
         version: query_text::VERSION,
@@ -146,14 +146,37 @@ fn check(
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-fn run(query: &Query<'_>, parsed: &[Parsed<'_>], text: &QueryText) -> Result<Answer, evaluate::Fault> {
+/// The text of the query; one that the engine's parser cannot take is read as the engine is asked it.
+fn read(text: &str, scope: &Scope, parsed: &[Parsed<'_>], known: &Surroundings) -> Result<QueryText, LoadError> {
+    query_text::read(text, scope, parsed).or_else(|error| match rewrite_query(text, known) {
+        Ok(rewritten) if rewritten != text => query_text::read(&rewritten, scope, parsed).map_err(|_| error),
+        _ => Err(error),
+    })
+}
+
+fn run(
+    query: &Query<'_>,
+    parsed: &[Parsed<'_>],
+    text: &QueryText,
+    known: &Surroundings,
+) -> Result<Answer, evaluate::Fault> {
     let check_interval = NonZeroU32::MIN.saturating_add(63);
-    let fault = |e: anyhow::Error| evaluate::fault(&e);
-    let texts: Vec<&str> = parsed.iter().map(|m| m.source.text.as_str()).chain([query.text]).collect();
+    let mut originals = Originals::default();
+    parsed.iter().for_each(|m| originals.add(&m.source.path, &m.places));
+    let fault = |e: anyhow::Error| originals.fault(evaluate::fault(&e));
+    let asked = rewrite_query(&text.run, known).map_err(|misread| evaluate::Fault {
+        code: crate::engine::ErrorCode::Evaluation,
+        msg: misread.message,
+        location: Some(crate::engine::Location {
+            file: query_text::FILE.to_owned(),
+            line: misread.line,
+            column: misread.column,
+        }),
+    })?;
+    let texts: Vec<&str> = parsed.iter().map(|m| m.places.text()).chain([asked.as_str()]).collect();
     let mut engine = evaluate::new_engine(query.strict, &texts).map_err(fault)?;
     for module in parsed {
-        let unit = UnitModule { path: &module.source.path, text: &module.text, version: module.version };
-        evaluate::add_module(&mut engine, &unit).map_err(fault)?;
+        evaluate::add_module(&mut engine, &module.unit()).map_err(fault)?;
     }
     engine.set_rego_v0(false);
     engine.add_data(Value::from(query.data.clone())).map_err(fault)?;
@@ -167,7 +190,6 @@ fn run(query: &Query<'_>, parsed: &[Parsed<'_>], text: &QueryText) -> Result<Ans
             engine.set_input(input);
         }
     }
-    let asked = outputs::rewrite_query(&text.run).unwrap_or_else(|| text.run.clone());
     let results = engine.eval_query(asked, false).map_err(fault)?;
     let rows: Vec<Json> =
         results.result.iter().filter(|r| holds(r, &text.statements)).map(|r| row(r, &text.statements)).collect();

@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use regorus::unstable::{Literal, Module, Rule};
 use serde_json::Value;
 
-use crate::engine::compile::{Parsed, check_nesting};
 use crate::engine::evaluate::{self, empty_engine};
+use crate::engine::parse::{Parsed, check_nesting};
+use crate::engine::rewrite::Places;
 use crate::engine::syntax::{self, ModuleInfo};
-use crate::policy::{LoadError, RegoVersion, SourceFile};
+use crate::policy::{LoadError, RegoVersion};
 
 /// The file that errors of the query name.
 pub(crate) const FILE: &str = "";
@@ -49,7 +50,7 @@ pub(crate) struct Statement {
 
 /// Parses a query in its scope, beside the modules it is run over.
 pub(crate) fn read(text: &str, scope: &Scope, modules: &[Parsed<'_>]) -> Result<QueryText, LoadError> {
-    check_nesting(&SourceFile { path: FILE.to_owned(), text: text.to_owned() })?;
+    check_nesting(FILE, text)?;
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Err(LoadError::new(FILE, "rego", "the query is empty").at(1, 1));
     }
@@ -70,7 +71,7 @@ pub(crate) fn read(text: &str, scope: &Scope, modules: &[Parsed<'_>]) -> Result<
     let Some(parsed) = parsed.filter(|m| m.policy.len() == 1) else {
         return Err(LoadError::new(FILE, "rego", "the query closes a bracket that it does not open").at(1, 1));
     };
-    let info = syntax::module_info(&parsed);
+    let info = syntax::module_info(&parsed, &Places::same(&module));
     let names = names(package, scope, &info, modules);
     let run = write_out(text, head.len(), &tree, &names);
     Ok(QueryText { run, statements: statements(&parsed, lines_before), info, module, lines_before })

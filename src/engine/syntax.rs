@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use regorus::unstable::{Expr, Import, Literal, Module, Query, Ref, Rule, RuleBody, RuleHead, Span};
 
 use crate::engine::Location;
+use crate::engine::rewrite::Places;
 
 /// A reference such as `input.request.object[i].name`: its root and its steps; a step that is not a constant is `None`.
 #[derive(Debug, Clone)]
@@ -66,13 +67,36 @@ pub(crate) struct ModuleInfo {
     pub aliases: BTreeSet<String>,
 }
 
-/// Reads a parsed module.
-pub(crate) fn module_info(module: &Module) -> ModuleInfo {
-    let aliases = aliases(&module.imports);
-    let package = match flatten(&module.package.refr) {
+impl ModuleInfo {
+    fn locations(&mut self) -> impl Iterator<Item = &mut Location> {
+        let of_rules = self.rules.iter_mut().flat_map(|rule| {
+            let references = rule.references.iter_mut().map(|r| &mut r.at);
+            let calls = rule.calls.iter_mut().map(|c| &mut c.at);
+            let head = rule.head_only.iter_mut().map(|(_, at)| at);
+            references.chain(calls).chain(head).chain([&mut rule.at])
+        });
+        of_rules.chain(self.imports.iter_mut().map(|i| &mut i.at))
+    }
+}
+
+/// Reads a parsed module. All places are those of the author's text.
+pub(crate) fn module_info(module: &Module, places: &Places) -> ModuleInfo {
+    let mut info = info(module);
+    info.locations().for_each(|at| places.place(at));
+    info
+}
+
+/// The path of a module's package.
+pub(crate) fn package(module: &Module) -> Vec<String> {
+    match flatten(&module.package.refr) {
         Some((root, steps)) => std::iter::once(root).chain(steps.into_iter().flatten()).collect(),
         None => Vec::new(),
-    };
+    }
+}
+
+fn info(module: &Module) -> ModuleInfo {
+    let aliases = aliases(&module.imports);
+    let package = package(module);
     let rules = module.policy.iter().filter_map(|r| rule_info(r, &aliases)).collect();
     let imports = aliases.iter().map(|a| a.target.clone()).collect();
     let aliases = aliases.into_iter().map(|a| a.name).collect();
@@ -400,7 +424,7 @@ mod tests {
     fn info(text: &str) -> ModuleInfo {
         let mut engine = regorus::Engine::new();
         engine.add_policy("p.rego".to_owned(), text.to_owned()).expect("parses");
-        module_info(engine.get_modules().first().expect("one module"))
+        module_info(engine.get_modules().first().expect("one module"), &Places::same(text))
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use regorus::unstable::{Expr, Query, Ref, Rule, RuleHead};
@@ -12,8 +13,9 @@ use regorus::{Engine, Value};
 
 use crate::engine::Location;
 use crate::engine::check;
-use crate::engine::compile::{Parsed, parse};
 use crate::engine::evaluate::{self, Fault, UnitModule, World, rego_path};
+use crate::engine::parse::{Parsed, parse_all};
+use crate::engine::rewrite::Places;
 use crate::engine::scan;
 use crate::engine::syntax;
 use crate::policy::{BuiltinErrors, LoadError, RegoVersion, Sources};
@@ -87,8 +89,7 @@ pub struct TestReport {
 /// Everything that keeps the files, tests included, from being loaded.
 pub fn run_tests(sources: &Sources, wanted: &dyn Fn(&str) -> bool, now_ns: i64) -> Result<TestReport, Vec<LoadError>> {
     let mut errors = Vec::new();
-    let parsed: Vec<Parsed<'_>> =
-        sources.modules.iter().filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok()).collect();
+    let parsed = parse_all(sources.modules.iter(), &mut errors);
     let packages = check::packages(&parsed);
     if errors.is_empty() {
         errors.extend(check::check(&packages, &sources.data));
@@ -127,8 +128,7 @@ pub fn run_tests(sources: &Sources, wanted: &dyn Fn(&str) -> bool, now_ns: i64) 
 #[must_use]
 pub fn check_tests(sources: &Sources) -> Vec<LoadError> {
     let mut errors = Vec::new();
-    let parsed: Vec<Parsed<'_>> =
-        sources.modules.iter().filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok()).collect();
+    let parsed = parse_all(sources.modules.iter(), &mut errors);
     errors.extend(check::check(&check::packages(&parsed), &sources.data));
     errors
 }
@@ -136,7 +136,13 @@ pub fn check_tests(sources: &Sources) -> Vec<LoadError> {
 /// All modules in one engine, with the tests found in them.
 struct Bench {
     engine: Engine,
-    texts: BTreeMap<String, (String, RegoVersion)>,
+    texts: BTreeMap<String, Text>,
+}
+
+/// A module as the engine reads it.
+struct Text {
+    places: Arc<Places>,
+    version: RegoVersion,
 }
 
 /// A test rule with all its definitions.
@@ -148,19 +154,27 @@ struct Test {
 
 impl Bench {
     fn new(parsed: &[Parsed<'_>], data: &Value, strict: bool) -> Result<Self, Fault> {
-        let all: Vec<&str> = parsed.iter().map(|m| m.source.text.as_str()).collect();
+        let all: Vec<&str> = parsed.iter().map(|m| m.places.text()).collect();
         let mut engine = evaluate::new_engine(strict, &all).map_err(|e| evaluate::fault(&e))?;
         let mut texts = BTreeMap::new();
         for module in parsed {
-            let unit = UnitModule { path: &module.source.path, text: &module.text, version: module.version };
-            evaluate::add_module(&mut engine, &unit).map_err(|e| evaluate::fault(&e))?;
-            texts.insert(module.source.path.clone(), (module.text.to_string(), module.version));
+            evaluate::add_module(&mut engine, &module.unit()).map_err(|e| evaluate::fault(&e))?;
+            let text = Text { places: Arc::clone(&module.places), version: module.version };
+            texts.entry(module.source.path.clone()).or_insert(text);
         }
         engine.set_rego_v0(false);
         engine.add_data(data.clone()).map_err(|e| evaluate::fault(&e))?;
         engine.set_enable_coverage(true);
         engine.set_execution_timer_config(ExecutionTimerConfig { limit: TEST_BUDGET, check_interval: NonZeroU32::MIN });
         Ok(Self { engine, texts })
+    }
+
+    /// A place in what the engine reads as one in the author's text.
+    fn place(&self, mut at: Location) -> Location {
+        if let Some(text) = self.texts.get(&at.file) {
+            text.places.place(&mut at);
+        }
+        at
     }
 
     fn run_package(
@@ -193,9 +207,9 @@ impl Bench {
 
     fn tests(&mut self, package: &[String]) -> Vec<Test> {
         let mut found: Vec<Test> = Vec::new();
-        for module in self.engine.get_modules().iter() {
-            let info = syntax::module_info(module);
-            if info.package != package {
+        let modules = self.engine.get_modules().clone();
+        for module in modules.iter() {
+            if syntax::package(module) != package {
                 continue;
             }
             for rule in &module.policy {
@@ -205,6 +219,7 @@ impl Bench {
                     RuleHead::Func { .. } => continue,
                 };
                 let Some((name, at)) = syntax::rule_name(refr) else { continue };
+                let at = self.place(at);
                 if !name.starts_with("test_") && !name.starts_with("todo_test_") {
                     continue;
                 }
@@ -343,7 +358,7 @@ impl Bench {
                 let Some(body) = self.statements(query, count) else { break };
                 let holds = self.probe(package, query, &format!("probe if {{\n{body}\n}}\n"));
                 let Some(stmt) = query.stmts.get(count - 1) else { break };
-                let at = Some(syntax::location(&stmt.span));
+                let at = Some(self.place(syntax::location(&stmt.span)));
                 match holds {
                     Ok(Value::Undefined) => {
                         let before = self.statements(query, count - 1).unwrap_or_default();
@@ -362,7 +377,7 @@ impl Bench {
     /// The text of the first `count` statements of a body.
     fn statements(&self, query: &Ref<Query>, count: usize) -> Option<String> {
         let first = query.stmts.first()?;
-        let (text, _) = self.texts.get(first.span.source.file())?;
+        let text = self.texts.get(first.span.source.file())?.places.text();
         let from = usize::try_from(first.span.start).ok()?;
         let to = match query.stmts.get(count) {
             Some(next) => next.span.start,
@@ -383,7 +398,10 @@ impl Bench {
     /// Evaluates one more rule, `probe`, beside the module that `query` stands in.
     fn probe(&self, package: &[String], query: &Ref<Query>, rule: &str) -> Result<Value, Fault> {
         let file = query.span.source.file();
-        let (text, version) = self.texts.get(file).cloned().unwrap_or_default();
+        let (text, version) = match self.texts.get(file) {
+            Some(text) => (text.places.text(), text.version),
+            None => ("", RegoVersion::default()),
+        };
         let mut engine = self.engine.clone();
         engine.set_enable_coverage(false);
         let head: String = text.lines().filter(|l| l.starts_with("package ") || l.starts_with("import ")).fold(
@@ -395,8 +413,8 @@ impl Bench {
             },
         );
         let rule = rule.replacen("probe", "portcullis_probe", 1);
-        let text = format!("{head}{rule}");
-        evaluate::add_module(&mut engine, &UnitModule { path: "probe", text: &text, version })
+        let places = Arc::new(Places::same(&format!("{head}{rule}")));
+        evaluate::add_module(&mut engine, &UnitModule { path: "probe", places: &places, version })
             .map_err(|e| evaluate::fault(&e))?;
         let path = format!("{}.portcullis_probe", rego_path(package));
         engine.eval_rule(path).map_err(|e| evaluate::fault(&e))

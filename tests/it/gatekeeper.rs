@@ -289,7 +289,10 @@ fn faults_have_their_place_in_the_file() {
     };
     let cases = [
         (of_template("sort(missing)", "sorted(missing)"), "library.yaml:44:71: unknown function `sorted`"),
-        (of_template("count(missing) > 0", "count(missing) >> 0"), "library.yaml:43:33: expecting expression"),
+        (
+            of_template("count(missing) > 0", "count(missing) >> 0"),
+            "library.yaml:43:33: unexpected `>`: expected a value",
+        ),
         (
             of_template("metadata.labels(input", "metadata.label(input"),
             "library.yaml:42:70: unknown function `data.lib.metadata.label`",

@@ -17,6 +17,7 @@ mod deploy;
 mod engine;
 mod gatekeeper;
 mod http_send;
+mod language;
 mod opa_admission;
 mod query;
 mod rego_tests;

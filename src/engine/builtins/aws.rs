@@ -48,7 +48,11 @@ fn sign_req(args: &[Value]) -> Outcome {
     let keys = ["aws_service", "aws_access_key", "aws_secret_access_key", "aws_region"];
     let [service, access_key, secret, region] = strings(args, 1, keys, "AWS config")?;
     let (request, config) = (operand(args, 0)?, operand(args, 1)?);
-    let (date, stamp) = timestamps(integer(args, 2)?);
+    let time = integer(args, 2)?;
+    if time < 0 {
+        return Err("operand 3 could not convert time_ns value into a unix timestamp".into());
+    }
+    let (date, stamp) = timestamps(time);
     let [method, url] = strings(args, 0, ["method", "url"], "request")?;
     let mut headers: BTreeMap<String, Value> = BTreeMap::new();
     match field(request, "headers") {

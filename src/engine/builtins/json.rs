@@ -13,6 +13,7 @@ use super::encoding::json;
 pub(super) const BUILTINS: &[Builtin] = &[
     Builtin { name: "json.is_valid", arity: 1, call: |args| Ok(parses(args, |t| Value::from_json_str(t).is_ok())) },
     Builtin { name: "json.match_schema", arity: 2, call: match_schema },
+    Builtin { name: "json.verify_schema", arity: 1, call: verify_schema },
     Builtin { name: "yaml.is_valid", arity: 1, call: |args| Ok(parses(args, |t| Value::from_yaml_str(t).is_ok())) },
 ];
 
@@ -54,6 +55,43 @@ fn match_schema(args: &[Value]) -> Outcome {
         at_most(findings.len(), MAX_FINDINGS, "findings")?;
     }
     Ok(Value::from(vec![Value::from(findings.is_empty()), Value::from(findings)]))
+}
+
+/// `[true, null]`, or `[false, why]`.
+fn verify_schema(args: &[Value]) -> Outcome {
+    let verified = document(args, 0).map_err(|e| e.to_string()).and_then(|schema| {
+        if let Some(unknown) = unknown_type(&schema) {
+            return Err(format!(
+                "has a primitive type that is NOT VALID -- given: /{unknown}/ Expected valid values are:[{}]",
+                TYPES.join(" ")
+            ));
+        }
+        jsonschema::options().with_retriever(Nowhere).build(&schema).map(drop).map_err(|e| e.to_string())
+    });
+    Ok(Value::from(match verified {
+        Ok(()) => vec![Value::from(true), Value::Null],
+        Err(why) => vec![Value::from(false), Value::from(format!("jsonschema: {why}"))],
+    }))
+}
+
+const TYPES: [&str; 7] = ["array", "boolean", "integer", "number", "null", "object", "string"];
+
+/// The first type in a schema that there is not.
+fn unknown_type(schema: &Json) -> Option<&str> {
+    let fields = schema.as_object()?;
+    let types = fields.get("type").into_iter().flat_map(|t| match t {
+        Json::Array(types) => types.iter().filter_map(Json::as_str).collect(),
+        other => other.as_str().into_iter().collect::<Vec<_>>(),
+    });
+    if let Some(unknown) = types.into_iter().find(|t| !TYPES.contains(t)) {
+        return Some(unknown);
+    }
+    let named = ["properties", "patternProperties", "definitions", "$defs", "dependencies"];
+    let named = named.iter().filter_map(|n| fields.get(*n)?.as_object()).flat_map(serde_json::Map::values);
+    let single = ["items", "additionalProperties", "additionalItems", "not", "if", "then", "else", "contains"];
+    let listed = ["items", "allOf", "anyOf", "oneOf"];
+    let listed = listed.iter().filter_map(|n| fields.get(*n)?.as_array()).flatten();
+    named.chain(single.iter().filter_map(|n| fields.get(*n))).chain(listed).find_map(unknown_type)
 }
 
 fn finding(error: &ValidationError<'_>) -> Value {

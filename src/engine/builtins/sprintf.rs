@@ -63,7 +63,7 @@ impl Operand {
 }
 
 /// A composite as OPA prints it: JSON, with sets in braces.
-fn opa_text(value: &Value) -> anyhow::Result<String> {
+pub(super) fn opa_text(value: &Value) -> anyhow::Result<String> {
     let join = |parts: Vec<String>| parts.join(", ");
     Ok(match value {
         Value::Array(items) => format!("[{}]", join(items.iter().map(opa_text).collect::<Result<_, _>>()?)),

@@ -45,24 +45,29 @@ fn run(case: &Case, strict: bool) -> Result<Option<Value>, String> {
 fn check(file: &str, text: &str) {
     let cases: Vec<Case> = serde_saphyr::from_str(text).unwrap_or_else(|e| panic!("{file}: {e}"));
     assert!(!cases.is_empty(), "{file} holds no cases");
-    for case in cases {
-        let name = format!("{file}: {}", case.query);
-        let (strict, loose) = (run(&case, true), run(&case, false));
-        match (&case.want, &case.error) {
-            (Some(want), None) => {
-                assert_eq!(strict.as_ref(), Ok(&Some(want.clone())), "{name}");
-                assert_eq!(loose, strict, "{name}");
-            }
-            (None, Some(error)) => {
-                let message = strict.expect_err(&name);
-                assert!(message.contains(error.as_str()), "{name}: {message}");
-                match loose {
-                    Ok(value) => assert!(!case.limit && value.is_none(), "{name}: {value:?}"),
-                    Err(message) => assert!(case.limit, "{name}: {message}"),
-                }
-            }
-            _ => panic!("{name}: give either `want` or `error`"),
+    let message = |panic: Box<dyn std::any::Any + Send>| panic.downcast_ref::<String>().cloned().unwrap_or_default();
+    let wrong = cases.iter().filter_map(|case| std::panic::catch_unwind(|| check_case(file, case)).err());
+    let wrong: Vec<String> = wrong.map(message).collect();
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn check_case(file: &str, case: &Case) {
+    let name = format!("{file}: {}", case.query);
+    let (strict, loose) = (run(case, true), run(case, false));
+    match (&case.want, &case.error) {
+        (Some(want), None) => {
+            assert_eq!(strict.as_ref(), Ok(&Some(want.clone())), "{name}");
+            assert_eq!(loose, strict, "{name}");
         }
+        (None, Some(error)) => {
+            let message = strict.expect_err(&name);
+            assert!(message.contains(error.as_str()), "{name}: {message}");
+            match loose {
+                Ok(value) => assert!(!case.limit && value.is_none(), "{name}: {value:?}"),
+                Err(message) => assert!(case.limit, "{name}: {message}"),
+            }
+        }
+        _ => panic!("{name}: give either `want` or `error`"),
     }
 }
 
@@ -75,4 +80,21 @@ macro_rules! files {
     };
 }
 
-files!(collections, crypto, graphql, jwt, net, numbers, patterns, strings, uri, x509);
+files!(collections, crypto, engine, graphql, jwt, net, numbers, patterns, strings, uri, x509);
+
+/// Every builtin of the table that is there stands in some case.
+#[test]
+fn every_builtin_has_a_case() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut cases = String::new();
+    for folder in ["tests/it/builtins", "tests/it/language"] {
+        for entry in std::fs::read_dir(root.join(folder)).expect("a folder").flatten() {
+            cases.push_str(&std::fs::read_to_string(entry.path()).expect("readable"));
+        }
+    }
+    let table = std::fs::read_to_string(root.join("docs/builtins.md")).expect("the table");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let there = rows.filter(|(_, state)| !state.starts_with("no |")).map(|(name, _)| name);
+    let missing: Vec<&str> = there.filter(|name| !cases.contains(&format!("{name}("))).collect();
+    assert!(missing.is_empty(), "no case calls {missing:?}");
+}
