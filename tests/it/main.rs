@@ -16,6 +16,7 @@ mod decisions;
 mod deploy;
 mod engine;
 mod gatekeeper;
+mod packs;
 mod rego_tests;
 mod reviews;
 mod serve;
