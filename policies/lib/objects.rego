@@ -39,6 +39,9 @@ field(parent, key) := concat(".", [parent, key]) if regex.match(`^[A-Za-z0-9_-]+
 
 else := concat("", [parent, "[\"", key, "\"]"])
 
+# A key as a token of a JSON pointer (RFC 6901).
+pointer_token(key) := replace(replace(key, "~", "~0"), "/", "~1")
+
 # A value in a message: text as it is, anything else as JSON.
 shown(value) := value if is_string(value)
 

@@ -30,6 +30,8 @@ test_fields_are_quoted_where_needed if {
 	objects.field("metadata.labels", "acme.io/tenant") == `metadata.labels["acme.io/tenant"]`
 }
 
+test_keys_in_pointers if objects.pointer_token("acme.io/a~b") == "acme.io~1a~0b"
+
 test_values_in_messages if {
 	objects.shown("a") == "a"
 	objects.shown(0) == "0"
