@@ -86,9 +86,9 @@ deny contains violation if {
 # A `deletecollection` has no name in its requests.
 policy_name := request.name if not request.name in {null, ""}
 
-else := request.oldObject.metadata.name
+else := name if name := request.oldObject.metadata.name
 
-else := request.object.metadata.name
+else := name if name := request.object.metadata.name
 
 deny contains violation if {
 	outsider
