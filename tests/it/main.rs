@@ -17,6 +17,7 @@ mod deploy;
 mod engine;
 mod gatekeeper;
 mod packs;
+mod policy_pages;
 mod rego_tests;
 mod reviews;
 mod serve;
