@@ -30,6 +30,9 @@ value(obj, key) := found if {
 	is_object(obj)
 } else := null
 
+# The value at a path of keys; null when it is missing.
+at(obj, path) := object.get(as_object(obj), path, null)
+
 labels(obj) := child(child(obj, "metadata"), "labels")
 
 annotations(obj) := child(child(obj, "metadata"), "annotations")

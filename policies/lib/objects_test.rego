@@ -16,6 +16,12 @@ test_items_of_anything if {
 	}
 }
 
+test_paths_into_anything if {
+	objects.at({"a": {"b": [1]}}, ["a", "b"]) == [1]
+	objects.at({"a": 5}, ["a", "b"]) == null
+	objects.at(null, ["a"]) == null
+}
+
 test_labels_and_annotations_of_anything if {
 	objects.labels({"metadata": {"labels": {"a": "b"}}}) == {"a": "b"}
 	objects.annotations({"metadata": {"annotations": {"a": "b"}}}) == {"a": "b"}

@@ -42,7 +42,7 @@ struct Case {
     /// Default: CREATE, with `old` UPDATE.
     #[serde(default)]
     operation: Option<String>,
-    /// `pods/exec`, where it is not plain from the kind. With a dot the rest is the group: `buckets.s3.services.k8s.aws`.
+    /// `pods/exec`, `deployments.apps/scale`, where it is not plain from the kind.
     #[serde(default)]
     resource: Option<String>,
     /// In place of the object's own.
@@ -150,15 +150,11 @@ fn review(case: &Case) -> Value {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let known = built_in(kind).into_iter().find(|k| k.group == group);
     let usual = known.map_or_else(|| plural(kind), |k| k.resource.to_owned());
-    let (resource, subresource) = match case.resource.as_deref() {
-        None => (usual, None),
-        Some(given) => match given.split_once('/') {
-            Some((resource, sub)) => (resource.to_owned(), Some(sub)),
-            None => (given.to_owned(), None),
-        },
-    };
-    // Options of a connection and subresources of the core group are asked about as what they belong to.
-    let resource_group = if resource == "pods" { "" } else { group };
+    let given = case.resource.clone().unwrap_or(usual);
+    let (main, subresource) = given.split_once('/').map_or((given.as_str(), None), |(main, sub)| (main, Some(sub)));
+    // Options of a connection are of the core group, as is what they belong to.
+    let own_group = if main == "pods" { "" } else { group };
+    let (resource, resource_group) = main.split_once('.').unwrap_or((main, own_group));
     let own = match text("/metadata/namespace") {
         _ if kind == "Namespace" => text("/metadata/name"),
         "" if is_cluster_scoped(kind) || !(known.is_some() || subresource.is_some()) => "",
