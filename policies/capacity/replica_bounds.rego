@@ -54,7 +54,7 @@ deny contains violation if {
 	violation := {
 		"msg": sprintf("%s `%s` may have %v Pods at a time, and the contract of tenant `%s` says %v", [
 			kind,
-			objects.shown(objects.value(input.request, "name")),
+			tenants.name,
 			found,
 			tenants.owner,
 			most,

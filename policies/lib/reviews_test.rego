@@ -99,6 +99,8 @@ test_whose_namespace if {
 	tenants.contract == {} with input as create("Pod", {}, {}) with data.tenants as {}
 	tenants.all == {} with data.tenants as "odd"
 	tenants.namespace == "" with input as {"request": {}}
+	tenants.name == "" with input as {"request": {}}
+	tenants.name == "thing" with input as create("Pod", {}, {})
 }
 
 test_other_namespaces if {

@@ -33,10 +33,10 @@ else := input.request.object
 # The tenant that the namespace belongs to; undefined without one.
 owner := tenant_in(namespace_labels)
 
-tenant_in(labels) := name if {
-	name := labels[key]
-	is_string(name)
-	name != ""
+tenant_in(labels) := tenant if {
+	tenant := labels[key]
+	is_string(tenant)
+	tenant != ""
 }
 
 # The contract of that tenant; empty for one that is not in `data.tenants`.
@@ -49,15 +49,20 @@ default namespace := ""
 
 namespace := input.request.namespace if is_string(input.request.namespace)
 
-# The tenant of another namespace, as far as the inventory knows it.
-of_namespace(name) := owner if name == namespace
+# The name of the request's object, for messages; empty where the API server has yet to make one.
+default name := ""
 
-of_namespace(name) := tenant_in(objects.labels(data.inventory.cluster.v1.Namespace[name])) if name != namespace
+name := input.request.name if is_string(input.request.name)
+
+# The tenant of another namespace, as far as the inventory knows it.
+of_namespace(other) := owner if other == namespace
+
+of_namespace(other) := tenant_in(objects.labels(data.inventory.cluster.v1.Namespace[other])) if other != namespace
 
 # Whether the inventory knows the namespace.
-knows_namespace(name) if data.inventory.cluster.v1.Namespace[name]
+knows_namespace(other) if data.inventory.cluster.v1.Namespace[other]
 
-knows_namespace(name) if name == namespace
+knows_namespace(other) if other == namespace
 
 # Whether a text fits one of the patterns of a list; `*` stands for anything.
 fits_any(patterns, text) if {
@@ -74,13 +79,13 @@ fits(pattern, text) if {
 }
 
 # The objects of a kind in a namespace, by name, as the inventory has them; empty where it has none.
-in_namespace(name, api_version, kind) := found if {
-	found := data.inventory.namespace[name][api_version][kind]
+in_namespace(place, api_version, kind) := found if {
+	found := data.inventory.namespace[place][api_version][kind]
 	is_object(found)
 } else := {}
 
 # Whether the inventory has any object of the kind at all. Where it has none, it was not told of them.
 knows_kind(api_version, kind) if {
-	some name
-	count(data.inventory.namespace[name][api_version][kind]) > 0
+	some place
+	count(data.inventory.namespace[place][api_version][kind]) > 0
 }
