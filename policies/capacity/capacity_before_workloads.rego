@@ -25,7 +25,8 @@ import data.portcullis.lib.tenants
 missing contains {"kind": kind, "numbers": numbers} if {
 	tenants.owner
 	some kind in ["ResourceQuota", "LimitRange"]
-	numbers := object.keys(capacities.agreed(kind)) - capacities.elsewhere(kind, "")
+	wanted := capacities.agreed(kind)
+	numbers := object.keys(wanted) - capacities.elsewhere(kind, "", wanted)
 	count(numbers) > 0
 }
 

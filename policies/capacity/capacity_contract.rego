@@ -4,29 +4,22 @@
 # description: >-
 #   A ResourceQuota or a LimitRange in a tenant's namespace says the numbers of the tenant's contract, no others, whoever
 #   writes it: who wants more changes the contract. Numbers that the contract does not have are free, and so is a quota for
-#   a scope only. What takes a number of the contract away, by an update or a delete, is refused unless another object in
-#   `data.inventory` says it; controllers are not asked about deletes, so that a namespace can go.
+#   a scope only. An update that takes a number of the contract away is refused unless another object in `data.inventory`
+#   says it. Deletes are judged by capacity_stays.
 # custom:
 #   severity: high
 #   enforcement: deny
 #   controls: ["NIST 800-53 SC-6", "NIST 800-53 CM-6", "SOC 2 A1.1"]
 #   match:
 #     rules:
-#     - {apiGroups: [""], apiVersions: [v1], resources: [resourcequotas, limitranges], operations: [CREATE, UPDATE, DELETE]}
-#   onUpdate: ratchet
+#     - {apiGroups: [""], apiVersions: [v1], resources: [resourcequotas, limitranges], operations: [CREATE, UPDATE]}
 #   parameters:
 #     tenantLabel: tenant
-#     # The machinery of the cluster: groups, user names and beginnings of user names.
-#     controllers:
-#       groups: ["system:serviceaccounts:kube-system"]
-#       users: ["system:kube-controller-manager", "system:apiserver"]
-#       userPrefixes: []
 package portcullis.capacity_contract
 
 import data.portcullis.lib.capacities
 import data.portcullis.lib.objects
 import data.portcullis.lib.quantities
-import data.portcullis.lib.requester
 import data.portcullis.lib.tenants
 
 kind := input.request.kind.kind
@@ -40,7 +33,7 @@ said := capacities.said(with_kind(input.request.object))
 
 said_before := capacities.said(with_kind(input.request.oldObject))
 
-others := capacities.elsewhere(kind, input.request.name)
+others := capacities.elsewhere(kind, input.request.name, agreed)
 
 deny contains violation if {
 	some key, value in agreed
@@ -92,21 +85,4 @@ about_contract if {
 	input.request.operation == "UPDATE"
 	some key, _ in agreed
 	said_before[key]
-}
-
-deny contains violation if {
-	input.request.operation == "DELETE"
-	not requester.controller
-	taken := {key | some key, value in agreed; quantities.same(said_before[key], value); not key in others}
-	count(taken) > 0
-	violation := {
-		"msg": sprintf("%s `%s` says what the contract of tenant `%s` says for %s, and nothing else in namespace `%s` does", [
-			kind,
-			input.request.oldObject.metadata.name,
-			tenants.owner,
-			concat(", ", sort(taken)),
-			tenants.namespace,
-		]),
-		"fix": "make the one that replaces it first",
-	}
 }

@@ -3,7 +3,7 @@ package portcullis.capacity_contract_test
 import data.portcullis.capacity_contract
 import data.portcullis.lib.reviews_test as reviews
 
-parameters := {"tenantLabel": "tenant", "controllers": reviews.controllers}
+parameters := {"tenantLabel": "tenant"}
 
 tenants := {"tenant-b": {
 	"quotas": {"requests.cpu": "8", "pods": "20"},
@@ -55,14 +55,6 @@ test_updates if {
 		"ResourceQuota `thing` of namespace `tenant-b` says nothing for requests.cpu, and the contract of tenant `tenant-b` says 8",
 	}
 	count(denied(reviews.update("ResourceQuota", quota({"pods": "100", "cpu": "8"}), full, parameters), {})) == 1
-}
-
-test_deletes if {
-	gone := reviews.delete("ResourceQuota", full, parameters)
-	denied(gone, {}) == {"ResourceQuota `thing` says what the contract of tenant `tenant-b` says for pods, requests.cpu, and nothing else in namespace `tenant-b` does"}
-	denied(gone, other) == set()
-	denied(reviews.asked_by(gone, reviews.gc), {}) == set()
-	denied(reviews.delete("ResourceQuota", quota({"services": "5"}), parameters), {}) == set()
 }
 
 test_a_namespace_with_numbers_of_its_own if {

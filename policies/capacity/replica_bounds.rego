@@ -31,9 +31,9 @@ object := input.request.object
 
 most := tenants.contract.replicas.max if tenants.owner
 
-path := object.get(paths, kind, ["spec", "replicas"])
+place := object.get(places, kind, ["spec", "replicas"])
 
-paths := {
+places := {
 	"HorizontalPodAutoscaler": ["spec", "maxReplicas"],
 	"ScaledObject": ["spec", "maxReplicaCount"],
 	"ScaledJob": ["spec", "maxReplicaCount"],
@@ -42,7 +42,7 @@ paths := {
 }
 
 found := number if {
-	number := objects.at(object, path)
+	number := objects.at(object, place)
 	number != null
 }
 
@@ -59,7 +59,7 @@ deny contains violation if {
 			tenants.owner,
 			most,
 		]),
-		"field": concat(".", path),
+		"field": concat(".", place),
 		"fix": sprintf("set it to %v or less, or have the contract changed", [most]),
 	}
 }

@@ -52,11 +52,11 @@ name(key) := concat(".", ["requests", key]) if key in {"cpu", "memory", "ephemer
 name(key) := key if not key in {"cpu", "memory", "ephemeral-storage"}
 
 # The agreed numbers that other objects of the kind in the namespace say already, as the inventory has them.
-elsewhere(kind, except) := {key |
+elsewhere(kind, except, wanted) := {key |
 	some other, object in tenants.in_namespace(tenants.namespace, "v1", kind)
 	other != except
 	some key, value in said(object)
-	quantities.same(value, agreed(kind)[key])
+	quantities.same(value, wanted[key])
 }
 
 # The item of the contract's limits for containers: `max`, `default`, `defaultRequest`.

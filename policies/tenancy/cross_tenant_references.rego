@@ -3,8 +3,8 @@
 # title: Nothing refers to what is another tenant's
 # description: >-
 #   In a tenant's namespace no Service stands for a name in another tenant's namespace, for an address of the cloud's
-#   metadata, or takes external addresses; no ReferenceGrant opens the namespace to another tenant; no volume claim names
-#   another's volume or a source in another's namespace; no Gateway takes certificates from there or lets routes of all
+#   metadata, or takes external addresses; no ReferenceGrant opens the namespace to another tenant; no volume claim has a
+#   source in another's namespace (its volume: volume_claims); no Gateway takes certificates from there or lets routes of all
 #   namespaces attach; no object of ACK or kro takes a Secret or a resource from another namespace. A namespace that is
 #   not known is not the tenant's.
 # custom:
@@ -33,22 +33,15 @@
 #       resources: ["*"]
 #       operations: [CREATE, UPDATE]
 #       scope: Namespaced
-#   onUpdate: ratchet
 #   parameters:
 #     tenantLabel: tenant
 #     # Domain of the cluster's Services.
 #     clusterDomain: cluster.local
 #     # Namespaces of the platform that Services may stand for, with `*`.
 #     platformNamespaces: [infra]
-#     # Binds claims to volumes.
-#     controllers:
-#       groups: ["system:serviceaccounts:kube-system"]
-#       users: ["system:kube-controller-manager"]
-#       userPrefixes: []
 package portcullis.cross_tenant_references
 
 import data.portcullis.lib.objects
-import data.portcullis.lib.requester
 import data.portcullis.lib.tenants
 
 parameters := input.parameters
@@ -111,23 +104,6 @@ deny contains violation if {
 }
 
 # ---- Volume claims
-
-deny contains violation if {
-	kind == "PersistentVolumeClaim"
-	not requester.controller
-	volume := spec.volumeName
-	volume != ""
-	not own_volume(volume)
-	violation := {
-		"msg": sprintf("the claim names volume `%s`, which is not known to be of tenant `%s`", [volume, tenants.owner]),
-		"field": "spec.volumeName",
-		"fix": "leave it out, or have the platform reserve the volume for this claim (`claimRef`) or label it with the tenant",
-	}
-}
-
-own_volume(name) if tenants.tenant_in(objects.labels(data.inventory.cluster.v1.PersistentVolume[name])) == tenants.owner
-
-own_volume(name) if own(data.inventory.cluster.v1.PersistentVolume[name].spec.claimRef.namespace)
 
 deny contains violation if {
 	kind == "PersistentVolumeClaim"
