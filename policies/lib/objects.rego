@@ -30,6 +30,9 @@ value(obj, key) := found if {
 	is_object(obj)
 } else := null
 
+# The value at a path of keys; null when it is missing.
+at(obj, path) := object.get(as_object(obj), path, null)
+
 labels(obj) := child(child(obj, "metadata"), "labels")
 
 annotations(obj) := child(child(obj, "metadata"), "annotations")
@@ -38,6 +41,9 @@ annotations(obj) := child(child(obj, "metadata"), "annotations")
 field(parent, key) := concat(".", [parent, key]) if regex.match(`^[A-Za-z0-9_-]+$`, key)
 
 else := concat("", [parent, "[\"", key, "\"]"])
+
+# A key as a token of a JSON pointer (RFC 6901).
+pointer_token(key) := replace(replace(key, "~", "~0"), "/", "~1")
 
 # A value in a message: text as it is, anything else as JSON.
 shown(value) := value if is_string(value)

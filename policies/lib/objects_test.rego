@@ -16,6 +16,12 @@ test_items_of_anything if {
 	}
 }
 
+test_paths_into_anything if {
+	objects.at({"a": {"b": [1]}}, ["a", "b"]) == [1]
+	objects.at({"a": 5}, ["a", "b"]) == null
+	objects.at(null, ["a"]) == null
+}
+
 test_labels_and_annotations_of_anything if {
 	objects.labels({"metadata": {"labels": {"a": "b"}}}) == {"a": "b"}
 	objects.annotations({"metadata": {"annotations": {"a": "b"}}}) == {"a": "b"}
@@ -29,6 +35,8 @@ test_fields_are_quoted_where_needed if {
 	objects.field("metadata.labels", "tenant") == "metadata.labels.tenant"
 	objects.field("metadata.labels", "acme.io/tenant") == `metadata.labels["acme.io/tenant"]`
 }
+
+test_keys_in_pointers if objects.pointer_token("acme.io/a~b") == "acme.io~1a~0b"
 
 test_values_in_messages if {
 	objects.shown("a") == "a"

@@ -49,10 +49,14 @@ pub enum Target {
 const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-node-lease", "kube-public"];
 
 /// Cluster-scoped objects a cluster needs to mend itself: seen by `observe`, never held up by `enforce`.
-const OBSERVED: [(&str, &[&str]); 4] = [
+const OBSERVED: [(&str, &[&str]); 6] = [
     ("", &["nodes", "nodes/proxy", "persistentvolumes"]),
     ("certificates.k8s.io", &["certificatesigningrequests", "certificatesigningrequests/approval"]),
-    ("karpenter.sh", &["nodeclaims"]),
+    // Without nodes nothing runs, we neither.
+    ("eks.amazonaws.com", &["nodeclasses"]),
+    ("karpenter.sh", &["nodeclaims", "nodepools"]),
+    // The API server does not start when it cannot make its own, and we come back with one of ours.
+    ("rbac.authorization.k8s.io", &["clusterrolebindings", "clusterroles"]),
     // Without these no volume is attached, our own included.
     ("storage.k8s.io", &["csinodes", "volumeattachments"]),
 ];

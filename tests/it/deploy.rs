@@ -707,7 +707,7 @@ const ROUTES: &[(&str, &str, Option<&str>, &[&str])] = &[
     ("CREATE", "rds.services.k8s.aws/dbinstances", Some("tenant-b"), &["enforce.validate"]),
     ("CREATE", "/serviceaccounts/token", Some("tenant-b"), &["enforce.validate"]),
     // Namespaces, by their own name.
-    ("CREATE", "/namespaces", Some("tenant-b"), &["enforce.validate"]),
+    ("CREATE", "/namespaces", Some("tenant-b"), &["enforce.validate", "enforce.mutate"]),
     ("UPDATE", "/namespaces/finalize", Some("tenant-b"), &["enforce.validate"]),
     ("UPDATE", "/namespaces/status", Some("tenant-b"), &["enforce.validate"]),
     ("DELETE", "/namespaces", Some("kube-system"), &["observe.validate"]),
@@ -724,6 +724,12 @@ const ROUTES: &[(&str, &str, Option<&str>, &[&str])] = &[
     ("CREATE", "/persistentvolumes", None, &["observe.validate"]),
     ("CREATE", "storage.k8s.io/volumeattachments", None, &["observe.validate"]),
     ("DELETE", "storage.k8s.io/csinodes", None, &["observe.validate"]),
+    ("CREATE", "karpenter.sh/nodepools", None, &["observe.validate"]),
+    ("UPDATE", "eks.amazonaws.com/nodeclasses", None, &["observe.validate"]),
+    ("CREATE", "rbac.authorization.k8s.io/clusterrolebindings", None, &["observe.validate"]),
+    ("UPDATE", "rbac.authorization.k8s.io/clusterroles", None, &["observe.validate"]),
+    ("CREATE", "rbac.authorization.k8s.io/rolebindings", Some("tenant-b"), &["enforce.validate"]),
+    ("CREATE", "templates.gatekeeper.sh/constrainttemplates", None, &["enforce.validate"]),
     // Never sent.
     ("UPDATE", "/nodes/status", None, &[]),
     ("UPDATE", "coordination.k8s.io/leases", Some("kube-node-lease"), &[]),
@@ -738,7 +744,6 @@ const ROUTES: &[(&str, &str, Option<&str>, &[&str])] = &[
     ("CREATE", "storage.k8s.io/storageclasses", None, &[]),
     ("UPDATE", "apiregistration.k8s.io/apiservices/status", None, &[]),
     ("CREATE", "apiextensions.k8s.io/customresourcedefinitions", None, &[]),
-    ("CREATE", "rbac.authorization.k8s.io/clusterrolebindings", None, &[]),
 ];
 
 #[test]

@@ -19,6 +19,8 @@ mod gatekeeper;
 mod http_send;
 mod language;
 mod opa_admission;
+mod packs;
+mod policy_pages;
 mod query;
 mod rego_tests;
 mod reviews;

@@ -1,0 +1,26 @@
+package portcullis.disruption_budgets_test
+
+import data.portcullis.disruption_budgets
+import data.portcullis.lib.reviews_test as reviews
+
+inventory := {"namespace": {"tenant-b": {"apps/v1": {"Deployment": {"web": {"spec": {"replicas": 2, "template": {"metadata": {"labels": {"app": "web"}}}}}}}}}}
+
+fields(spec) := {v.field | some v in found} if {
+	review := reviews.create("PodDisruptionBudget", {"spec": spec}, {})
+	found := disruption_budgets.deny with input as review with data.inventory as inventory
+}
+
+web := {"matchLabels": {"app": "web"}}
+
+test_budgets_that_let_a_pod_go if {
+	every spec in [{"maxUnavailable": 1}, {"maxUnavailable": "10%"}, {"minAvailable": "50%"}, {"minAvailable": 1, "selector": web}, {"minAvailable": 9}, {"minAvailable": 9, "selector": {"matchLabels": {"app": "x"}}}, {}] {
+		fields(spec) == set()
+	}
+}
+
+test_budgets_that_let_none_go if {
+	fields({"maxUnavailable": 0}) == {"spec.maxUnavailable"}
+	fields({"maxUnavailable": "0%"}) == {"spec.maxUnavailable"}
+	fields({"minAvailable": "100%"}) == {"spec.minAvailable"}
+	fields({"minAvailable": 2, "selector": web}) == {"spec.minAvailable"}
+}

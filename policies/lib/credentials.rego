@@ -1,0 +1,72 @@
+# METADATA
+# scope: package
+# title: AWS credentials in text
+# description: >-
+#   Finds access key ids by their pattern, and secret keys by length, alphabet and how little the characters repeat; in the
+#   text itself and in what it is base64 of. Never gives back what it found.
+package portcullis.lib.credentials
+
+# What a text holds: names for messages. `clear` is whether random text of a key's length counts by itself; where random
+# text is usual (a Secret), only a name like one of AWS makes it a key.
+found(text, name, clear) := kinds if {
+	plain := kinds_in(text, name, clear)
+	kinds := plain | kinds_in(decoded(text), name, clear)
+}
+
+kinds_in(text, name, clear) := {"an AWS access key id" | access_key_id(text)} | {"an AWS secret key" |
+	secret_key(text)
+	suspicious(name, clear)
+}
+
+suspicious(_, clear) if clear
+
+suspicious(name, clear) if {
+	not clear
+	contains(lower(name), "aws")
+}
+
+suspicious(name, clear) if {
+	not clear
+	regex.match(`(access|secret)[_-]?(access[_-]?)?key`, lower(name))
+}
+
+# `AKIA` for users, `ASIA` for sessions.
+access_key_id(text) if {
+	some prefix in ["AKIA", "ASIA"]
+	contains(text, prefix)
+	regex.match(`(^|[^A-Za-z0-9])(AKIA|ASIA)[A-Z0-9]{16}([^A-Za-z0-9]|$)`, text)
+}
+
+# 40 characters of base64, neither part of a longer run nor of a certificate or key file, of which no few make up the
+# text: random ones have 24 to 36 different, hexadecimal digests at most 16.
+secret_key(text) if {
+	count(text) >= 40
+	count(text) <= 65536
+	not contains(text, "-----BEGIN")
+	some run in regex.find_n(`[A-Za-z0-9/+=]{40,}`, text, 20)
+	count(run) == 40
+	not contains(run, "=")
+	random(run)
+}
+
+random(run) if {
+	count({c | some c in split(run, "")}) >= 22
+	regex.match(`[a-z]`, run)
+	regex.match(`[A-Z]`, run)
+	regex.match(`[0-9]`, run)
+	not path(run)
+}
+
+# A path has short words between slashes.
+path(run) if count(split(run, "/")) > 5
+
+# What a text is base64 of; empty when it is none. Shorter text than a key id's holds none.
+decoded(text) := base64.decode(text) if {
+	encoded(text)
+} else := ""
+
+encoded(text) if {
+	count(text) >= 28
+	count(text) <= 1400000
+	base64.is_valid(text)
+}
