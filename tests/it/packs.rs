@@ -206,7 +206,7 @@ fn judged(snapshot: Snapshot, case: &Case) -> Decision {
     let now: jiff::Timestamp = case.now.as_deref().unwrap_or(NOON).parse().expect("a time");
     let endpoint = if case.patch.is_some() { Endpoint::Mutate } else { Endpoint::Validate };
     let now_ns = i64::try_from(now.as_nanosecond()).expect("in range");
-    let context = Context { endpoint, now_ns, seed: 0, deadline: None, failure: FailureModes::default() };
+    let context = Context { endpoint, now_ns, seed: 0, deadline: None, failure: FailureModes::default(), http: None };
     decide(&Arc::new(snapshot), &inventory, &request, &context)
 }
 
