@@ -176,7 +176,8 @@ fn load(options: &Options) -> anyhow::Result<(Compiled, Vec<String>)> {
         anyhow!("the policies cannot be loaded\n{}", lines.join("\n"))
     };
     let loaded = source::load(&loading).map_err(fault)?;
-    let compiling = CompileOptions { max_enforcement: options.max_enforcement, ..CompileOptions::default() };
+    let compiling =
+        CompileOptions { max_enforcement: options.max_enforcement, ways: options.engine, ..CompileOptions::default() };
     let compiled = compile(&loaded.sources, compiling).map_err(fault)?;
     if compiled.snapshot.policies().next().is_none() {
         bail!("--policies: there is no policy in what was loaded; an empty policy set is never served");

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::config::{ConfigError, Settings};
 use crate::decisions::Durability;
-use crate::engine::FailureModes;
+use crate::engine::{FailureModes, Ways};
 use crate::policy::Enforcement;
 
 /// Reviews under way for each evaluating thread. A review takes a few milliseconds, so a full house is worked off
@@ -86,6 +86,8 @@ pub struct Options {
     pub data: Vec<PathBuf>,
     /// Ceiling over the policies' enforcement.
     pub max_enforcement: Option<Enforcement>,
+    /// How policies are run.
+    pub engine: Ways,
     /// Address of the webhook.
     pub listen: SocketAddr,
     /// Address of health and metrics.
@@ -157,6 +159,7 @@ impl Options {
             policies: settings.policies,
             data: settings.data,
             max_enforcement: settings.max_enforcement,
+            engine: settings.engine.unwrap_or_default(),
             client_ca: settings.client_ca,
             durability: settings.durability.unwrap_or(Durability::Flush),
             // Endpoints need a second or two to leave every kube-proxy; the default grace of a Pod is 30 s.

@@ -10,7 +10,7 @@ use serde::de::value::{Error as WordError, StrDeserializer};
 
 use crate::config::LogFormat;
 use crate::decisions::Durability;
-use crate::engine::FailureMode;
+use crate::engine::{FailureMode, Ways};
 use crate::policy::Enforcement;
 use crate::units::{ByteSize, Span};
 
@@ -45,6 +45,10 @@ pub struct Settings {
     #[arg(long, env = "PORTCULLIS_MAX_ENFORCEMENT", value_name = "deny|warn|dryrun", value_parser = word::<Enforcement>)]
     #[serde(alias = "max-enforcement")]
     pub max_enforcement: Option<Enforcement>,
+
+    /// How policies are run: by a plan where there is one, or by the interpreter only [default: auto]
+    #[arg(long, env = "PORTCULLIS_ENGINE", value_name = "auto|interpreter", value_parser = word::<Ways>)]
+    pub engine: Option<Ways>,
 
     /// Where AdmissionReviews are answered (HTTPS) [default: 127.0.0.1:8443]
     #[arg(long, env = "PORTCULLIS_LISTEN", value_name = "IP:PORT")]
@@ -175,6 +179,7 @@ impl Settings {
             policies: first(self.policies, file.policies),
             data: first(self.data, file.data),
             max_enforcement: self.max_enforcement.or(file.max_enforcement),
+            engine: self.engine.or(file.engine),
             listen: self.listen.or(file.listen),
             admin_listen: self.admin_listen.or(file.admin_listen),
             tls_cert: self.tls_cert.or(file.tls_cert),

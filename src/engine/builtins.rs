@@ -55,9 +55,14 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     all().map(|b| b.name)
 }
 
+/// The builtin of this name, if it is installed here.
+pub(crate) fn named(name: &str) -> Option<&'static Builtin> {
+    all().find(|b| b.name == name)
+}
+
 /// How many operands a builtin that is installed here takes, its output not counted.
 pub(crate) fn arity(name: &str) -> Option<u8> {
-    all().find(|b| b.name == name).map(|b| b.arity)
+    named(name).map(|b| b.arity)
 }
 
 /// Those that the engine has no builtin of its own for.
@@ -80,7 +85,8 @@ fn may_call(text: &str, name: &str) -> bool {
     text.contains("\\u") || name.rsplit('.').next().is_some_and(|step| text.contains(step))
 }
 
-fn answer(builtin: &Builtin, args: &[Value], strict: bool) -> anyhow::Result<Value> {
+/// Calls a builtin; see [`install`].
+pub(crate) fn answer(builtin: &Builtin, args: &[Value], strict: bool) -> anyhow::Result<Value> {
     match (builtin.call)(args) {
         Ok(value) => Ok(value),
         Err(CallError::Operand(_)) if !strict => Ok(Value::Undefined),

@@ -9,13 +9,13 @@ use regorus::Value;
 
 use crate::engine::check::{self, Package};
 use crate::engine::constraints;
-use crate::engine::evaluate::{self, Unit, UnitModule};
+use crate::engine::evaluate::{self, Unit, UnitModule, UnitOptions};
 use crate::engine::notes;
 use crate::engine::rewrite::rewrite;
 use crate::engine::scan;
 use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Snapshot, Use};
 use crate::engine::syntax::{self, ModuleInfo};
-use crate::engine::{Endpoint, Location};
+use crate::engine::{Endpoint, Location, Ways};
 use crate::policy::gatekeeper::EnforcementPoint;
 use crate::policy::{
     BuiltinErrors, Digest, Enforcement, LoadError, Metadata, OnUpdate, PolicyBinding, RegoVersion, SourceFile, Sources,
@@ -46,6 +46,8 @@ pub struct CompileOptions {
     pub max_enforcement: Option<Enforcement>,
     /// Where decisions are made: constraints may be enforced in some places only.
     pub enforcement_point: EnforcementPoint,
+    /// How policies may be run.
+    pub ways: Ways,
 }
 
 /// A snapshot with what is odd but not wrong.
@@ -90,7 +92,8 @@ pub(crate) fn on_large_stack<T: Send>(
     })
 }
 
-fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, Vec<LoadError>> {
+/// As [`compile`], on the calling thread.
+pub(crate) fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, Vec<LoadError>> {
     let mut errors = Vec::new();
     let mut notes = Vec::new();
     let parsed: Vec<Parsed<'_>> = sources
@@ -267,7 +270,7 @@ fn compile_policy(
     let units: Vec<UnitModule<'_>> =
         modules.iter().map(|m| UnitModule { path: &m.source.path, text: &m.text, version: m.version }).collect();
     let file = package.file().to_owned();
-    let unit = Unit::compile(&units, data, &package.path, &by_endpoint, strict)
+    let unit = Unit::compile(&units, data, &package.path, &by_endpoint, UnitOptions { strict, ways: options.ways })
         .map_err(|fault| vec![load_error(&file, "rego", &fault)])?;
     let digest = match modules.as_slice() {
         [only] => Digest::of(only.source.text.as_bytes()),
@@ -296,6 +299,7 @@ fn compile_policy(
         endpoints: endpoints.clone(),
         matching: metadata.matching.clone(),
         on_update,
+        obstacle: unit.obstacle().cloned(),
     };
     let policy = Policy {
         name,
@@ -409,8 +413,9 @@ fn mask_pointers(
         .map(|m| UnitModule { path: &m.source.path, text: &m.text, version: m.version })
         .collect();
     let rules = BTreeMap::from([(Endpoint::Validate, vec!["mask".to_owned()])]);
-    let run = Unit::compile(&units, data, &path, &rules, true).and_then(|unit| {
-        unit.run(Endpoint::Validate, Value::new_object(), evaluate::World::default(), DEFAULT_TIME_BUDGET)
+    let once = UnitOptions { strict: true, ways: Ways::Interpreter };
+    let run = Unit::compile(&units, data, &path, &rules, once).and_then(|unit| {
+        unit.interpret(Endpoint::Validate, &Value::new_object(), evaluate::World::default(), DEFAULT_TIME_BUDGET)
     });
     let found = match run {
         Ok(value) => value,

@@ -8,10 +8,10 @@ use serde_json::Map;
 
 use crate::engine::check::{self, Package};
 use crate::engine::compile::{Content, Parsed, load_error, parse_embedded};
-use crate::engine::evaluate::{Unit, UnitModule};
+use crate::engine::evaluate::{Unit, UnitModule, UnitOptions};
 use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Use};
 use crate::engine::syntax::RuleInfo;
-use crate::engine::{CompileOptions, DEFAULT_TIME_BUDGET, Endpoint, Location};
+use crate::engine::{CompileOptions, DEFAULT_TIME_BUDGET, Endpoint, Location, Ways};
 use crate::policy::gatekeeper::{self, Constraint, EmbeddedRego, ExpansionTemplate, Library, Template};
 use crate::policy::{Digest, Enforcement, LoadError, Match, OnUpdate, SourceFile, Sources, digest_set};
 
@@ -79,7 +79,7 @@ pub(crate) fn compile(sources: &Sources, options: CompileOptions, errors: &mut V
     }
     for (index, template) in library.templates.iter().enumerate() {
         found.contents.push(("template", template.name.clone(), digest(&template.spec)));
-        let compiled = match CompiledTemplate::new(template, &data, &value) {
+        let compiled = match CompiledTemplate::new(template, &data, &value, options.ways) {
             Ok(compiled) => compiled,
             Err(wrong) => {
                 errors.extend(wrong);
@@ -110,6 +110,7 @@ impl<'t> CompiledTemplate<'t> {
         template: &'t Template,
         data: &Map<String, serde_json::Value>,
         value: &Value,
+        ways: Ways,
     ) -> Result<Self, Vec<LoadError>> {
         let (modules, places) = modules(template);
         let in_file = |errors: Vec<LoadError>| errors.into_iter().map(|e| places.error_in_file(e)).collect::<Vec<_>>();
@@ -137,7 +138,7 @@ impl<'t> CompiledTemplate<'t> {
         let units: Vec<UnitModule<'_>> =
             parsed.iter().map(|m| UnitModule { path: &m.source.path, text: &m.text, version: m.version }).collect();
         let entries = BTreeMap::from([(Endpoint::Validate, vec!["violation".to_owned()])]);
-        let unit = Unit::compile(&units, value, &main.info.package, &entries, false)
+        let unit = Unit::compile(&units, value, &main.info.package, &entries, UnitOptions { strict: false, ways })
             .map_err(|fault| in_file(vec![load_error(&template.file, "rego", &fault)]))?;
         let all_rules = || packages.values().flat_map(Package::rules);
         let of_namespace = |s: &str| s == "_unstable" || s == "namespaceObject";
@@ -189,6 +190,7 @@ impl<'t> CompiledTemplate<'t> {
             endpoints: vec![Endpoint::Validate],
             matching: matching.clone(),
             on_update: OnUpdate::All,
+            obstacle: self.unit.obstacle().cloned().map(|o| o.at_place(|at| self.places.in_file(at))),
         });
         let policy = Policy {
             name,

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::admission::Request;
 use crate::engine::combine::combine;
-use crate::engine::review::{Outcome, Review};
+use crate::engine::outcome::Outcome;
+use crate::engine::review::Review;
 use crate::engine::{Context, Decision, Inventory, Snapshot};
 use crate::policy::Enforcement;
 

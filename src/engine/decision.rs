@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::engine::Way;
 use crate::policy::{Digest, Enforcement, Severity};
 
 /// The answer.
@@ -210,6 +211,8 @@ pub struct Run {
     pub ending: Ending,
     /// How long it took.
     pub took: Duration,
+    /// How it was run; `None` when it was not, or came to nothing.
+    pub way: Option<Way>,
 }
 
 /// Something outside the request that the decision read.

@@ -1,7 +1,10 @@
 //! The seam to regorus: one policy as a unit that takes an input and gives a JSON result or a fault.
 //!
-//! The interpreter is the reference and the only way a policy is run. Knows nothing of requests, enforcement or
-//! failure modes.
+//! The interpreter is the reference, and can run every policy. Where a policy can be compiled to a plan, the plan is
+//! run first and the interpreter is asked only where that gives no ordinary answer. Knows nothing of requests,
+//! enforcement or failure modes.
+
+mod json;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -12,7 +15,8 @@ use std::time::{Duration, Instant};
 use regorus::utils::limits::{ExecutionTimerConfig, PolicyLengthConfig};
 use regorus::{Engine, LimitError, Value};
 
-use crate::engine::{Endpoint, ErrorCode, Location};
+use crate::engine::plan::{self, Halt, Obstacle, Plan};
+use crate::engine::{Endpoint, ErrorCode, Location, Way, Ways};
 use crate::engine::{builtins, outputs};
 use crate::policy::RegoVersion;
 
@@ -70,6 +74,24 @@ pub(crate) struct UnitModule<'a> {
 pub(crate) struct Unit {
     engine: Engine,
     entries: BTreeMap<Endpoint, String>,
+    plan: Result<Plan, Obstacle>,
+}
+
+/// Values of the rules of an endpoint, with the way they came by.
+pub(crate) struct Found {
+    /// `{rule: value}` with only the rules that are defined.
+    pub values: serde_json::Value,
+    /// How they were found.
+    pub way: Way,
+}
+
+/// How a unit is compiled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UnitOptions {
+    /// Whether errors of builtins end the evaluation.
+    pub strict: bool,
+    /// The ways it may be run.
+    pub ways: Ways,
 }
 
 impl Unit {
@@ -79,13 +101,17 @@ impl Unit {
         data: &Value,
         package: &[String],
         rules: &BTreeMap<Endpoint, Vec<String>>,
-        strict: bool,
+        options: UnitOptions,
     ) -> Result<Self, Fault> {
         let texts: Vec<&str> = modules.iter().map(|m| m.text).collect();
-        let mut engine = new_engine(strict, &texts).map_err(|e| fault(&e))?;
+        let mut engine = new_engine(options.strict, &texts).map_err(|e| fault(&e))?;
         for module in modules {
             add_module(&mut engine, module).map_err(|e| fault(&e))?;
         }
+        let plan = match options.ways {
+            Ways::Auto => plan::compile(engine.get_modules(), data, package, rules, options.strict),
+            Ways::Interpreter => Err(Obstacle { reason: "the fast way is switched off".to_owned(), at: None }),
+        };
         engine.set_rego_v0(false);
         engine.add_policy("entry".to_owned(), entry_module(package, rules)).map_err(|e| fault(&e))?;
         engine.add_data(data.clone()).map_err(|e| fault(&e))?;
@@ -94,16 +120,71 @@ impl Unit {
         for entry in entries.values() {
             engine.compile_with_entrypoint(&entry.as_str().into()).map_err(|e| fault(&e))?;
         }
-        Ok(Self { engine, entries })
+        Ok(Self { engine, entries, plan })
     }
 
-    /// Runs the rules of `endpoint` on `input`; gives `{rule: value}` with only the rules that are defined.
+    /// Why the policy is run by the interpreter alone, if it is.
+    pub(crate) fn obstacle(&self) -> Option<&Obstacle> {
+        self.plan.as_ref().err()
+    }
+
+    /// How it is run.
+    pub(crate) fn way(&self) -> Way {
+        if self.plan.is_ok() { Way::Plan } else { Way::Interpreter }
+    }
+
+    /// Runs the rules of `endpoint` on `input`, the fast way where there is one.
     ///
     /// A panic is a fault. Nothing here can be interrupted from outside: the pool's watchdog sees to that.
     pub(crate) fn run(
         &self,
         endpoint: Endpoint,
-        input: Value,
+        input: &Value,
+        world: World,
+        budget: Duration,
+    ) -> Result<Found, Fault> {
+        let started = Instant::now();
+        if let Some(answer) = self.run_plan(endpoint, input, world, budget) {
+            return answer.map(|values| Found { values, way: Way::Plan });
+        }
+        let budget = budget.saturating_sub(started.elapsed());
+        let values = self.interpret(endpoint, input, world, budget)?;
+        Ok(Found { values, way: Way::Interpreter })
+    }
+
+    /// Runs the plan. `None` if there is none, or if it has no ordinary answer.
+    pub(crate) fn run_plan(
+        &self,
+        endpoint: Endpoint,
+        input: &Value,
+        world: World,
+        budget: Duration,
+    ) -> Option<Result<serde_json::Value, Fault>> {
+        let plan = self.plan.as_ref().ok()?;
+        let run = || {
+            WORLD.set(world);
+            let deadline = Instant::now().checked_add(budget);
+            let found = match plan.run(endpoint, input, deadline) {
+                Ok(found) => found,
+                Err(Halt::Doubt) => return Ok(None),
+                Err(Halt::Late) => return Err(late(budget)),
+            };
+            // As for the interpreter: what took too long counts as such even if it came to an end.
+            if deadline.is_some_and(|d| Instant::now() >= d) {
+                return Err(late(budget));
+            }
+            json::of_rules(found.iter().map(|(name, value)| (name.as_str(), value)))
+                .map(Some)
+                .map_err(|e| output_fault(&e))
+        };
+        caught(run).transpose()
+    }
+
+    /// Runs the interpreter, whatever the plan.
+    pub(crate) fn interpret(
+        &self,
+        endpoint: Endpoint,
+        input: &Value,
         world: World,
         budget: Duration,
     ) -> Result<serde_json::Value, Fault> {
@@ -114,44 +195,29 @@ impl Unit {
             WORLD.set(world);
             let mut engine = self.engine.clone();
             engine.set_execution_timer_config(ExecutionTimerConfig { limit: budget, check_interval: CHECK_INTERVAL });
-            engine.set_input(input);
+            engine.set_input(input.clone());
             let started = Instant::now();
             let value = engine.eval_rule(entry.clone()).map_err(|e| fault(&e))?;
             // Where builtin errors are undefined, the engine lets a limit inside a function pass as one of them.
             if started.elapsed() >= budget {
-                let msg = format!("the policy took longer than its {} ms", budget.as_millis());
-                return Err(Fault { code: ErrorCode::Budget, msg, location: None });
+                return Err(late(budget));
             }
-            let pairs = match &value {
-                Value::Undefined => Vec::new(),
-                pairs => pairs_of(pairs).map_err(|e| Fault {
-                    code: ErrorCode::Output,
-                    msg: e.to_string(),
-                    location: None,
-                })?,
-            };
-            Ok(serde_json::Value::Object(pairs.into_iter().collect()))
+            match &value {
+                Value::Undefined => Ok(serde_json::Value::Object(serde_json::Map::new())),
+                pairs => json::of_pairs(pairs).map_err(|e| output_fault(&e)),
+            }
         };
         caught(run)
     }
 }
 
-/// Rules with their values. JSON has no sets: a set of operations comes in the order of their paths, so that a parent is
-/// written before what stands in it.
-fn pairs_of(value: &Value) -> serde_json::Result<Vec<(String, serde_json::Value)>> {
-    let mut pairs = Vec::new();
-    for pair in value.as_set().map_err(serde::de::Error::custom)?.iter_sorted() {
-        let (name, mut json): (String, serde_json::Value) = serde_json::from_value(serde_json::to_value(pair)?)?;
-        let is_set = pair.as_array().is_ok_and(|p| matches!(p.get(1), Some(Value::Set(_))));
-        if let (true, Some(items)) = (is_set, json.as_array_mut()) {
-            items.sort_by(|a, b| {
-                let path = |v: &serde_json::Value| v.get("path").and_then(serde_json::Value::as_str).map(str::to_owned);
-                path(a).cmp(&path(b))
-            });
-        }
-        pairs.push((name, json));
-    }
-    Ok(pairs)
+fn late(budget: Duration) -> Fault {
+    let msg = format!("the policy took longer than its {} ms", budget.as_millis());
+    Fault { code: ErrorCode::Budget, msg, location: None }
+}
+
+fn output_fault(error: &serde_json::Error) -> Fault {
+    Fault { code: ErrorCode::Output, msg: error.to_string(), location: None }
 }
 
 /// Runs what may panic; a panic is a fault.

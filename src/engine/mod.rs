@@ -14,12 +14,15 @@ mod constraints;
 mod context;
 mod decide;
 mod decision;
+mod differential;
 mod evaluate;
 mod input;
 mod notes;
+mod outcome;
 mod output;
 mod outputs;
 mod patch;
+mod plan;
 mod pool;
 mod query;
 mod review;
@@ -29,6 +32,7 @@ mod snapshot;
 mod suite;
 mod syntax;
 mod testing;
+mod ways;
 
 pub use answer::answer;
 pub use compile::{CompileOptions, Compiled, DEFAULT_TIME_BUDGET, MAX_NESTING, compile};
@@ -37,9 +41,14 @@ pub use decide::decide;
 pub use decision::{
     Cause, Decision, Ending, Endpoint, ErrorCode, Location, PolicyFailure, Read, Run, Verdict, Violation,
 };
+pub use differential::{Difference, DifferentialOptions, DifferentialReport, PolicyComparison, differential};
+#[doc(hidden)]
+pub use differential::{RuleComparison, compare_rules};
+pub use plan::Obstacle;
 pub use pool::{Job, Pool, PoolOptions, PoolStats};
 #[doc(hidden)]
 pub use query::{Query, QueryInput, bindings, query};
 pub use snapshot::{PolicySummary, Snapshot};
 pub use suite::{SuiteFiles, run_suite};
 pub use testing::{FileCoverage, TestEnding, TestReport, TestResult, check_tests, run_tests};
+pub use ways::{Way, Ways};

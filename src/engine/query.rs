@@ -135,7 +135,7 @@ fn json_of(value: &Value) -> Json {
 }
 
 /// The value of a ground term.
-fn evaluate_term(term: &str) -> anyhow::Result<Value> {
+pub(crate) fn evaluate_term(term: &str) -> anyhow::Result<Value> {
     let mut engine = evaluate::new_engine(true, &[term])?;
     let results = engine.eval_query(term.to_owned(), false)?;
     let value = results.result.into_iter().next().and_then(|r| r.expressions.into_iter().next()).map(|e| e.value);

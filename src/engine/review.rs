@@ -2,7 +2,6 @@
 //! run on, so the pool can go on with the next policy when one does not come back.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,9 +11,10 @@ use crate::admission::{Operation, Origin, Request};
 use crate::engine::asker;
 use crate::engine::evaluate::{Fault, World, caught};
 use crate::engine::input::{self, Inputs, Seen};
-use crate::engine::output::{self, Finding};
+use crate::engine::outcome::{Outcome, Output};
+use crate::engine::output;
 use crate::engine::snapshot::{Bound, Dialect, Policy, Snapshot, Use};
-use crate::engine::{Context, Ending, Endpoint, ErrorCode, Inventory, Location, NamespaceMetadata, Read, patch};
+use crate::engine::{Context, Endpoint, ErrorCode, Inventory, Location, NamespaceMetadata, Read, patch};
 use crate::policy::gatekeeper::Source;
 use crate::policy::{Enforcement, OnUpdate, Taken};
 
@@ -54,24 +54,6 @@ pub(crate) struct Step {
     made: Option<usize>,
     /// Why it cannot be judged.
     prejudged: Option<Fault>,
-}
-
-/// What one policy came to.
-#[derive(Debug, Clone)]
-pub(crate) struct Outcome {
-    pub result: Result<Output, Fault>,
-    pub took: Duration,
-}
-
-/// What a policy that could be judged gave.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Output {
-    pub findings: Vec<Finding>,
-    pub annotations: BTreeMap<String, String>,
-    /// The object after this policy, when it changed it.
-    pub object: Option<Arc<Value>>,
-    /// What it changed, from the object as it was before this policy.
-    pub patch: Option<json_patch::Patch>,
 }
 
 enum Namespace {
@@ -258,9 +240,22 @@ impl Review {
         if budget.is_zero() {
             return Err(fault(ErrorCode::Deadline, "the request's time ran out before the policy could be judged"));
         }
+        let input = self.input(step, using, object);
+        let found =
+            policy.unit.run(self.context.endpoint, &input, self.world(), budget).map_err(|f| policy.in_file(f))?;
+        let output = match self.context.endpoint {
+            Endpoint::Mutate => self.mutated(&found.values, object),
+            Endpoint::Validate => self.validated(step, using, &found.values, &input, started),
+        };
+        output.map(|output| Output { way: Some(found.way), ..output })
+    }
+
+    /// What the policy of a step sees, with `object` in place of the request's own.
+    fn input(&self, step: &Step, using: &Use, object: Option<&Arc<Value>>) -> regorus::Value {
+        let policy = &step.policy;
         let namespace = self.namespace.metadata();
         let seen = Seen { namespace, user_namespace: self.user_namespace.as_deref() };
-        let input = match (object, step.taken) {
+        match (object, step.taken) {
             (None, _) if policy.is_constraint() => {
                 let inputs = step.made.and_then(|m| self.made.get(m)).map_or(&self.inputs, |m| &m.inputs);
                 inputs.of_constraint(namespace.filter(|_| policy.reads_namespace), &using.parameters)
@@ -268,15 +263,12 @@ impl Review {
             (Some(object), _) => Inputs::new(&self.request, Some(object), seen).as_is(&using.parameters),
             (None, Taken::AsIs) => self.inputs.as_is(&using.parameters),
             (None, Taken::Template(kind)) => self.inputs.of_template(kind, &using.parameters),
-        };
-        let result = policy
-            .unit
-            .run(self.context.endpoint, input.clone(), self.world(), budget)
-            .map_err(|f| policy.in_file(f))?;
-        match self.context.endpoint {
-            Endpoint::Mutate => self.mutated(&result, object),
-            Endpoint::Validate => self.validated(step, using, &result, &input, started),
         }
+    }
+
+    /// What each selected policy would see, with its place in the snapshot.
+    pub(crate) fn inputs_of_steps(&self) -> impl Iterator<Item = (usize, regorus::Value)> {
+        self.steps.iter().filter_map(|s| Some((s.bound, self.input(s, self.using(s)?, None))))
     }
 
     fn world(&self) -> World {
@@ -326,8 +318,8 @@ impl Review {
             // Only a verdict on the old object takes violations away; where it cannot be had they all stand.
             let budget = self.budget(step, Instant::now()).min(policy.budget.saturating_sub(started.elapsed()));
             let old = input::of_old_object(input);
-            if let Ok(before) = policy.unit.run(Endpoint::Validate, old, self.world(), budget)
-                && let Ok(before) = output::findings(&before, title)
+            if let Ok(before) = policy.unit.run(Endpoint::Validate, &old, self.world(), budget)
+                && let Ok(before) = output::findings(&before.values, title)
             {
                 findings.retain(|f| !before.iter().any(|b| b.rule == f.rule && b.msg == f.msg && b.field == f.field));
             }
@@ -472,16 +464,4 @@ fn namespace_of(request: &Request, inventory: &Inventory, needed: bool) -> (Name
 
 fn fault(code: ErrorCode, msg: &str) -> Fault {
     Fault { code, msg: msg.to_owned(), location: None }
-}
-
-impl Outcome {
-    /// How the run ended, for metrics.
-    pub(crate) fn ending(&self) -> Ending {
-        match &self.result {
-            Err(fault) => Ending::Fail(fault.code),
-            Ok(output) if output.object.is_some() => Ending::Patch,
-            Ok(output) if !output.findings.is_empty() => Ending::Violate,
-            Ok(_) => Ending::Pass,
-        }
-    }
 }

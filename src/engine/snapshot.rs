@@ -11,7 +11,7 @@ use crate::admission::Request;
 use crate::engine::check::Definitions;
 use crate::engine::constraints::Places;
 use crate::engine::evaluate::Unit;
-use crate::engine::{Endpoint, NamespaceMetadata};
+use crate::engine::{Endpoint, NamespaceMetadata, Obstacle, Way};
 use crate::policy::gatekeeper::{self, ExpansionTemplate, Generated};
 use crate::policy::{Digest, Enforcement, Match, OnUpdate, Severity, Taken};
 
@@ -52,6 +52,16 @@ pub struct PolicySummary {
     pub matching: Match,
     /// How updates are measured.
     pub on_update: OnUpdate,
+    /// What keeps it on the interpreter; without one it is run by a plan.
+    pub obstacle: Option<Obstacle>,
+}
+
+impl PolicySummary {
+    /// How it is run.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        if self.obstacle.is_some() { Way::Interpreter } else { Way::Plan }
+    }
 }
 
 /// A policy, compiled once, bound at least once.

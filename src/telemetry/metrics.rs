@@ -9,7 +9,7 @@ use prometheus::{
 };
 
 use crate::admission::Request;
-use crate::engine::{Cause, Decision, Ending, Endpoint, Snapshot, Verdict};
+use crate::engine::{Cause, Decision, Ending, Endpoint, Snapshot, Verdict, Way};
 use crate::policy::Enforcement;
 use crate::telemetry::KindClass;
 
@@ -70,6 +70,8 @@ pub struct Metrics {
     violations: IntCounterVec,
     policy_set: IntGaugeVec,
     policies: IntGaugeVec,
+    policies_by_way: IntGaugeVec,
+    evaluations_by_way: IntCounterVec,
     lookups: IntCounterVec,
     handshake_failures: IntCounterVec,
     /// Reviews under way.
@@ -148,6 +150,8 @@ impl Metrics {
             violations: counters(&r, "violations_total", "Violations found.", &["policy", "enforcement"])?,
             policy_set: gauges(&r, "policy_set_info", "Digests of what is loaded.", &["policy_set", "data"])?,
             policies: gauges(&r, "policies", "Policies loaded.", &["enforcement"])?,
+            policies_by_way: gauges(&r, "policies_by_way", "Policies loaded, by how they are run.", &["way"])?,
+            evaluations_by_way: counters(&r, "evaluations_by_way_total", "Policies run, by the way.", &["way"])?,
             lookups: counters(&r, "namespace_lookups_total", "Namespaces looked up.", &["result"])?,
             handshake_failures: counters(
                 &r,
@@ -198,6 +202,9 @@ impl Metrics {
         for run in &decision.runs {
             self.evaluations.with_label_values(&[&run.policy, endpoint, run.ending.as_str()]).inc();
             self.policy_time(&run.policy).observe(run.took.as_secs_f64());
+            if let Some(way) = run.way {
+                self.evaluations_by_way.with_label_values(&[way.as_str()]).inc();
+            }
             if let Ending::Fail(code) = run.ending {
                 self.evaluation_errors.with_label_values(&[&run.policy, code.as_str()]).inc();
             }
@@ -256,6 +263,11 @@ impl Metrics {
         for enforcement in [Enforcement::Deny, Enforcement::Warn, Enforcement::Dryrun] {
             let count = snapshot.policies().filter(|p| p.enforcement == enforcement).count();
             self.policies.with_label_values(&[enforcement.as_str()]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        for way in [Way::Plan, Way::Interpreter] {
+            let count = snapshot.policies().filter(|p| p.way() == way).count();
+            self.policies_by_way.with_label_values(&[way.as_str()]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            drop(self.evaluations_by_way.with_label_values(&[way.as_str()]));
         }
         for policy in snapshot.policies() {
             drop(self.policy_time(&policy.name));

@@ -20,3 +20,4 @@ mod rego_tests;
 mod reviews;
 mod serve;
 mod support;
+mod ways;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use regorus::Value;
 
 /// A builtin of ours.
+#[derive(Debug)]
 pub(crate) struct Builtin {
     /// Dotted name.
     pub name: &'static str,
