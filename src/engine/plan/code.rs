@@ -105,6 +105,8 @@ pub(super) enum Pattern {
     Slot(Slot),
     Equal(Expr),
     Array(Vec<Pattern>),
+    /// By the constants that are its keys.
+    Object(Vec<(ConstantId, Pattern)>),
 }
 
 #[derive(Debug)]

@@ -215,7 +215,7 @@ struct Variable {
 }
 
 /// One body and the variables it brings.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Scope {
     id: usize,
     variables: BTreeMap<String, Variable>,
@@ -233,6 +233,10 @@ struct Definer<'d, 'l> {
     /// Variables that no one declared, with the scopes they stand in: if an outer body has one of that name too, the
     /// two are one, and the inner body would have had to wait for it.
     undeclared: Vec<(String, Vec<usize>)>,
+    /// Names that stood for rules or imports here already.
+    outside: BTreeSet<String>,
+    /// Statements looked at.
+    attempts: usize,
     /// What iterating over a value that is no collection means here.
     otherwise: Otherwise,
 }
@@ -248,6 +252,8 @@ impl<'d, 'l> Definer<'d, 'l> {
             slots: 0,
             next_scope: 0,
             undeclared: Vec::new(),
+            outside: BTreeSet::new(),
+            attempts: 0,
             otherwise: Otherwise::Nothing,
         }
     }

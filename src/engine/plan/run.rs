@@ -320,6 +320,26 @@ impl<'p> Run<'p> {
                 }
                 true
             }
+            Pattern::Object(patterns) => {
+                let Value::Object(fields) = value else { return Ok(false) };
+                let mut found = Vec::with_capacity(patterns.len());
+                for (key, pattern) in patterns {
+                    match self.constants.get(*key).and_then(|key| fields.get(key)) {
+                        Some(field) => found.push((pattern, field)),
+                        None => return Ok(false),
+                    }
+                }
+                for (pattern, field) in found {
+                    if !self.matches(pattern, field, frame)? {
+                        return Ok(false);
+                    }
+                }
+                // Whether more fields than those named are a match: the interpreter and OPA differ.
+                if fields.len() != patterns.len() {
+                    return Err(Halt::Doubt);
+                }
+                true
+            }
         })
     }
 

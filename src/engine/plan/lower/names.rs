@@ -176,22 +176,13 @@ impl Definer<'_, '_> {
     pub(super) fn function(&mut self, callee: &Ref<Syntax>) -> Result<Function, Obstacle> {
         let at = callee.span();
         let Some((root, path)) = path_of(callee) else { return Err(obstacle("a call of something computed", at)) };
-        let mut found = None;
-        if path.is_empty() {
-            found = Some((self.package.to_vec(), root.clone()));
-        } else {
-            let steps = match self.aliases.get(&root) {
-                Some((target, below)) if target == "data" => Some(below.iter().chain(&path).cloned().collect()),
-                _ if root == "data" => Some(path.clone()),
-                _ => None,
-            };
-            if let Some(mut steps) = steps {
-                let steps: &mut Vec<String> = &mut steps;
-                if let Some(name) = steps.pop() {
-                    found = Some((std::mem::take(steps), name));
-                }
-            }
-        }
+        let mut steps = match self.aliases.get(&root) {
+            Some((target, below)) if target == "data" => below.iter().chain(&path).cloned().collect(),
+            _ if root == "data" => path.clone(),
+            _ if path.is_empty() => self.package.iter().chain([&root]).cloned().collect(),
+            _ => Vec::new(),
+        };
+        let found = steps.pop().map(|name| (steps, name));
         if let Some(name) = found.filter(|n| self.lowering.library.has(n)) {
             return self.rule_function(&name, at);
         }

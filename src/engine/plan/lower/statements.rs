@@ -1,11 +1,23 @@
 //! Bodies: statements, the variables they bring, and patterns.
 
+use std::collections::BTreeSet;
+
 use regorus::unstable::{Expr as Syntax, Literal, LiteralStmt, Query, Ref, Span};
 
 use super::super::Obstacle;
 use super::super::code::{Each, Every, Expr, Otherwise, Pattern, Slot, Statement};
 use super::names::Function;
 use super::{Definer, Scope, Variable, constant_value, declares, obstacle};
+
+/// Statements that are looked at for one definition, again and again where they wait for one another.
+const MOST_ATTEMPTS: usize = 20_000;
+
+/// What was known before a statement was looked at.
+struct Mark {
+    scopes: Vec<Scope>,
+    undeclared: usize,
+    outside: BTreeSet<String>,
+}
 
 impl Definer<'_, '_> {
     pub(super) fn open(&mut self) {
@@ -35,6 +47,9 @@ impl Definer<'_, '_> {
         if self.variable(name).is_some() {
             return Err(obstacle(&format!("variable `{name}`, which hides another one"), at));
         }
+        if self.outside.contains(name) {
+            return Err(obstacle(&format!("variable `{name}`, which is something else before"), at));
+        }
         let path = self.path();
         if self.undeclared.iter().any(|(n, inner)| n == name && inner.len() > path.len() && inner.starts_with(&path)) {
             return Err(obstacle(&format!("variable `{name}`, which an inner body uses before"), at));
@@ -60,6 +75,9 @@ impl Definer<'_, '_> {
             },
             Syntax::Array { items, .. } => {
                 items.iter().map(|i| self.declared(i)).collect::<Result<_, _>>().map(Pattern::Array)
+            }
+            Syntax::Object { fields, .. } if constant_value(pattern).is_none() => {
+                self.fields(fields, |definer, field| definer.declared(field))
             }
             other => match constant_value(pattern) {
                 Some(value) => Ok(Pattern::Equal(Expr::Constant(self.lowering.constant(&value)))),
@@ -101,7 +119,7 @@ impl Definer<'_, '_> {
         }
     }
 
-    fn names_rule(&self, name: &str) -> bool {
+    pub(super) fn names_rule(&self, name: &str) -> bool {
         !self.lowering.library.definitions(&(self.package.to_vec(), name.to_owned())).is_empty()
     }
 
@@ -125,12 +143,70 @@ impl Definer<'_, '_> {
                 let items = items.iter().map(|i| self.pattern(i, before)).collect::<Result<_, _>>()?;
                 Ok(Pattern::Array(items))
             }
-            other => Err(obstacle("variables without a value inside a set or an object", other.span())),
+            Syntax::Object { fields, .. } => self.fields(fields, |definer, field| definer.pattern(field, before)),
+            other => Err(obstacle("variables without a value inside a set", other.span())),
         }
     }
 
+    /// The pattern of an object whose keys are written out.
+    fn fields(
+        &mut self,
+        fields: &[(Span, Ref<Syntax>, Ref<Syntax>)],
+        mut of: impl FnMut(&mut Self, &Ref<Syntax>) -> Result<Pattern, Obstacle>,
+    ) -> Result<Pattern, Obstacle> {
+        let mut patterns = Vec::new();
+        for (_, key, value) in fields {
+            let constant = constant_value(key);
+            let constant = constant.ok_or_else(|| obstacle("a pattern whose keys are computed", key.span()))?;
+            let key = self.lowering.constant(&constant);
+            patterns.push((key, of(self, value)?));
+        }
+        Ok(Pattern::Object(patterns))
+    }
+
+    /// Lowers the statements of a body in their order; one that needs a variable which a later one gives its value has
+    /// to wait for that.
     pub(super) fn query(&mut self, query: &Query, into: &mut Vec<Statement>) -> Result<(), Obstacle> {
-        query.stmts.iter().try_for_each(|statement| self.statement(statement, into))
+        let mut waiting: Vec<&LiteralStmt> = query.stmts.iter().collect();
+        while !waiting.is_empty() {
+            let mut first = None;
+            let mut lowered = None;
+            for (place, statement) in waiting.iter().enumerate() {
+                self.attempts += 1;
+                if self.attempts > MOST_ATTEMPTS {
+                    return Err(obstacle("bodies in an order that takes too long to find", &query.span));
+                }
+                let (before, length) = (self.mark(), into.len());
+                match self.statement(statement, into) {
+                    Ok(()) => {
+                        lowered = Some(place);
+                        break;
+                    }
+                    Err(found) => {
+                        into.truncate(length);
+                        self.back_to(before);
+                        first.get_or_insert(found);
+                    }
+                }
+            }
+            match (lowered, first) {
+                (Some(place), _) => drop(waiting.remove(place)),
+                (None, Some(found)) => return Err(found),
+                (None, None) => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn mark(&self) -> Mark {
+        Mark { scopes: self.scopes.clone(), undeclared: self.undeclared.len(), outside: self.outside.clone() }
+    }
+
+    /// Forgets the variables that came since. Slots, constants and needs that are not used do no harm.
+    fn back_to(&mut self, mark: Mark) {
+        self.scopes = mark.scopes;
+        self.undeclared.truncate(mark.undeclared);
+        self.outside = mark.outside;
     }
 
     fn statement(&mut self, statement: &LiteralStmt, into: &mut Vec<Statement>) -> Result<(), Obstacle> {

@@ -224,6 +224,10 @@ impl Definer<'_, '_> {
                 false => Err(obstacle(&format!("variable `{name}` before it has a value"), span)),
             };
         }
+        let known = name == "input" || name == "data" || self.aliases.contains_key(name) || self.names_rule(name);
+        if known {
+            self.outside.insert(name.to_owned());
+        }
         if name == "input" {
             return Ok((Expr::Input, Taken::default()));
         }
