@@ -1,6 +1,8 @@
 //! The two ways of running policies say the same: on the shipped policies, on OPA's conformance cases where that folder
 //! is at hand, and on the cases of `ways/cases.yaml`, which also name what is refused.
 
+mod made;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -118,6 +120,28 @@ fn cases_of_single_constructs() {
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// `WAYS_MODULES` sets how many.
+#[test]
+fn modules_made_by_chance_run_both_ways_alike() {
+    let count = std::env::var("WAYS_MODULES").map_or(600, |n| n.parse().expect("a number"));
+    let input = serde_json::json!({"a": [1, "k", [2], {"k": 1}], "o": {"k": "kk", "j": {"k": [0]}, "l": null},
+        "l": [{"k": 1}, {"k": "a", "j": 2}, {"j": 3}], "s": "k", "n": 2, "t": true});
+    let mut maker = made::Maker::new(7);
+    let (mut compared, mut differing) = (0, Vec::new());
+    for number in 0..count {
+        let module = SourceFile { path: "made.rego".to_owned(), text: maker.module() };
+        let strict = number % 3 == 0;
+        let Some(found) = rules_of(std::slice::from_ref(&module), None, QueryInput::Json(input.clone()), strict) else {
+            continue;
+        };
+        compared += found.compared;
+        differing.extend(found.differing.into_iter().map(|d| format!("{d}\n{}", module.text)));
+    }
+    println!("{count} modules, {compared} rules compared");
+    assert!(compared > count / 2, "{compared} rules compared");
+    assert!(differing.is_empty(), "{} differ:\n{}", differing.len(), differing[..differing.len().min(5)].join("\n"));
 }
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use regorus::unstable::{Expr as Syntax, Literal, LiteralStmt, Query, Ref, Span};
+use regorus::unstable::{BoolOp, Expr as Syntax, Literal, LiteralStmt, Query, Ref, Span};
 
 use super::super::Obstacle;
 use super::super::code::{Each, Every, Expr, Otherwise, Pattern, Slot, Statement};
@@ -300,8 +300,13 @@ impl Definer<'_, '_> {
     ) -> Result<(), Obstacle> {
         let (pattern, value) = match (self.is_free(lhs), self.is_free(rhs)) {
             (true, true) => return Err(obstacle("`=` with variables without a value on both sides", span)),
+            (false, false) => {
+                let operands = (self.term(lhs, into)?, self.term(rhs, into)?);
+                into.push(Statement::Test(Expr::Compare(BoolOp::Eq, Box::new(operands))));
+                return Ok(());
+            }
             (true, false) => (lhs, rhs),
-            (false, _) => (rhs, lhs),
+            (false, true) => (rhs, lhs),
         };
         // In the order of the interpreter: the value, then what it is held against.
         let value = self.term(value, into)?;

@@ -18,11 +18,11 @@ impl<'p> Run<'p> {
             Expr::Data => self.data.clone(),
             Expr::Rule(id) => return self.rule(*id),
             Expr::Ref(root, steps) => return self.follow(root, steps, frame),
-            Expr::Call(id, operands) => match self.terms(operands, frame)? {
+            Expr::Call(id, operands) => match self.operands(operands, frame)? {
                 Some(operands) => return self.function(*id, &operands),
                 None => Value::Undefined,
             },
-            Expr::Builtin(call) => match self.terms(&call.operands, frame)? {
+            Expr::Builtin(call) => match self.operands(&call.operands, frame)? {
                 Some(operands) => return self.builtin(call, &operands),
                 None => Value::Undefined,
             },
@@ -107,13 +107,19 @@ impl<'p> Run<'p> {
         Ok(Some(values))
     }
 
-    fn pair(&mut self, exprs: &'p (Expr, Expr), frame: &mut Frame) -> Result<Option<(Value, Value)>, Halt> {
-        let a = self.term(&exprs.0, frame)?;
-        if a == Value::Undefined {
-            return Ok(None);
+    /// The same, but all are looked at even if one has no value: one of the rest may be in doubt, and the interpreter
+    /// looks at them.
+    fn operands(&mut self, exprs: &'p [Expr], frame: &mut Frame) -> Result<Option<Vec<Value>>, Halt> {
+        let mut values = Vec::with_capacity(exprs.len());
+        for expr in exprs {
+            values.push(self.term(expr, frame)?);
         }
-        let b = self.term(&exprs.1, frame)?;
-        Ok((b != Value::Undefined).then_some((a, b)))
+        Ok((!values.contains(&Value::Undefined)).then_some(values))
+    }
+
+    fn pair(&mut self, exprs: &'p (Expr, Expr), frame: &mut Frame) -> Result<Option<(Value, Value)>, Halt> {
+        let (a, b) = (self.term(&exprs.0, frame)?, self.term(&exprs.1, frame)?);
+        Ok((a != Value::Undefined && b != Value::Undefined).then_some((a, b)))
     }
 
     fn fields(&mut self, fields: &'p [(Expr, Expr)], frame: &mut Frame) -> Result<Value, Halt> {
