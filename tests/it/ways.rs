@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use portcullis::admission::decode;
 use portcullis::engine::{
-    CompileOptions, Context, DifferentialOptions, FailureModes, Inventory, Query, QueryInput, RuleComparison, Way,
-    Ways, compare_rules, compile, decide, differential,
+    CompileOptions, Context, DifferentialOptions, Endpoint, ErrorCode, FailureModes, Inventory, Pool, PoolOptions,
+    Query, QueryInput, RuleComparison, Way, Ways, compare_rules, compile, decide, differential,
 };
 use portcullis::policy::{SourceFile, Sources};
 use portcullis::source::{LoadOptions, load};
@@ -70,6 +70,56 @@ fn decisions_do_not_depend_on_the_way() {
             (run.took, run.way) = (Duration::ZERO, None);
         }
         assert_eq!(fast, slow, "{}", case.file);
+    }
+}
+
+fn snapshot_of(text: String) -> Arc<portcullis::engine::Snapshot> {
+    let modules = vec![SourceFile { path: "p.rego".to_owned(), text }];
+    let sources = Sources { modules, ..Sources::default() };
+    Arc::new(compile(&sources, CompileOptions::default()).expect("compiles").snapshot)
+}
+
+fn decided(snapshot: &Arc<portcullis::engine::Snapshot>) -> portcullis::engine::Decision {
+    let request = Arc::new(decode(&reviews::cases()[0].body()).expect("a review"));
+    let failure = FailureModes::default();
+    let context = Context { endpoint: Endpoint::Validate, now_ns: NOW_NS, seed: 0, deadline: None, failure };
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 1 });
+    let inventory = Inventory::fixed(snapshot.fixed_namespaces());
+    pool.decide(snapshot, &inventory, &request, &context).expect("an answer")
+}
+
+const HEAD: &str = "# METADATA\n# scope: package\n# custom:\n#   budget: {time: 50ms}\npackage slow\n";
+
+#[test]
+fn a_plan_stops_when_its_time_is_up() {
+    let loops =
+        "deny contains \"m\" if {\n\txs := numbers.range(1, 5000)\n\tsome a in xs\n\tsome b in xs\n\ta + b < 0\n}\n";
+    let snapshot = snapshot_of(format!("{HEAD}{loops}"));
+    assert!(snapshot.policies().all(|p| p.way() == Way::Plan));
+    let decision = decided(&snapshot);
+    assert_eq!(decision.failures.iter().map(|f| f.code).collect::<Vec<_>>(), [ErrorCode::Budget]);
+    assert!(decision.runs[0].took < Duration::from_secs(2), "{:?}", decision.runs[0].took);
+}
+
+/// Every rule loops in loops, and needs the next one within.
+#[test]
+fn deep_rules_do_not_run_out_of_stack() {
+    let loops: String = (0..8).map(|n| format!("some v{n} in [1]; ")).collect();
+    let sum = vec!["v0"; 150].join(" + ");
+    for count in [8, 400] {
+        let mut text = HEAD.replace("50ms", "20s");
+        for rule in 0..count {
+            text.push_str(&format!(
+                "r{rule} contains x if {{ {loops}y := {sum}; x := count([z | some z in r{}; z == y]) }}\n",
+                rule + 1
+            ));
+        }
+        text.push_str(&format!("r{count} contains 1\ndeny contains \"m\" if count(r0) == 1\n"));
+        let snapshot = snapshot_of(text);
+        let decision = decided(&snapshot);
+        assert_eq!((decision.violations.len(), &decision.failures[..]), (1, &[][..]), "{count}");
+        let way = if count == 400 { Way::Interpreter } else { Way::Plan };
+        assert!(snapshot.policies().all(|p| p.way() == way), "{count}");
     }
 }
 

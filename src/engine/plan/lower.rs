@@ -12,11 +12,9 @@ use regorus::unstable::{AssignOp, Expr as Syntax, Module, Ref, Rule, RuleBody, R
 
 use super::Obstacle;
 use super::code::{Clause, Code, ConstantId, Definition, Expr, Kind, Otherwise, RuleCode, RuleId};
+use super::depth;
 use crate::engine::{Endpoint, syntax};
 use names::{Aliases, Library, RuleName};
-
-/// Statements along the longest chain of rules: what one evaluation takes of its thread's stack grows with it.
-const MOST_STATEMENTS_DEEP: usize = 1_000;
 
 /// What lowering gives.
 pub(super) struct Lowered {
@@ -136,21 +134,15 @@ impl Lowering<'_> {
             for next in needs.get(&id).into_iter().flatten() {
                 below = below.max(deep(*next, lowered, needs, known)?);
             }
-            let own = lowered.get(&id).map_or(0, |rule| {
-                let clauses = rule.definitions.iter().flat_map(|d| d.clauses.iter());
-                clauses.map(|c| c.body.len() + 2).max().unwrap_or(1)
-            });
-            let depth = Some(below + own).filter(|d| *d <= MOST_STATEMENTS_DEEP);
+            let own = lowered.get(&id).map_or(0, depth::of_rule);
+            let depth = Some(below + own).filter(|d| *d <= depth::MOST_LEVELS);
             known.insert(id, depth);
             depth
         }
         let mut known = BTreeMap::new();
         for id in lowered.keys() {
             if deep(*id, lowered, &self.needs, &mut known).is_none() {
-                return Err(Obstacle {
-                    reason: "a chain of rules that is recursive or very long".to_owned(),
-                    at: None,
-                });
+                return Err(Obstacle { reason: "rules that need one another very deep".to_owned(), at: None });
             }
         }
         Ok(())

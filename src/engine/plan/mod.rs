@@ -9,6 +9,7 @@
 //! Knows regorus' syntax tree, values and functions; must not know requests, enforcement or where policies come from.
 
 mod code;
+mod depth;
 mod lower;
 mod run;
 

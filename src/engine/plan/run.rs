@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use regorus::Value;
 
-use super::code::{Clause, Code, Definition, Each, Every, Expr, Kind, Otherwise, Pattern, RuleCode, RuleId, Statement};
+use super::code::{Clause, Code, Definition, Each, Every, Kind, Otherwise, Pattern, RuleCode, RuleId, Statement};
 
 /// Steps between two looks at the clock.
 const CHECK_INTERVAL: u32 = 64;
@@ -24,18 +24,12 @@ pub(crate) enum Halt {
     Late,
 }
 
-/// Whether to go on to the next solution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
-    Next,
-    Stop,
-}
-
 /// The variables of one definition.
 type Frame = Vec<Value>;
 
-/// What is done with each solution of a body.
-type Then<'t, 'p> = dyn FnMut(&mut Run<'p>, &mut Frame) -> Result<Flow, Halt> + 't;
+/// What is done with each solution of a body. There is no stopping at the first: a later one may be in doubt, and the
+/// interpreter goes on to it.
+type Then<'t, 'p> = dyn FnMut(&mut Run<'p>, &mut Frame) -> Result<(), Halt> + 't;
 
 /// One evaluation.
 pub(super) struct Run<'p> {
@@ -123,15 +117,14 @@ impl<'p> Run<'p> {
         let alone = definition.clauses.len() == 1 && !default;
         for clause in &definition.clauses {
             let (mut found, mut missing) = (Value::Undefined, false);
-            let constant = matches!(clause.value, Expr::Constant(_));
             self.solve(&clause.body, frame, &mut |run, frame| {
                 let value = run.term(&clause.value, frame)?;
                 if value == Value::Undefined {
                     missing = true;
-                    return Ok(Flow::Next);
+                    return Ok(());
                 }
                 found = agree(std::mem::replace(&mut found, Value::Undefined), value)?;
-                Ok(if constant { Flow::Stop } else { Flow::Next })
+                Ok(())
             })?;
             // A body that holds beside a value that is not there: what that means depends on the rest.
             if missing && (!alone || found != Value::Undefined) {
@@ -180,16 +173,15 @@ impl<'p> Run<'p> {
                     if found == Value::Undefined || key == Value::Undefined {
                         return Err(Halt::Doubt);
                     }
-                    take(key, found)?;
-                    Ok(Flow::Next)
+                    take(key, found)
                 })?;
             }
         }
         Ok(())
     }
 
-    /// Runs `then` for every solution of a body, until it says to stop.
-    fn solve(&mut self, statements: &'p [Statement], frame: &mut Frame, then: &mut Then<'_, 'p>) -> Result<Flow, Halt> {
+    /// Runs `then` for every solution of a body.
+    fn solve(&mut self, statements: &'p [Statement], frame: &mut Frame, then: &mut Then<'_, 'p>) -> Result<(), Halt> {
         let mut rest = statements;
         while let Some((first, after)) = rest.split_first() {
             let holds = match first {
@@ -203,7 +195,7 @@ impl<'p> Run<'p> {
                 Statement::Every(every) => self.every(every, frame)?,
             };
             if !holds {
-                return Ok(Flow::Next);
+                return Ok(());
             }
             rest = after;
         }
@@ -211,8 +203,12 @@ impl<'p> Run<'p> {
     }
 
     fn has_solution(&mut self, body: &'p [Statement], frame: &mut Frame) -> Result<bool, Halt> {
-        let flow = self.solve(body, frame, &mut |_, _| Ok(Flow::Stop))?;
-        Ok(flow == Flow::Stop)
+        let mut found = false;
+        self.solve(body, frame, &mut |_, _| {
+            found = true;
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     fn each(
@@ -221,42 +217,36 @@ impl<'p> Run<'p> {
         after: &'p [Statement],
         frame: &mut Frame,
         then: &mut Then<'_, 'p>,
-    ) -> Result<Flow, Halt> {
+    ) -> Result<(), Halt> {
         let over = self.term(&each.over, frame)?;
         let mut step = |run: &mut Self, key: &Value, value: &Value| {
             run.tick()?;
             if run.matches(&each.key, key, frame)? && run.matches(&each.value, value, frame)? {
-                return run.solve(after, frame, then);
+                run.solve(after, frame, then)?;
             }
-            Ok(Flow::Next)
+            Ok(())
         };
         match &over {
             Value::Array(items) => {
                 for (index, value) in items.iter().enumerate() {
-                    if step(self, &Value::from(index), value)? == Flow::Stop {
-                        return Ok(Flow::Stop);
-                    }
+                    step(self, &Value::from(index), value)?;
                 }
             }
             Value::Set(items) => {
                 for value in items.iter() {
-                    if step(self, value, value)? == Flow::Stop {
-                        return Ok(Flow::Stop);
-                    }
+                    step(self, value, value)?;
                 }
             }
             Value::Object(fields) => {
                 for (key, value) in fields.iter() {
-                    if step(self, key, value)? == Flow::Stop {
-                        return Ok(Flow::Stop);
-                    }
+                    step(self, key, value)?;
                 }
             }
             Value::Undefined if each.otherwise != Otherwise::DoubtAlways => {}
             _ if each.otherwise == Otherwise::Nothing => {}
             _ => return Err(Halt::Doubt),
         }
-        Ok(Flow::Next)
+        Ok(())
     }
 
     fn every(&mut self, every: &'p Every, frame: &mut Frame) -> Result<bool, Halt> {

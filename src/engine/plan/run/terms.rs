@@ -6,7 +6,7 @@ use regorus::unstable::{BinOp, comparison, numbers, sets};
 use regorus::{LimitError, Value};
 
 use super::super::code::{BuiltinCall, Callee, Comprehension, Expr, Member, Step};
-use super::{Flow, Frame, Halt, Run};
+use super::{Frame, Halt, Run};
 use crate::engine::builtins;
 
 impl<'p> Run<'p> {
@@ -216,9 +216,8 @@ impl<'p> Run<'p> {
             if key != Value::Undefined && value != Value::Undefined {
                 take(key, value)?;
             }
-            Ok(Flow::Next)
-        })?;
-        Ok(())
+            Ok(())
+        })
     }
 
     fn builtin(&mut self, call: &'p BuiltinCall, operands: &[Value]) -> Result<Value, Halt> {
