@@ -76,9 +76,7 @@ impl Definer<'_, '_> {
             Syntax::Array { items, .. } => {
                 items.iter().map(|i| self.declared(i)).collect::<Result<_, _>>().map(Pattern::Array)
             }
-            Syntax::Object { fields, .. } if constant_value(pattern).is_none() => {
-                self.fields(fields, |definer, field| definer.declared(field))
-            }
+            Syntax::Object { fields, .. } if constant_value(pattern).is_none() => self.fields(fields, Self::declared),
             other => match constant_value(pattern) {
                 Some(value) => Ok(Pattern::Equal(Expr::Constant(self.lowering.constant(&value)))),
                 None => Err(obstacle("a pattern that is no variable, array or constant", other.span())),
