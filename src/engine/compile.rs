@@ -13,7 +13,7 @@ use crate::engine::evaluate::{self, Unit, UnitModule};
 use crate::engine::notes;
 use crate::engine::rewrite::rewrite;
 use crate::engine::scan;
-use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Snapshot, Use};
+use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Selection, Snapshot, Use};
 use crate::engine::syntax::{self, ModuleInfo};
 use crate::engine::{Endpoint, Location};
 use crate::policy::gatekeeper::EnforcementPoint;
@@ -146,6 +146,7 @@ fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, 
     bound.sort_by(|a, b| a.policy.name.cmp(&b.policy.name));
     summaries.sort_by(|a: &PolicySummary, b| a.name.cmp(&b.name));
     let snapshot = Snapshot {
+        selection: Selection::of(&bound),
         bound,
         policy_set: policy_set(&parsed, &sources.bindings, library.contents),
         data_digest: Digest::of(serde_json::Value::Object(sources.data.clone()).to_string().as_bytes()),

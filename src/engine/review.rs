@@ -136,26 +136,32 @@ fn select(
     made: &Result<Vec<Made>, Fault>,
 ) -> Vec<Selected> {
     let mut found = Vec::new();
-    for (bound, b) in snapshot.bound.iter().enumerate() {
-        let mut take = |request: &Request, made| {
-            let Some((candidates, ways)) = b.takes(endpoint, request) else { return };
+    let mut take = |request: &Request, made: Option<usize>| {
+        for (bound, b) in snapshot.candidates(endpoint, request) {
+            let Some((candidates, ways)) =
+                b.takes(endpoint, request).filter(|_| made.is_none() || b.policy.is_constraint())
+            else {
+                continue;
+            };
             for taken in ways.into_iter().filter(|taken| b.policy.wants(request, *taken, endpoint)) {
                 found.push(Selected { bound, candidates: candidates.clone(), taken, made, prejudged: None });
             }
-        };
-        take(request, None);
-        match made {
-            Ok(made) if b.policy.is_constraint() => {
-                made.iter().enumerate().for_each(|(index, made)| take(&made.request, Some(index)));
-            }
-            // What would be made is not known, so no constraint on it can be said to hold.
-            Err(fault) if b.judges_generated(snapshot) => {
+        }
+    };
+    take(request, None);
+    match made {
+        Ok(made) => made.iter().enumerate().for_each(|(index, made)| take(&made.request, Some(index))),
+        // What would be made is not known, so no constraint on it can be said to hold.
+        Err(fault) => {
+            let judging = snapshot.bound.iter().enumerate().filter(|(_, b)| b.judges_generated(snapshot));
+            found.extend(judging.map(|(bound, _)| {
                 let (candidates, prejudged) = (Vec::new(), Some(fault.clone()));
-                found.push(Selected { bound, candidates, taken: Taken::AsIs, made: None, prejudged });
-            }
-            _ => {}
+                Selected { bound, candidates, taken: Taken::AsIs, made: None, prejudged }
+            }));
         }
     }
+    // Stable: of one policy the request's own object comes first.
+    found.sort_by_key(|s| s.bound);
     found
 }
 

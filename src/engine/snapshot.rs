@@ -13,12 +13,13 @@ use crate::engine::constraints::Places;
 use crate::engine::evaluate::Unit;
 use crate::engine::{Endpoint, NamespaceMetadata};
 use crate::policy::gatekeeper::{self, ExpansionTemplate, Generated};
-use crate::policy::{Digest, Enforcement, Match, OnUpdate, Severity, Taken};
+use crate::policy::{Digest, Enforcement, Match, MatchIndex, OnUpdate, Severity, Taken};
 
 /// What is loaded, for people and `policy_set`. Made by [`compile`](crate::engine::compile).
 pub struct Snapshot {
     /// Sorted by policy name.
     pub(crate) bound: Vec<Bound>,
+    pub(crate) selection: Selection,
     pub(crate) policy_set: Digest,
     pub(crate) data_digest: Digest,
     pub(crate) namespaces: BTreeMap<String, NamespaceMetadata>,
@@ -123,6 +124,28 @@ impl Health {
     }
 }
 
+/// Finds the policies that may take a request. Made of the very list that it holds places of.
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
+    by_endpoint: BTreeMap<Endpoint, MatchIndex>,
+    /// Whether any constraint looks at namespaces.
+    constraints_look: bool,
+}
+
+impl Selection {
+    pub(crate) fn of(bound: &[Bound]) -> Self {
+        let taking_part = |endpoint| {
+            let there = bound.iter().enumerate().filter(move |(_, b)| b.policy.endpoints.contains(&endpoint));
+            MatchIndex::new(there.map(|(place, b)| (place, &b.policy.matching)))
+        };
+        let looks = |b: &Bound| b.policy.reads_namespace || b.selects_by_namespace(&[0]);
+        Self {
+            by_endpoint: [Endpoint::Validate, Endpoint::Mutate].into_iter().map(|e| (e, taking_part(e))).collect(),
+            constraints_look: bound.iter().any(|b| b.policy.is_constraint() && looks(b)),
+        }
+    }
+}
+
 impl Bound {
     /// The uses that may take the request at `endpoint`, as places in `uses`, and every way it is taken. The first
     /// use counts, but for its namespace selector: where that leaves the request out, the next one counts.
@@ -211,18 +234,26 @@ impl Snapshot {
         gatekeeper::expand(&self.expansions, request.subject(), &request.namespace)
     }
 
+    /// The policies at `endpoint` that may take `request`, with their places; whether one does, [`Bound::takes`] says.
+    pub(crate) fn candidates(&self, endpoint: Endpoint, request: &Request) -> impl Iterator<Item = (usize, &Bound)> {
+        let index = self.selection.by_endpoint.get(&endpoint);
+        let places = index.map(|i| i.candidates(request)).unwrap_or_default();
+        places.into_iter().filter_map(|place| Some((place, self.bound.get(place)?)))
+    }
+
     /// Whether any policy at `endpoint` that may take `request` looks at its namespace.
     #[must_use]
     pub fn needs_namespace(&self, endpoint: Endpoint, request: &Request) -> bool {
+        if request.namespace.is_empty() || request.is_on_namespace() {
+            return false;
+        }
+        let looks = |b: &Bound| {
+            let taken = b.takes(endpoint, request);
+            taken.is_some_and(|(uses, _)| b.policy.reads_namespace || b.selects_by_namespace(&uses))
+        };
         // What is made of the object may be taken by any constraint; whether it is comes out later.
-        let expands = !self.generated(request).is_ok_and(|g| g.is_empty());
-        let looks = |b: &Bound| b.policy.reads_namespace || b.selects_by_namespace(&[0]);
-        !request.namespace.is_empty()
-            && !request.is_on_namespace()
-            && self.bound.iter().any(|b| match b.takes(endpoint, request) {
-                Some((uses, _)) => b.policy.reads_namespace || b.selects_by_namespace(&uses),
-                None => expands && b.policy.is_constraint() && looks(b),
-            })
+        self.candidates(endpoint, request).any(|(_, b)| looks(b))
+            || self.selection.constraints_look && !self.generated(request).is_ok_and(|g| g.is_empty())
     }
 }
 

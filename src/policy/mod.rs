@@ -6,6 +6,7 @@
 mod digest;
 mod error;
 pub mod gatekeeper;
+mod index;
 pub mod kinds;
 mod match_spec;
 mod matching;
@@ -17,6 +18,7 @@ pub mod yaml;
 
 pub use digest::{Digest, digest_set};
 pub use error::LoadError;
+pub use index::MatchIndex;
 pub use matching::{Match, Rule, Scope, Taken};
 pub use metadata::{BuiltinErrors, Enforcement, Metadata, OnUpdate, RegoVersion, Severity, package_metadata};
 pub use nearest::nearest;
