@@ -3,23 +3,23 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use regorus::Value;
 
 use crate::engine::check::{self, Package};
 use crate::engine::constraints;
 use crate::engine::evaluate::{self, Unit, UnitModule};
+use crate::engine::health::{Health, Quarantine};
 use crate::engine::notes;
 use crate::engine::rewrite::rewrite;
 use crate::engine::scan;
-use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Selection, Snapshot, Use};
+use crate::engine::snapshot::{Bound, Dialect, Policy, PolicySummary, Selection, Snapshot, Use};
 use crate::engine::syntax::{self, ModuleInfo};
 use crate::engine::{Endpoint, Location};
 use crate::policy::gatekeeper::EnforcementPoint;
 use crate::policy::{
-    BuiltinErrors, Digest, Enforcement, LoadError, Metadata, OnUpdate, PolicyBinding, RegoVersion, SourceFile, Sources,
-    digest_set, nearest, package_metadata,
+    Budget, BuiltinErrors, Digest, Enforcement, LoadError, Metadata, OnUpdate, PolicyBinding, RegoVersion, SourceFile,
+    Sources, digest_set, nearest, package_metadata,
 };
 
 /// Rules that are read, by endpoint.
@@ -34,10 +34,10 @@ pub const MAX_NESTING: usize = 16;
 /// Operators that one expression may have: the engine's passes recurse once for each.
 pub(crate) const MAX_OPERATORS: usize = 500;
 
-const LOAD_STACK_BYTES: usize = 64 << 20;
+/// Exponents of numerals: the engine computes all digits when it reads them.
+const MAX_EXPONENT: u64 = 1_000;
 
-/// Time a policy may take where its METADATA sets none.
-pub const DEFAULT_TIME_BUDGET: Duration = Duration::from_millis(500);
+const LOAD_STACK_BYTES: usize = 64 << 20;
 
 /// What compiling may be told.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,6 +46,8 @@ pub struct CompileOptions {
     pub max_enforcement: Option<Enforcement>,
     /// Where decisions are made: constraints may be enforced in some places only.
     pub enforcement_point: EnforcementPoint,
+    /// When a policy that keeps passing its budget is not run for a while.
+    pub quarantine: Quarantine,
 }
 
 /// A snapshot with what is odd but not wrong.
@@ -207,6 +209,10 @@ fn check_nesting(source: &SourceFile) -> Result<(), LoadError> {
         let message = format!("brackets nest {depth} deep; at most {MAX_NESTING} are allowed: name the inner values");
         return Err(LoadError::new(&source.path, "nesting", message).at(line, 1));
     }
+    if let Some((numeral, line)) = scan::vast_numeral(&source.text, MAX_EXPONENT) {
+        let message = format!("`{numeral}` is too large: exponents up to {MAX_EXPONENT} are allowed");
+        return Err(LoadError::new(&source.path, "nesting", message).at(line, 1));
+    }
     let (operators, line) = scan::longest_expression(&source.text);
     if operators > MAX_OPERATORS {
         let message =
@@ -311,8 +317,8 @@ fn compile_policy(
         endpoints,
         reads_namespace: reads.namespace,
         reads_user_namespace: reads.user_namespace,
-        budget: metadata.time_budget.unwrap_or(DEFAULT_TIME_BUDGET),
-        health: Health::default(),
+        budget: metadata.budget,
+        health: Arc::new(Health::new(options.quarantine)),
     };
     Ok((Bound { policy: Arc::new(policy), uses }, summary))
 }
@@ -411,7 +417,7 @@ fn mask_pointers(
         .collect();
     let rules = BTreeMap::from([(Endpoint::Validate, vec!["mask".to_owned()])]);
     let run = Unit::compile(&units, data, &path, &rules, true).and_then(|unit| {
-        unit.run(Endpoint::Validate, Value::new_object(), evaluate::World::default(), DEFAULT_TIME_BUDGET)
+        unit.run(Endpoint::Validate, Value::new_object(), evaluate::World::default(), Budget::default().time)
     });
     let found = match run {
         Ok(value) => value,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::engine::{HealthChange, Usage};
 use crate::policy::{Digest, Enforcement, Severity};
 
 /// The answer.
@@ -210,6 +211,10 @@ pub struct Run {
     pub ending: Ending,
     /// How long it took.
     pub took: Duration,
+    /// What it took of its budget.
+    pub usage: Usage,
+    /// What it meant for the policy's being run from now on.
+    pub change: Option<HealthChange>,
 }
 
 /// Something outside the request that the decision read.

@@ -13,8 +13,8 @@ use regorus::utils::limits::{ExecutionTimerConfig, PolicyLengthConfig};
 use regorus::{Engine, LimitError, Value};
 
 use crate::engine::{Endpoint, ErrorCode, Location};
-use crate::engine::{builtins, outputs};
-use crate::policy::RegoVersion;
+use crate::engine::{builtins, meter, outputs, prints};
+use crate::policy::{Budget, RegoVersion};
 
 /// Work units between two looks at the clock: a loop is stopped within well under a millisecond.
 const CHECK_INTERVAL: NonZeroU32 = match NonZeroU32::new(64) {
@@ -43,9 +43,10 @@ pub(crate) fn world() -> World {
     WORLD.get()
 }
 
-/// Sets the world for evaluations that do not go through a [`Unit`].
+/// Sets the world for evaluations that do not go through a [`Unit`], with the budget that policies have by default.
 pub(crate) fn set_world(world: World) {
     WORLD.set(world);
+    meter::begin(&Budget::default());
 }
 
 /// Why an evaluation gave nothing.
@@ -84,7 +85,9 @@ impl Unit {
         let texts: Vec<&str> = modules.iter().map(|m| m.text).collect();
         let mut engine = new_engine(strict, &texts).map_err(|e| fault(&e))?;
         for module in modules {
-            add_module(&mut engine, module).map_err(|e| fault(&e))?;
+            let silent = prints::silenced(module.text, module.version == RegoVersion::V0);
+            let module = UnitModule { text: silent.as_deref().unwrap_or(module.text), ..*module };
+            add_module(&mut engine, &module).map_err(|e| fault(&e))?;
         }
         engine.set_rego_v0(false);
         engine.add_policy("entry".to_owned(), entry_module(package, rules)).map_err(|e| fault(&e))?;
@@ -116,11 +119,11 @@ impl Unit {
             engine.set_execution_timer_config(ExecutionTimerConfig { limit: budget, check_interval: CHECK_INTERVAL });
             engine.set_input(input);
             let started = Instant::now();
-            let value = engine.eval_rule(entry.clone()).map_err(|e| fault(&e))?;
+            let value = within_budget(engine.eval_rule(entry.clone()))?;
+            meter::output(&value).map_err(|e| budget_fault(e.0))?;
             // Where builtin errors are undefined, the engine lets a limit inside a function pass as one of them.
             if started.elapsed() >= budget {
-                let msg = format!("the policy took longer than its {} ms", budget.as_millis());
-                return Err(Fault { code: ErrorCode::Budget, msg, location: None });
+                return Err(budget_fault(format!("the policy took longer than its {} ms", budget.as_millis())));
             }
             let pairs = match &value {
                 Value::Undefined => Vec::new(),
@@ -134,6 +137,20 @@ impl Unit {
         };
         caught(run)
     }
+}
+
+/// What an evaluation gave. A bound that was met counts whatever came of it: where builtin errors are undefined, the
+/// engine takes an error inside a function for one of them.
+pub(crate) fn within_budget<T>(result: anyhow::Result<T>) -> Result<T, Fault> {
+    match (meter::fault(), result) {
+        (None, result) => result.map_err(|e| fault(&e)),
+        (Some(msg), Ok(_)) => Err(budget_fault(msg)),
+        (Some(msg), Err(e)) => Err(Fault { location: fault(&e).location, ..budget_fault(msg) }),
+    }
+}
+
+fn budget_fault(msg: String) -> Fault {
+    Fault { code: ErrorCode::Budget, msg, location: None }
 }
 
 /// Rules with their values. JSON has no sets: a set of operations comes in the order of their paths, so that a parent is

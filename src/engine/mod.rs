@@ -15,12 +15,15 @@ mod context;
 mod decide;
 mod decision;
 mod evaluate;
+mod health;
 mod input;
+mod meter;
 mod notes;
 mod output;
 mod outputs;
 mod patch;
 mod pool;
+mod prints;
 mod query;
 mod review;
 mod rewrite;
@@ -31,12 +34,14 @@ mod syntax;
 mod testing;
 
 pub use answer::answer;
-pub use compile::{CompileOptions, Compiled, DEFAULT_TIME_BUDGET, MAX_NESTING, compile};
+pub use compile::{CompileOptions, Compiled, MAX_NESTING, compile};
 pub use context::{Context, FailureMode, FailureModes, Inventory, NamespaceMetadata, Namespaces};
 pub use decide::decide;
 pub use decision::{
     Cause, Decision, Ending, Endpoint, ErrorCode, Location, PolicyFailure, Read, Run, Verdict, Violation,
 };
+pub use health::{HealthChange, Quarantine};
+pub use meter::{BudgetPart, Usage};
 pub use pool::{Job, Pool, PoolOptions, PoolStats};
 #[doc(hidden)]
 pub use query::{Query, QueryInput, bindings, query};

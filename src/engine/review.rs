@@ -1,6 +1,7 @@
 //! One review, policy by policy: who is selected, and what each comes to. Steps are independent of the thread they
 //! run on, so the pool can go on with the next policy when one does not come back.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,10 +12,13 @@ use serde_json::Value;
 use crate::admission::{Operation, Origin, Request};
 use crate::engine::asker;
 use crate::engine::evaluate::{Fault, World, caught};
+use crate::engine::health::{Conduct, HealthChange};
 use crate::engine::input::{self, Inputs, Seen};
 use crate::engine::output::{self, Finding};
 use crate::engine::snapshot::{Bound, Dialect, Policy, Snapshot, Use};
-use crate::engine::{Context, Ending, Endpoint, ErrorCode, Inventory, Location, NamespaceMetadata, Read, patch};
+use crate::engine::{
+    BudgetPart, Context, Ending, Endpoint, ErrorCode, Inventory, Location, NamespaceMetadata, Read, Usage, meter, patch,
+};
 use crate::policy::gatekeeper::Source;
 use crate::policy::{Enforcement, OnUpdate, Taken};
 
@@ -60,6 +64,11 @@ pub(crate) struct Step {
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     pub result: Result<Output, Fault>,
+    pub usage: Usage,
+    /// Whether the policy was run at all.
+    pub ran: bool,
+    /// What the run meant for the policy's being run.
+    pub change: Option<HealthChange>,
     pub took: Duration,
 }
 
@@ -222,15 +231,21 @@ impl Review {
     /// The time that step `index` may take from now on.
     pub(crate) fn budget(&self, step: &Step, now: Instant) -> Duration {
         let left = self.context.deadline.map_or(Duration::MAX, |d| d.saturating_duration_since(now));
-        step.policy.budget.min(left)
+        step.policy.budget.time.min(left)
     }
 
     /// Runs step `index` on the object as the steps before left it. Never panics, may never return.
     pub(crate) fn run(&self, step: &Step, object: Option<&Arc<Value>>) -> Outcome {
         let started = Instant::now();
-        let result = caught(|| self.judge(step, object, started));
+        meter::begin(&step.policy.budget);
+        let ran = Cell::new(false);
+        let result = caught(|| self.judge(step, object, started, &ran));
         let result = result.map_err(|fault| self.blame_deadline(fault));
-        Outcome { result, took: started.elapsed() }
+        let mut usage = meter::usage();
+        if usage.exceeded.is_none() && result.as_ref().is_err_and(|f| f.code == ErrorCode::Budget) {
+            usage.exceeded = Some(BudgetPart::Time);
+        }
+        Outcome { result, usage, ran: ran.get(), change: None, took: started.elapsed() }
     }
 
     /// The use of the policy that a step runs.
@@ -240,19 +255,22 @@ impl Review {
 
     /// A budget that the deadline cut short is the deadline's doing.
     fn blame_deadline(&self, fault: Fault) -> Fault {
-        let late = self.context.deadline.is_some_and(|d| Instant::now() >= d);
+        let late = self.context.deadline.is_some_and(|d| Instant::now() >= d) && meter::usage().exceeded.is_none();
         if late && fault.code == ErrorCode::Budget {
             return Fault { code: ErrorCode::Deadline, ..fault };
         }
         fault
     }
 
-    fn judge(&self, step: &Step, object: Option<&Arc<Value>>, started: Instant) -> Result<Output, Fault> {
+    /// `ran` is set when the policy is about to be run.
+    fn judge(
+        &self,
+        step: &Step,
+        object: Option<&Arc<Value>>,
+        started: Instant,
+        ran: &Cell<bool>,
+    ) -> Result<Output, Fault> {
         let policy = &step.policy;
-        if policy.health.quarantined() {
-            let msg = "the policy got stuck too often and is not run until the policies are loaded again";
-            return Err(fault(ErrorCode::Quarantined, msg));
-        }
         if let Some(fault) = &step.prejudged {
             return Err(fault.clone());
         }
@@ -264,6 +282,8 @@ impl Review {
         if budget.is_zero() {
             return Err(fault(ErrorCode::Deadline, "the request's time ran out before the policy could be judged"));
         }
+        policy.health.admit(started).map_err(|msg| fault(ErrorCode::Quarantined, &msg))?;
+        ran.set(true);
         let namespace = self.namespace.metadata();
         let seen = Seen { namespace, user_namespace: self.user_namespace.as_deref() };
         let input = match (object, step.taken) {
@@ -330,7 +350,7 @@ impl Review {
         let update = self.request.operation == Operation::Update && !self.request.old_object().is_null();
         if update && using.on_update == OnUpdate::Ratchet && !findings.is_empty() {
             // Only a verdict on the old object takes violations away; where it cannot be had they all stand.
-            let budget = self.budget(step, Instant::now()).min(policy.budget.saturating_sub(started.elapsed()));
+            let budget = self.budget(step, Instant::now()).min(policy.budget.time.saturating_sub(started.elapsed()));
             let old = input::of_old_object(input);
             if let Ok(before) = policy.unit.run(Endpoint::Validate, old, self.world(), budget)
                 && let Ok(before) = output::findings(&before, title)
@@ -338,6 +358,7 @@ impl Review {
                 findings.retain(|f| !before.iter().any(|b| b.rule == f.rule && b.msg == f.msg && b.field == f.field));
             }
         }
+        cut(&mut findings, policy.budget.violations);
         if let Taken::Template(kind) = step.taken {
             let prefix = kind.path.join(".");
             for finding in &mut findings {
@@ -354,6 +375,19 @@ impl Review {
         let object = patch.is_some().then(|| Arc::new(after));
         Ok(Output { object, patch, ..Output::default() })
     }
+}
+
+/// Leaves the first `most` findings of each rule, and one that counts the others: too many stay violations.
+fn cut(findings: &mut Vec<Finding>, most: usize) {
+    let mut seen: BTreeMap<&'static str, usize> = BTreeMap::new();
+    findings.retain(|finding| {
+        let count = seen.entry(finding.rule).or_default();
+        *count += 1;
+        *count <= most
+    });
+    findings.extend(seen.into_iter().filter(|(_, count)| *count > most).map(|(rule, count)| {
+        output::plain(rule, &format!("and {} more that are not listed (`budget.violations` is {most})", count - most))
+    }));
 }
 
 impl Made {
@@ -378,15 +412,18 @@ impl Made {
 impl Step {
     /// An outcome for a step that had to be given up. Before its own budget was used up, that is the deadline's doing.
     pub(crate) fn given_up(&self, took: Duration) -> Outcome {
-        let code = if took < self.policy.budget { ErrorCode::Deadline } else { ErrorCode::Stuck };
+        let code = if took < self.policy.budget.time { ErrorCode::Deadline } else { ErrorCode::Stuck };
         let msg = format!("the policy did not stop within {} ms and was given up", took.as_millis());
-        Outcome { result: Err(fault(code, &msg)), took }
+        let exceeded = (code == ErrorCode::Stuck).then_some(BudgetPart::Time);
+        let usage = Usage { exceeded, ..Usage::default() };
+        Outcome { result: Err(fault(code, &msg)), usage, ran: true, change: None, took }
     }
 
     /// An outcome for a step that no thread is left for.
     pub(crate) fn unjudged() -> Outcome {
         let msg = "no thread could be started to judge the policy";
-        Outcome { result: Err(fault(ErrorCode::Stuck, msg)), took: Duration::ZERO }
+        let (usage, took) = (Usage::default(), Duration::ZERO);
+        Outcome { result: Err(fault(ErrorCode::Stuck, msg)), usage, ran: false, change: None, took }
     }
 }
 
@@ -481,6 +518,15 @@ fn fault(code: ErrorCode, msg: &str) -> Fault {
 }
 
 impl Outcome {
+    /// How the policy went, as far as quarantine goes.
+    pub(crate) fn conduct(&self) -> Conduct {
+        match &self.result {
+            Err(Fault { code: ErrorCode::Budget | ErrorCode::Panic | ErrorCode::Stuck, .. }) => Conduct::Bad,
+            Err(Fault { code: ErrorCode::Deadline, .. }) => Conduct::Unclear,
+            Err(_) | Ok(_) => Conduct::Good,
+        }
+    }
+
     /// How the run ended, for metrics.
     pub(crate) fn ending(&self) -> Ending {
         match &self.result {

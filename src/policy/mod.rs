@@ -3,6 +3,7 @@
 //!
 //! Knows no engine, files or clusters.
 
+mod budget;
 mod digest;
 mod error;
 pub mod gatekeeper;
@@ -16,6 +17,7 @@ mod selector;
 mod sources;
 pub mod yaml;
 
+pub use budget::{Budget, mebibytes};
 pub use digest::{Digest, digest_set};
 pub use error::LoadError;
 pub use index::MatchIndex;

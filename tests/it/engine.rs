@@ -556,8 +556,9 @@ fn digests_do_not_depend_on_the_order_of_files() {
     assert_ne!(one.policy_set(), snapshot(&[("a.rego", other)]).policy_set());
 }
 
-/// A builtin that no timer interrupts; the watchdog must answer in its place.
-const STUCK: &str = "deny contains \"x\" if format_int(bits.lsh(1, 30000000 + count(input.request.uid)), 10) == \"1\"";
+/// An operation that no timer interrupts; the watchdog must answer in its place.
+const STUCK: &str = "deny contains \"x\" if {\n\ta := bits.lsh(1, 1000000 + count(input.request.uid)) - 1\n\tb := a * a\n\
+                     \tc := b * b\n\td := c * c\n\td % (b - 3) == 1\n}";
 
 #[test]
 fn the_answer_never_waits_for_a_stuck_policy() {

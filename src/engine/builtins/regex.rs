@@ -109,6 +109,9 @@ fn replace(args: &[Value]) -> Outcome {
     for captures in regex.captures_iter(text) {
         let Some(whole) = captures.get(0) else { continue };
         out.push_str(text.get(end..whole.start()).unwrap_or_default());
+        // What the groups can come to, before they do.
+        let most = template.len().saturating_add(template.matches('$').count().saturating_mul(whole.len()));
+        at_most(out.len().saturating_add(most), MAX_TEXT.saturating_mul(2), "bytes of result")?;
         captures.expand(template, &mut out);
         at_most(out.len(), MAX_TEXT, "bytes of result")?;
         end = whole.end();
