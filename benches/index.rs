@@ -53,13 +53,18 @@ fn main() -> ExitCode {
 
 fn compare(name: &str, few: &Arc<Snapshot>, many: &Arc<Snapshot>) -> f64 {
     let request = Arc::new(decode(REVIEW.as_bytes()).expect("the review decodes"));
-    let mut times = [Vec::new(), Vec::new()];
+    let (mut of_few, mut of_many) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        for which in [round % 2, (round + 1) % 2] {
-            times[which].push(time([few, many][which], &request));
+        // Who goes first changes each time.
+        if round % 2 == 0 {
+            of_few.push(time(few, &request));
+        }
+        of_many.push(time(many, &request));
+        if round % 2 == 1 {
+            of_few.push(time(few, &request));
         }
     }
-    let [few, many] = times.map(median);
+    let (few, many) = (median(of_few), median(of_many));
     let ratio = many.as_secs_f64() / few.as_secs_f64();
     println!("{name:24} {few:>12.1?} {many:>12.1?} {ratio:>7.3}");
     ratio

@@ -60,6 +60,9 @@ const MAX_DIGITS: u64 = 50_000;
 /// What a value takes beside its content: a slot in a collection, an allocation's head.
 const SLOT: usize = 24;
 
+/// What any value counts that is measured as a tree: a small number takes time and memory too.
+const LEAF: usize = 12;
+
 #[derive(Default)]
 struct Meter {
     budget: Budget,
@@ -124,7 +127,7 @@ pub(crate) fn built(value: &Value) -> Result<(), Exceeded> {
 pub(crate) fn weigh(value: &Value) -> Result<usize, Exceeded> {
     let budget = METER.with_borrow(|m| m.budget);
     let mut weight = 0usize;
-    measure(value, 0, &budget, budget.value_bytes, &mut weight).map_err(|part| match part {
+    measure(value, 0, LEAF, &budget, budget.value_bytes, &mut weight).map_err(|part| match part {
         BudgetPart::Depth => too_deep(&budget),
         _ => {
             let most = mebibytes(budget.value_bytes);
@@ -141,7 +144,7 @@ pub(crate) fn weigh(value: &Value) -> Result<usize, Exceeded> {
 pub(crate) fn output(value: &Value) -> Result<(), Exceeded> {
     let budget = METER.with_borrow(|m| m.budget);
     let mut weight = 0usize;
-    measure(value, 0, &budget, budget.output_bytes, &mut weight).map_err(|part| match part {
+    measure(value, 0, 2, &budget, budget.output_bytes, &mut weight).map_err(|part| match part {
         BudgetPart::Depth => too_deep(&budget),
         _ => {
             let most = mebibytes(budget.output_bytes);
@@ -169,12 +172,20 @@ fn too_deep(budget: &Budget) -> Exceeded {
     passed(BudgetPart::Depth, format!("a value nests deeper than {} levels (`budget.depth`)", budget.depth))
 }
 
-fn measure(value: &Value, depth: usize, budget: &Budget, most: usize, weight: &mut usize) -> Result<(), BudgetPart> {
+/// `least`: what any value counts.
+fn measure(
+    value: &Value,
+    depth: usize,
+    least: usize,
+    budget: &Budget,
+    most: usize,
+    weight: &mut usize,
+) -> Result<(), BudgetPart> {
     if depth > budget.depth {
         return Err(BudgetPart::Depth);
     }
     let add = |bytes: usize, weight: &mut usize| {
-        *weight = weight.saturating_add(bytes);
+        *weight = weight.saturating_add(bytes.max(least));
         if *weight > most { Err(BudgetPart::Value) } else { Ok(()) }
     };
     match value {
@@ -183,17 +194,17 @@ fn measure(value: &Value, depth: usize, budget: &Budget, most: usize, weight: &m
         Value::Null | Value::Bool(_) | Value::Undefined => add(5, weight),
         Value::Array(items) => {
             add(2 + items.len(), weight)?;
-            items.iter().try_for_each(|item| measure(item, depth + 1, budget, most, weight))
+            items.iter().try_for_each(|item| measure(item, depth + 1, least, budget, most, weight))
         }
         Value::Set(items) => {
             add(2 + items.len(), weight)?;
-            items.iter().try_for_each(|item| measure(item, depth + 1, budget, most, weight))
+            items.iter().try_for_each(|item| measure(item, depth + 1, least, budget, most, weight))
         }
         Value::Object(map) => {
             add(2 + 2 * map.len(), weight)?;
             map.iter().try_for_each(|(key, value)| {
-                measure(key, depth + 1, budget, most, weight)?;
-                measure(value, depth + 1, budget, most, weight)
+                measure(key, depth + 1, least, budget, most, weight)?;
+                measure(value, depth + 1, least, budget, most, weight)
             })
         }
     }

@@ -28,6 +28,7 @@ mod query;
 mod review;
 mod rewrite;
 mod scan;
+mod select;
 mod snapshot;
 mod suite;
 mod syntax;

@@ -15,11 +15,11 @@ use crate::engine::evaluate::{Fault, World, caught};
 use crate::engine::health::{Conduct, HealthChange};
 use crate::engine::input::{self, Inputs, Seen};
 use crate::engine::output::{self, Finding};
+use crate::engine::select::{Selected, select};
 use crate::engine::snapshot::{Bound, Dialect, Policy, Snapshot, Use};
 use crate::engine::{
     BudgetPart, Context, Ending, Endpoint, ErrorCode, Inventory, Location, NamespaceMetadata, Read, Usage, meter, patch,
 };
-use crate::policy::gatekeeper::Source;
 use crate::policy::{Enforcement, OnUpdate, Taken};
 
 /// What is the same for all policies of a review.
@@ -128,57 +128,12 @@ fn label_sets(metadata: &Value, request: &Request) -> Vec<Value> {
     sets
 }
 
-/// A policy that takes the request, with the uses of it that may apply.
-struct Selected {
-    bound: usize,
-    candidates: Vec<usize>,
-    taken: Taken,
-    made: Option<usize>,
-    prejudged: Option<Fault>,
-}
-
-/// Every policy that takes the request, or what would be made of its object, once for each way.
-fn select(
-    snapshot: &Snapshot,
-    request: &Request,
-    endpoint: Endpoint,
-    made: &Result<Vec<Made>, Fault>,
-) -> Vec<Selected> {
-    let mut found = Vec::new();
-    let mut take = |request: &Request, made: Option<usize>| {
-        for (bound, b) in snapshot.candidates(endpoint, request) {
-            let Some((candidates, ways)) =
-                b.takes(endpoint, request).filter(|_| made.is_none() || b.policy.is_constraint())
-            else {
-                continue;
-            };
-            for taken in ways.into_iter().filter(|taken| b.policy.wants(request, *taken, endpoint)) {
-                found.push(Selected { bound, candidates: candidates.clone(), taken, made, prejudged: None });
-            }
-        }
-    };
-    take(request, None);
-    match made {
-        Ok(made) => made.iter().enumerate().for_each(|(index, made)| take(&made.request, Some(index))),
-        // What would be made is not known, so no constraint on it can be said to hold.
-        Err(fault) => {
-            let judging = snapshot.bound.iter().enumerate().filter(|(_, b)| b.judges_generated(snapshot));
-            found.extend(judging.map(|(bound, _)| {
-                let (candidates, prejudged) = (Vec::new(), Some(fault.clone()));
-                Selected { bound, candidates, taken: Taken::AsIs, made: None, prejudged }
-            }));
-        }
-    }
-    // Stable: of one policy the request's own object comes first.
-    found.sort_by_key(|s| s.bound);
-    found
-}
-
 impl Review {
     /// Selects. Cheap: no policy is run.
     pub(crate) fn new(snapshot: Arc<Snapshot>, inventory: &Inventory, request: Arc<Request>, context: Context) -> Self {
         let made = Made::of(&snapshot, &request, context.endpoint);
-        let found = select(&snapshot, &request, context.endpoint, &made);
+        let objects = made.as_ref().map(|made| made.iter().map(|m| &m.request).collect());
+        let found = select(&snapshot, &request, context.endpoint, objects);
         let bound_of = |s: &Selected| snapshot.bound.get(s.bound);
         let needed = found
             .iter()
@@ -427,17 +382,6 @@ impl Step {
     }
 }
 
-impl Bound {
-    /// Whether it is a constraint that takes anything the expansions make.
-    fn judges_generated(&self, snapshot: &Snapshot) -> bool {
-        let constraint = self.policy.matching.constraint.as_ref();
-        constraint.is_some_and(|c| {
-            let made = snapshot.expansions.iter().map(|e| &e.generated);
-            c.source != Source::Original && made.into_iter().any(|g| c.takes_kind(&g.group, &g.kind))
-        })
-    }
-}
-
 impl Policy {
     /// A fault with its place as it is in the file.
     fn in_file(&self, fault: Fault) -> Fault {
@@ -454,40 +398,6 @@ impl Policy {
             Dialect::Opa => at,
             Dialect::Gatekeeper(places) => places.in_file(at),
         })
-    }
-
-    /// Whether the policy has anything to say on a request that its match takes.
-    fn wants(&self, request: &Request, taken: Taken, endpoint: Endpoint) -> bool {
-        match endpoint {
-            Endpoint::Mutate => {
-                // A changed template rolls out a workload, and a Pod's spec cannot be changed: Pods when they are made.
-                let made = request.operation == Operation::Create && request.sub_resource.is_empty();
-                taken == Taken::AsIs && (!self.matching.on_pods || made) && request.object().is_object()
-            }
-            Endpoint::Validate => {
-                let of_spec = ["", "ephemeralcontainers", "resize"].contains(&request.sub_resource.as_str());
-                let pod = request.kind.kind == "Pod" && request.kind.group.is_empty() && of_spec;
-                let on_pod = self.matching.on_pods && (pod || taken != Taken::AsIs);
-                !(on_pod && request.operation == Operation::Update && !pod_changed(request, taken))
-            }
-        }
-    }
-}
-
-/// Whether an UPDATE changed the Pod's (or the template's) spec, labels or annotations. Kubelets, finalizers and
-/// controllers update Pods all the time without that.
-fn pod_changed(request: &Request, taken: Taken) -> bool {
-    fn pod(object: &Value, taken: Taken) -> Option<&Value> {
-        match taken {
-            Taken::AsIs => Some(object),
-            Taken::Template(kind) => kind.path.iter().try_fold(object, |o, step| o.get(step)),
-        }
-    }
-    match (pod(request.object(), taken), pod(request.old_object(), taken)) {
-        (Some(new), Some(old)) => {
-            ["/spec", "/metadata/labels", "/metadata/annotations"].iter().any(|p| new.pointer(p) != old.pointer(p))
-        }
-        _ => true,
     }
 }
 
