@@ -17,7 +17,7 @@ use portcullis::policy::{SourceFile, Sources};
 
 /// As in the binary.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: portcullis::memory::Counting<mimalloc::MiMalloc> = portcullis::memory::Counting(mimalloc::MiMalloc);
 
 const REVIEW: &str = include_str!("../tests/it/reviews/validate/create-pods-1.json");
 const MATCHING: usize = 5;

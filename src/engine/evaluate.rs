@@ -14,6 +14,7 @@ use regorus::{Engine, LimitError, Value};
 
 use crate::engine::{Endpoint, ErrorCode, Location};
 use crate::engine::{builtins, meter, outputs, prints};
+use crate::memory;
 use crate::policy::{Budget, RegoVersion};
 
 /// Work units between two looks at the clock: a loop is stopped within well under a millisecond.
@@ -119,7 +120,8 @@ impl Unit {
             engine.set_execution_timer_config(ExecutionTimerConfig { limit: budget, check_interval: CHECK_INTERVAL });
             engine.set_input(input);
             let started = Instant::now();
-            let value = within_budget(engine.eval_rule(entry.clone()))?;
+            let result = memory::bounded(meter::most_held(), || engine.eval_rule(entry.clone()));
+            let value = within_budget(result)?;
             meter::output(&value).map_err(|e| budget_fault(e.0))?;
             // Where builtin errors are undefined, the engine lets a limit inside a function pass as one of them.
             if started.elapsed() >= budget {

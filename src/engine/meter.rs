@@ -63,6 +63,9 @@ const SLOT: usize = 24;
 /// What any value counts that is measured as a tree: a small number takes time and memory too.
 const LEAF: usize = 12;
 
+/// Memory that is no value of a builtin's.
+const MOST_BESIDE: usize = 192 << 20;
+
 #[derive(Default)]
 struct Meter {
     budget: Budget,
@@ -77,6 +80,12 @@ thread_local! {
 /// Begins a count.
 pub(crate) fn begin(budget: &Budget) {
     METER.set(Meter { budget: *budget, ..Meter::default() });
+}
+
+/// What the evaluation may hold of the allocator's memory before its thread is stopped for good: far more than values
+/// within the budget take, with what comprehensions build in the time that they have.
+pub(crate) fn most_held() -> usize {
+    METER.with_borrow(|m| m.budget.value_bytes.saturating_mul(2).saturating_add(MOST_BESIDE))
 }
 
 /// What was counted since the beginning.

@@ -130,7 +130,7 @@ async fn each_is_stopped_and_hurts_nobody() {
         }
         assert!(Client::admin(&server).await.get("/livez").await.status.is_success());
         let peak = peak_memory(&server);
-        if peak.is_some_and(|mib| mib > 400) {
+        if peak.is_some_and(|mib| mib > 500) {
             let _ = writeln!(wrong, "{:?}: {peak:?} MiB at the peak", bad.iter().map(|b| &b.name).collect::<Vec<_>>());
         }
     }

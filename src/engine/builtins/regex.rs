@@ -10,6 +10,7 @@ use regex::{Regex, RegexBuilder};
 use regorus::Value;
 
 use super::call::{Builtin, CallError, Outcome, at_most, integer, string};
+use crate::memory;
 
 pub(super) const BUILTINS: &[Builtin] = &[
     // The name of `regex.match` in Rego v0.
@@ -54,11 +55,14 @@ pub(super) fn compiled(pattern: &str) -> Result<Arc<Regex>, CallError> {
         other => CallError::Operand(other.to_string().lines().last().unwrap_or_default().to_owned()),
     })?;
     let regex = Arc::new(regex);
-    let mut kept = KEPT.write().unwrap_or_else(PoisonError::into_inner);
-    if kept.len() >= MAX_KEPT {
-        kept.clear();
-    }
-    kept.insert(pattern.into(), Arc::clone(&regex));
+    // Others need the lock.
+    memory::unbounded(|| {
+        let mut kept = KEPT.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MAX_KEPT {
+            kept.clear();
+        }
+        kept.insert(pattern.into(), Arc::clone(&regex));
+    });
     Ok(regex)
 }
 
