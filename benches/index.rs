@@ -30,10 +30,10 @@ const MOST: f64 = 1.10;
 const OTHERS: [(&str, &str); 6] = [
     ("another resource", "kinds: [Service]"),
     ("custom resources", "rules: [{apiGroups: [example.com], resources: [widgets{n}]}]"),
-    ("another operation", "{kinds: [Pod], operations: [DELETE]}"),
+    ("another operation", "kinds: [Pod], operations: [DELETE]"),
     ("a subresource", "rules: [{resources: [pods/exec], operations: [CONNECT]}]"),
-    ("a namespace each", "{kinds: [Pod], namespaces: [team-{n}]}"),
-    ("a namespace glob each", "{kinds: [Pod], namespaces: ['team-{n}-*']}"),
+    ("a namespace each", "kinds: [Pod], namespaces: [team-{n}]"),
+    ("a namespace glob each", "kinds: [Pod], namespaces: ['team-{n}-*']"),
 ];
 
 fn main() -> ExitCode {
@@ -103,7 +103,7 @@ fn policy(number: usize, block: &str) -> SourceFile {
 # scope: package
 # title: Policy {number}
 # custom:
-#   match: {block}
+#   match: {{{block}}}
 package bench.policy{number}
 
 deny contains {{"msg": msg, "field": field}} if {{

@@ -122,8 +122,8 @@ mod tests {
         std::thread::spawn(move || {
             bounded(100, || hold(100));
             unbounded(|| hold(1_000));
-            let inner = bounded(100, || bounded(1_000, || hold(900)));
-            let _ = sender.send(inner);
+            bounded(100, || bounded(1_000, || hold(900)));
+            let _ = sender.send(());
             bounded(100, || (hold(80), hold(80)));
             let _ = sender.send(());
         });

@@ -121,11 +121,16 @@ impl Unit {
             engine.set_input(input);
             let started = Instant::now();
             let result = memory::bounded(meter::most_held(), || engine.eval_rule(entry.clone()));
-            let value = within_budget(result)?;
+            let late = || budget_fault(format!("the policy took longer than its {} ms", budget.as_millis()));
+            let value = within_budget(result).map_err(|f| match f.code {
+                // The engine's own words count nanoseconds.
+                ErrorCode::Budget if meter::fault().is_none() => Fault { location: f.location, ..late() },
+                _ => f,
+            })?;
             meter::output(&value).map_err(|e| budget_fault(e.0))?;
             // Where builtin errors are undefined, the engine lets a limit inside a function pass as one of them.
             if started.elapsed() >= budget {
-                return Err(budget_fault(format!("the policy took longer than its {} ms", budget.as_millis())));
+                return Err(late());
             }
             let pairs = match &value {
                 Value::Undefined => Vec::new(),
