@@ -20,7 +20,7 @@ use portcullis::source::{LoadOptions, load};
 
 /// As in the binary.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: portcullis::memory::Counting<mimalloc::MiMalloc> = portcullis::memory::Counting(mimalloc::MiMalloc);
 
 const REVIEW: &str = include_str!("../tests/it/reviews/validate/create-pods-1.json");
 

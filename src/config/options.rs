@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::config::{ConfigError, Settings};
 use crate::decisions::Durability;
-use crate::engine::{FailureModes, Ways};
+use crate::engine::{FailureModes, Quarantine, Ways};
 use crate::policy::Enforcement;
 
 /// Reviews under way for each evaluating thread. A review takes a few milliseconds, so a full house is worked off
@@ -24,6 +24,10 @@ const LEAST_LOG_BYTES: u64 = 1 << 20;
 
 /// The API server sends at most the etcd limit of 1.5 MiB an object, twice for an update; past this a body is a slip.
 const MOST_BODY_BYTES: u64 = 256 << 20;
+
+/// Once may be a slow machine, and a handful in a row with no other outcome between is a policy that does not work.
+const QUARANTINE_AFTER: u32 = 5;
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
 /// What the process finds around itself.
 #[derive(Debug, Clone, Default)]
@@ -120,6 +124,8 @@ pub struct Options {
     pub max_in_flight: usize,
     /// Evaluating threads.
     pub threads: usize,
+    /// When a policy is not run for a while.
+    pub quarantine: Quarantine,
     /// Format of messages.
     pub log_format: LogFormat,
     /// Filter of messages.
@@ -145,6 +151,7 @@ impl Options {
         let log_bytes = settings.decision_log_max_bytes.map_or(10 << 30, |size| size.0);
         Ok(Self {
             certificates: certificates(&settings, &state_dir)?,
+            quarantine: quarantine(&settings)?,
             cluster_name: cluster_name(&settings, environment)?,
             replica: replica(&settings, environment)?,
             failure: failure_modes(&settings),
@@ -170,6 +177,14 @@ impl Options {
             state_dir,
         })
     }
+}
+
+fn quarantine(settings: &Settings) -> Result<Quarantine, ConfigError> {
+    let pause = settings.quarantine_pause.map_or(Quarantine::default().pause, |span| span.0);
+    let after = settings.quarantine_after.unwrap_or(QUARANTINE_AFTER);
+    let pause = within("quarantine-pause", pause.as_millis(), 1, LONGEST_PAUSE.as_millis())?;
+    let pause = Duration::from_millis(u64::try_from(pause).unwrap_or(u64::MAX));
+    Ok(Quarantine { after: (after > 0).then_some(after), pause })
 }
 
 fn certificates(settings: &Settings, state_dir: &std::path::Path) -> Result<Certificates, ConfigError> {

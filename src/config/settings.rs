@@ -140,6 +140,17 @@ pub struct Settings {
     #[arg(long, env = "PORTCULLIS_THREADS", value_name = "N")]
     pub threads: Option<usize>,
 
+    /// A policy that passes its budget, panics or does not stop so many times in a row is not run for a while: its
+    /// failure mode answers; 0 is never [default: 5]
+    #[arg(long, env = "PORTCULLIS_QUARANTINE_AFTER", value_name = "N")]
+    #[serde(alias = "quarantine-after")]
+    pub quarantine_after: Option<u32>,
+
+    /// How long it is not run; then one request is tried [default: 1m]
+    #[arg(long, env = "PORTCULLIS_QUARANTINE_PAUSE", value_name = "DURATION")]
+    #[serde(alias = "quarantine-pause")]
+    pub quarantine_pause: Option<Span>,
+
     /// Format of our own messages on stderr [default: text]
     #[arg(long, env = "PORTCULLIS_LOG_FORMAT", value_name = "text|json", value_parser = word::<LogFormat>)]
     #[serde(alias = "log-format")]
@@ -199,6 +210,8 @@ impl Settings {
             max_body_bytes: self.max_body_bytes.or(file.max_body_bytes),
             max_in_flight: self.max_in_flight.or(file.max_in_flight),
             threads: self.threads.or(file.threads),
+            quarantine_after: self.quarantine_after.or(file.quarantine_after),
+            quarantine_pause: self.quarantine_pause.or(file.quarantine_pause),
             log_format: self.log_format.or(file.log_format),
             log_level: self.log_level.or(file.log_level),
         }

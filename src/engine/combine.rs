@@ -24,12 +24,9 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
         let policy = &step.policy;
         let enforcement = review.enforcement(step);
         deny_selected |= enforcement == Enforcement::Deny;
-        runs.push(Run {
-            policy: Arc::clone(&policy.name),
-            ending: outcome.ending(),
-            took: outcome.took,
-            way: outcome.way(),
-        });
+        let name = Arc::clone(&policy.name);
+        let Outcome { took, usage, change, .. } = *outcome;
+        runs.push(Run { policy: name, ending: outcome.ending(), took, way: outcome.way(), usage, change });
         let violation = |msg: String, enforcement| Violation {
             policy: Arc::clone(&policy.name),
             digest: policy.digest,

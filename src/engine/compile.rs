@@ -3,23 +3,23 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use regorus::Value;
 
 use crate::engine::check::{self, Package};
 use crate::engine::constraints;
 use crate::engine::evaluate::{self, Unit, UnitModule, UnitOptions};
+use crate::engine::health::{Health, Quarantine};
 use crate::engine::notes;
 use crate::engine::rewrite::rewrite;
 use crate::engine::scan;
-use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Snapshot, Use};
+use crate::engine::snapshot::{Bound, Dialect, Policy, PolicySummary, Selection, Snapshot, Use};
 use crate::engine::syntax::{self, ModuleInfo};
 use crate::engine::{Endpoint, Location, Ways};
 use crate::policy::gatekeeper::EnforcementPoint;
 use crate::policy::{
-    BuiltinErrors, Digest, Enforcement, LoadError, Metadata, OnUpdate, PolicyBinding, RegoVersion, SourceFile, Sources,
-    digest_set, nearest, package_metadata,
+    Budget, BuiltinErrors, Digest, Enforcement, LoadError, Metadata, OnUpdate, PolicyBinding, RegoVersion, SourceFile,
+    Sources, digest_set, nearest, package_metadata,
 };
 
 /// Rules that are read, by endpoint.
@@ -34,10 +34,10 @@ pub const MAX_NESTING: usize = 16;
 /// Operators that one expression may have: the engine's passes recurse once for each.
 pub(crate) const MAX_OPERATORS: usize = 500;
 
-const LOAD_STACK_BYTES: usize = 64 << 20;
+/// Exponents of numerals: the engine computes all digits when it reads them.
+const MAX_EXPONENT: u64 = 1_000;
 
-/// Time a policy may take where its METADATA sets none.
-pub const DEFAULT_TIME_BUDGET: Duration = Duration::from_millis(500);
+const LOAD_STACK_BYTES: usize = 64 << 20;
 
 /// What compiling may be told.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,6 +48,8 @@ pub struct CompileOptions {
     pub enforcement_point: EnforcementPoint,
     /// How policies may be run.
     pub ways: Ways,
+    /// When a policy that keeps passing its budget is not run for a while.
+    pub quarantine: Quarantine,
 }
 
 /// A snapshot with what is odd but not wrong.
@@ -149,6 +151,7 @@ pub(crate) fn compile_here(sources: &Sources, options: CompileOptions) -> Result
     bound.sort_by(|a, b| a.policy.name.cmp(&b.policy.name));
     summaries.sort_by(|a: &PolicySummary, b| a.name.cmp(&b.name));
     let snapshot = Snapshot {
+        selection: Selection::of(&bound),
         bound,
         policy_set: policy_set(&parsed, &sources.bindings, library.contents),
         data_digest: Digest::of(serde_json::Value::Object(sources.data.clone()).to_string().as_bytes()),
@@ -207,6 +210,10 @@ fn check_nesting(source: &SourceFile) -> Result<(), LoadError> {
     let (depth, line) = scan::bracket_depth(&source.text);
     if depth > MAX_NESTING {
         let message = format!("brackets nest {depth} deep; at most {MAX_NESTING} are allowed: name the inner values");
+        return Err(LoadError::new(&source.path, "nesting", message).at(line, 1));
+    }
+    if let Some((numeral, line)) = scan::vast_numeral(&source.text, MAX_EXPONENT) {
+        let message = format!("`{numeral}` is too large: exponents up to {MAX_EXPONENT} are allowed");
         return Err(LoadError::new(&source.path, "nesting", message).at(line, 1));
     }
     let (operators, line) = scan::longest_expression(&source.text);
@@ -314,8 +321,8 @@ fn compile_policy(
         endpoints,
         reads_namespace: reads.namespace,
         reads_user_namespace: reads.user_namespace,
-        budget: metadata.time_budget.unwrap_or(DEFAULT_TIME_BUDGET),
-        health: Health::default(),
+        budget: metadata.budget,
+        health: Arc::new(Health::new(options.quarantine)),
     };
     Ok((Bound { policy: Arc::new(policy), uses }, summary))
 }
@@ -415,7 +422,7 @@ fn mask_pointers(
     let rules = BTreeMap::from([(Endpoint::Validate, vec!["mask".to_owned()])]);
     let once = UnitOptions { strict: true, ways: Ways::Interpreter };
     let run = Unit::compile(&units, data, &path, &rules, once).and_then(|unit| {
-        unit.interpret(Endpoint::Validate, &Value::new_object(), evaluate::World::default(), DEFAULT_TIME_BUDGET)
+        unit.interpret(Endpoint::Validate, &Value::new_object(), evaluate::World::default(), Budget::default().time)
     });
     let found = match run {
         Ok(value) => value,

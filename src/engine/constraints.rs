@@ -9,11 +9,12 @@ use serde_json::Map;
 use crate::engine::check::{self, Package};
 use crate::engine::compile::{Content, Parsed, load_error, parse_embedded};
 use crate::engine::evaluate::{Unit, UnitModule, UnitOptions};
-use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Use};
+use crate::engine::health::Health;
+use crate::engine::snapshot::{Bound, Dialect, Policy, PolicySummary, Use};
 use crate::engine::syntax::RuleInfo;
-use crate::engine::{CompileOptions, DEFAULT_TIME_BUDGET, Endpoint, Location, Ways};
+use crate::engine::{CompileOptions, Endpoint, Location, Ways};
 use crate::policy::gatekeeper::{self, Constraint, EmbeddedRego, ExpansionTemplate, Library, Template};
-use crate::policy::{Digest, Enforcement, LoadError, Match, OnUpdate, SourceFile, Sources, digest_set};
+use crate::policy::{Budget, Digest, Enforcement, LoadError, Match, OnUpdate, SourceFile, Sources, digest_set};
 
 /// Rego further down in its file keeps its own line numbers: the parser takes no more than 20,000 lines.
 const MOST_LINES_BEFORE: u32 = 10_000;
@@ -205,8 +206,8 @@ impl<'t> CompiledTemplate<'t> {
             endpoints: vec![Endpoint::Validate],
             reads_namespace: self.reads_namespace,
             reads_user_namespace: false,
-            budget: DEFAULT_TIME_BUDGET,
-            health: Health::default(),
+            budget: Budget::default(),
+            health: Arc::new(Health::new(options.quarantine)),
         };
         let using = Use {
             narrowed: None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::engine::Way;
+use crate::engine::{HealthChange, Usage, Way};
 use crate::policy::{Digest, Enforcement, Severity};
 
 /// The answer.
@@ -213,6 +213,10 @@ pub struct Run {
     pub took: Duration,
     /// How it was run; `None` when it was not, or came to nothing.
     pub way: Option<Way>,
+    /// What it took of its budget.
+    pub usage: Usage,
+    /// What it meant for the policy's being run from now on.
+    pub change: Option<HealthChange>,
 }
 
 /// Something outside the request that the decision read.

@@ -18,6 +18,7 @@ use crate::engine::check;
 use crate::engine::compile::{CompileOptions, compile_here, on_large_stack, parse};
 use crate::engine::evaluate::{Fault, World};
 use crate::engine::input::convert;
+use crate::engine::meter;
 use crate::engine::review::Review;
 use crate::engine::snapshot::{Bound, Policy};
 use crate::engine::{Context, Endpoint, ErrorCode, FailureModes, Inventory, Way};
@@ -181,10 +182,12 @@ fn compare(bound: &Bound, tests: Vec<Json>, requests: Vec<Json>, options: Differ
 
 fn one(policy: &Policy, endpoint: Endpoint, input: &Json, world: World, found: &mut PolicyComparison) {
     let value = convert(input);
+    meter::begin(&policy.budget);
     let Some(plan) = policy.unit.run_plan(endpoint, &value, world, BUDGET) else {
         found.left += 1;
         return;
     };
+    meter::begin(&policy.budget);
     let interpreter = policy.unit.interpret(endpoint, &value, world, BUDGET);
     let slow = |answer: &Result<Json, Fault>| answer.as_ref().is_err_and(|f| f.code == ErrorCode::Budget);
     if slow(&plan) || slow(&interpreter) {

@@ -17,8 +17,9 @@ use regorus::{Engine, LimitError, Value};
 
 use crate::engine::plan::{self, Halt, Obstacle, Plan};
 use crate::engine::{Endpoint, ErrorCode, Location, Way, Ways};
-use crate::engine::{builtins, outputs};
-use crate::policy::RegoVersion;
+use crate::engine::{builtins, meter, outputs, prints};
+use crate::memory;
+use crate::policy::{Budget, RegoVersion};
 
 /// Work units between two looks at the clock: a loop is stopped within well under a millisecond.
 const CHECK_INTERVAL: NonZeroU32 = match NonZeroU32::new(64) {
@@ -47,9 +48,10 @@ pub(crate) fn world() -> World {
     WORLD.get()
 }
 
-/// Sets the world for evaluations that do not go through a [`Unit`].
+/// Sets the world for evaluations that do not go through a [`Unit`], with the budget that policies have by default.
 pub(crate) fn set_world(world: World) {
     WORLD.set(world);
+    meter::begin(&Budget::default());
 }
 
 /// Why an evaluation gave nothing.
@@ -106,7 +108,9 @@ impl Unit {
         let texts: Vec<&str> = modules.iter().map(|m| m.text).collect();
         let mut engine = new_engine(options.strict, &texts).map_err(|e| fault(&e))?;
         for module in modules {
-            add_module(&mut engine, module).map_err(|e| fault(&e))?;
+            let silent = prints::silenced(module.text, module.version == RegoVersion::V0);
+            let module = UnitModule { text: silent.as_deref().unwrap_or(module.text), ..*module };
+            add_module(&mut engine, &module).map_err(|e| fault(&e))?;
         }
         let plan = match options.ways {
             Ways::Auto => plan::compile(engine.get_modules(), data, package, rules, options.strict),
@@ -147,12 +151,11 @@ impl Unit {
         if let Some(answer) = self.run_plan(endpoint, input, world, budget) {
             return answer.map(|values| Found { values, way: Way::Plan });
         }
-        let budget = budget.saturating_sub(started.elapsed());
-        let values = self.interpret(endpoint, input, world, budget)?;
+        let values = self.interpret_since(started, endpoint, input, world, budget)?;
         Ok(Found { values, way: Way::Interpreter })
     }
 
-    /// Runs the plan. `None` if there is none, or if it has no ordinary answer.
+    /// Runs the plan. `None` if there is none, or if it has no ordinary answer: then it counts for nothing.
     pub(crate) fn run_plan(
         &self,
         endpoint: Endpoint,
@@ -161,28 +164,41 @@ impl Unit {
         budget: Duration,
     ) -> Option<Result<serde_json::Value, Fault>> {
         let plan = self.plan.as_ref().ok()?;
+        let before = meter::usage();
         let run = || {
             WORLD.set(world);
-            let deadline = Instant::now().checked_add(budget);
-            let found = match plan.run(endpoint, input, deadline) {
-                Ok(found) => found,
-                Err(Halt::Doubt) => return Ok(None),
-                Err(Halt::Late) => return Err(late(budget)),
-            };
-            // As for the interpreter: what took too long counts as such even if it came to an end.
-            if deadline.is_some_and(|d| Instant::now() >= d) {
-                return Err(late(budget));
+            let started = Instant::now();
+            let deadline = started.checked_add(budget);
+            match memory::bounded(meter::most_held(), || plan.run(endpoint, input, deadline)) {
+                Err(Halt::Late) => Err(late(budget)),
+                Err(Halt::Doubt) => Ok(None),
+                // A bound was met: what that means, and where it was, the interpreter says.
+                Ok(_) if meter::fault().is_some() => Ok(None),
+                Ok(found) => given(&json::pairs_of(found), started, budget).map(Some),
             }
-            json::of_rules(found.iter().map(|(name, value)| (name.as_str(), value)))
-                .map(Some)
-                .map_err(|e| output_fault(&e))
         };
-        caught(run).transpose()
+        let answer = caught(run).transpose();
+        if answer.is_none() {
+            meter::go_back(before);
+        }
+        answer
     }
 
     /// Runs the interpreter, whatever the plan.
     pub(crate) fn interpret(
         &self,
+        endpoint: Endpoint,
+        input: &Value,
+        world: World,
+        budget: Duration,
+    ) -> Result<serde_json::Value, Fault> {
+        self.interpret_since(Instant::now(), endpoint, input, world, budget)
+    }
+
+    /// Runs the interpreter in what is left of the budget, which began to count at `started`.
+    fn interpret_since(
+        &self,
+        started: Instant,
         endpoint: Endpoint,
         input: &Value,
         world: World,
@@ -194,30 +210,55 @@ impl Unit {
         let run = || {
             WORLD.set(world);
             let mut engine = self.engine.clone();
-            engine.set_execution_timer_config(ExecutionTimerConfig { limit: budget, check_interval: CHECK_INTERVAL });
+            let limit = budget.saturating_sub(started.elapsed());
+            engine.set_execution_timer_config(ExecutionTimerConfig { limit, check_interval: CHECK_INTERVAL });
             engine.set_input(input.clone());
-            let started = Instant::now();
-            let value = engine.eval_rule(entry.clone()).map_err(|e| fault(&e))?;
-            // Where builtin errors are undefined, the engine lets a limit inside a function pass as one of them.
-            if started.elapsed() >= budget {
-                return Err(late(budget));
-            }
-            match &value {
-                Value::Undefined => Ok(serde_json::Value::Object(serde_json::Map::new())),
-                pairs => json::of_pairs(pairs).map_err(|e| output_fault(&e)),
-            }
+            let result = memory::bounded(meter::most_held(), || engine.eval_rule(entry.clone()));
+            let value = within_budget(result).map_err(|f| match f.code {
+                // The engine's own words count nanoseconds.
+                ErrorCode::Budget if meter::fault().is_none() => Fault { location: f.location, ..late(budget) },
+                _ => f,
+            })?;
+            given(&value, started, budget)
         };
         caught(run)
     }
 }
 
+/// What the rules gave as JSON, if that and the time it took are within the budget. `pairs`: a set of `[rule, value]`.
+fn given(pairs: &Value, started: Instant, budget: Duration) -> Result<serde_json::Value, Fault> {
+    meter::output(pairs).map_err(|e| budget_fault(e.0))?;
+    // What took too long counts as such even if it came to an end: where builtin errors are undefined, the engine lets a
+    // limit inside a function pass as one of them.
+    if started.elapsed() >= budget {
+        return Err(late(budget));
+    }
+    match pairs {
+        Value::Undefined => Ok(serde_json::Value::Object(serde_json::Map::new())),
+        pairs => json::of_pairs(pairs).map_err(|e| output_fault(&e)),
+    }
+}
+
 fn late(budget: Duration) -> Fault {
-    let msg = format!("the policy took longer than its {} ms", budget.as_millis());
-    Fault { code: ErrorCode::Budget, msg, location: None }
+    budget_fault(format!("the policy took longer than its {} ms", budget.as_millis()))
 }
 
 fn output_fault(error: &serde_json::Error) -> Fault {
     Fault { code: ErrorCode::Output, msg: error.to_string(), location: None }
+}
+
+/// What an evaluation gave. A bound that was met counts whatever came of it: where builtin errors are undefined, the
+/// engine takes an error inside a function for one of them.
+pub(crate) fn within_budget<T>(result: anyhow::Result<T>) -> Result<T, Fault> {
+    match (meter::fault(), result) {
+        (None, result) => result.map_err(|e| fault(&e)),
+        (Some(msg), Ok(_)) => Err(budget_fault(msg)),
+        (Some(msg), Err(e)) => Err(Fault { location: fault(&e).location, ..budget_fault(msg) }),
+    }
+}
+
+fn budget_fault(msg: String) -> Fault {
+    Fault { code: ErrorCode::Budget, msg, location: None }
 }
 
 /// Runs what may panic; a panic is a fault.

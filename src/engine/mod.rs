@@ -16,7 +16,9 @@ mod decide;
 mod decision;
 mod differential;
 mod evaluate;
+mod health;
 mod input;
+mod meter;
 mod notes;
 mod outcome;
 mod output;
@@ -24,10 +26,12 @@ mod outputs;
 mod patch;
 mod plan;
 mod pool;
+mod prints;
 mod query;
 mod review;
 mod rewrite;
 mod scan;
+mod select;
 mod snapshot;
 mod suite;
 mod syntax;
@@ -35,7 +39,7 @@ mod testing;
 mod ways;
 
 pub use answer::answer;
-pub use compile::{CompileOptions, Compiled, DEFAULT_TIME_BUDGET, MAX_NESTING, compile};
+pub use compile::{CompileOptions, Compiled, MAX_NESTING, compile};
 pub use context::{Context, FailureMode, FailureModes, Inventory, NamespaceMetadata, Namespaces};
 pub use decide::decide;
 pub use decision::{
@@ -44,6 +48,8 @@ pub use decision::{
 pub use differential::{Difference, DifferentialOptions, DifferentialReport, PolicyComparison, differential};
 #[doc(hidden)]
 pub use differential::{RuleComparison, compare_rules};
+pub use health::{HealthChange, Quarantine};
+pub use meter::{BudgetPart, Usage};
 pub use plan::Obstacle;
 pub use pool::{Job, Pool, PoolOptions, PoolStats};
 #[doc(hidden)]

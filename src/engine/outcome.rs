@@ -7,13 +7,19 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::engine::evaluate::Fault;
+use crate::engine::health::{Conduct, HealthChange};
 use crate::engine::output::Finding;
-use crate::engine::{Ending, Way};
+use crate::engine::{Ending, ErrorCode, Usage, Way};
 
 /// What one policy came to.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     pub result: Result<Output, Fault>,
+    pub usage: Usage,
+    /// Whether the policy was run at all.
+    pub ran: bool,
+    /// What the run meant for the policy's being run.
+    pub change: Option<HealthChange>,
     pub took: Duration,
 }
 
@@ -34,6 +40,15 @@ impl Outcome {
     /// How the policy was run, if it was.
     pub(crate) fn way(&self) -> Option<Way> {
         self.result.as_ref().ok().and_then(|output| output.way)
+    }
+
+    /// How the policy went, as far as quarantine goes.
+    pub(crate) fn conduct(&self) -> Conduct {
+        match &self.result {
+            Err(Fault { code: ErrorCode::Budget | ErrorCode::Panic | ErrorCode::Stuck, .. }) => Conduct::Bad,
+            Err(Fault { code: ErrorCode::Deadline, .. }) => Conduct::Unclear,
+            Err(_) | Ok(_) => Conduct::Good,
+        }
     }
 
     /// How the run ended, for metrics.

@@ -99,7 +99,7 @@ fn run(query: &Query<'_>, parsed: &[Parsed<'_>]) -> Result<Json, evaluate::Fault
         }
     }
     let text = outputs::rewrite_query(query.text).unwrap_or_else(|| query.text.to_owned());
-    let results = engine.eval_query(text, false).map_err(fault)?;
+    let results = evaluate::within_budget(engine.eval_query(text, false))?;
     let rows: Vec<Json> = results.result.iter().map(row).collect();
     Ok(if rows.is_empty() { json!({}) } else { json!({ "result": rows }) })
 }

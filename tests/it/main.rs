@@ -8,6 +8,7 @@
 )]
 
 mod architecture;
+mod budgets;
 mod builtins;
 mod cli;
 mod cluster;

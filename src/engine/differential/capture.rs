@@ -27,13 +27,13 @@ pub(super) fn inputs_of_tests(sources: &Sources, now_ns: i64) -> Vec<(Vec<String
     let parsed: Vec<Parsed<'_>> = sources.modules.iter().filter_map(|m| parse(m).ok()).collect();
     let kept: Arc<Mutex<Vec<Value>>> = Arc::default();
     let Some(mut engine) = engine(&parsed, sources, &kept) else { return Vec::new() };
-    evaluate::set_world(World { now_ns, seed: 0 });
     let check_interval = std::num::NonZeroU32::MIN.saturating_add(63);
     engine.set_execution_timer_config(ExecutionTimerConfig { limit: BUDGET, check_interval });
     let mut found = Vec::new();
     for module in &parsed {
         let package = &module.info.package;
         for rule in module.info.rules.iter().filter(|r| r.name.starts_with("test_") && !r.is_function) {
+            evaluate::set_world(World { now_ns, seed: 0 });
             // What a failing test saw was an input too.
             let _ = evaluate::caught(|| {
                 engine.eval_rule(format!("{}.{}", rego_path(package), rule.name)).map_err(|e| evaluate::fault(&e))

@@ -72,6 +72,8 @@ fn compare(query: &Query<'_>, parsed: &[Parsed<'_>]) -> Result<RuleComparison, F
     names.dedup();
     let mut found = RuleComparison::default();
     for (package, name) in names {
+        // Each has a budget of its own.
+        evaluate::set_world(world);
         let rules = BTreeMap::from([(Endpoint::Validate, vec![name.to_owned()])]);
         let Ok(plan) = plan::compile(engine.get_modules(), &data, package, &rules, query.strict) else {
             found.refused += 1;

@@ -1,5 +1,7 @@
 //! Values of rules as JSON, which has neither sets nor keys that are no strings.
 
+use std::collections::BTreeSet;
+
 use regorus::Value;
 use serde_json::{Map, Value as Json};
 
@@ -16,12 +18,9 @@ pub(super) fn of_pairs(value: &Value) -> serde_json::Result<Json> {
     pairs.iter_sorted().map(pair).collect::<serde_json::Result<Map<_, _>>>().map(Json::Object)
 }
 
-/// `{rule: value}` of rules with their values.
-pub(super) fn of_rules<'v>(rules: impl Iterator<Item = (&'v str, &'v Value)>) -> serde_json::Result<Json> {
-    rules
-        .map(|(name, value)| Ok((name.to_owned(), of_rule(value)?)))
-        .collect::<serde_json::Result<Map<_, _>>>()
-        .map(Json::Object)
+/// Rules with their values as an entry rule gives them.
+pub(super) fn pairs_of(rules: Vec<(String, Value)>) -> Value {
+    rules.into_iter().map(|(name, value)| Value::from(vec![name.into(), value])).collect::<BTreeSet<_>>().into()
 }
 
 /// The value of a rule. A set of operations comes in the order of their paths, so that a parent is written before what

@@ -6,7 +6,7 @@
 use regorus::Value;
 use regorus::unstable::{ArithOp, BinOp, BoolOp, Expr as Syntax, Ref, Span};
 
-use crate::engine::builtins::Builtin;
+use crate::engine::builtins::{Builtin, Metered};
 
 /// Place of a rule in [`Code::rules`].
 pub(super) type RuleId = usize;
@@ -178,6 +178,8 @@ pub(super) type EngineFunction = fn(&Span, &[Ref<Syntax>], &[Value], bool) -> an
 #[derive(Clone, Copy)]
 pub(super) enum Callee {
     Ours(&'static Builtin),
+    /// One of the engine's that builds something, with its bound.
+    Metered(&'static Metered),
     Engine(EngineFunction),
 }
 
@@ -185,6 +187,7 @@ impl std::fmt::Debug for Callee {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Ours(builtin) => f.write_str(builtin.name),
+            Self::Metered(builtin) => f.write_str(builtin.name),
             Self::Engine(_) => f.write_str("engine"),
         }
     }

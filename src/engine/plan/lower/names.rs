@@ -211,6 +211,9 @@ impl Definer<'_, '_> {
         if let Some(ours) = builtins::named(name) {
             return Ok(Function::Builtin(Callee::Ours(ours), usize::from(ours.arity)));
         }
+        if let Some(metered) = builtins::metered(name) {
+            return Ok(Function::Builtin(Callee::Metered(metered), usize::from(metered.arity())));
+        }
         match regorus::unstable::BUILTINS.get(name) {
             Some((call, arity)) if !name.starts_with("__") => {
                 Ok(Function::Builtin(Callee::Engine(*call), usize::from(*arity)))

@@ -6,7 +6,7 @@ use regorus::unstable::{BinOp, comparison, numbers, sets};
 use regorus::{LimitError, Value};
 
 use super::super::code::{BuiltinCall, Callee, Comprehension, Expr, Member, Step};
-use super::{Frame, Halt, Run};
+use super::{Frame, Halt, Run, STEPS_OF_BUILTIN};
 use crate::engine::builtins;
 
 impl<'p> Run<'p> {
@@ -220,10 +220,14 @@ impl<'p> Run<'p> {
         })
     }
 
+    /// A bound that is met is an error, and so left to the interpreter, which says where.
     fn builtin(&mut self, call: &'p BuiltinCall, operands: &[Value]) -> Result<Value, Halt> {
-        self.tick()?;
+        self.steps(STEPS_OF_BUILTIN)?;
         let result = match call.callee {
-            Callee::Ours(ours) => return builtins::answer(ours, operands, self.strict).map_err(|_| Halt::Doubt),
+            Callee::Ours(ours) => return builtins::call_ours(ours, operands, self.strict).map_err(|_| Halt::Doubt),
+            Callee::Metered(metered) => {
+                return builtins::call_metered(metered, operands, self.strict).map_err(|_| Halt::Doubt);
+            }
             Callee::Engine(function) => function(&call.span, &call.syntax, operands, self.strict),
         };
         match result {
