@@ -14,17 +14,17 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use portcullis::admission::{Request, decode, encode};
 use portcullis::decisions::{Caller, DecisionMeta, Entry, MaskKey, Masker};
 use portcullis::engine::{
-    CompileOptions, Context, Endpoint, FailureModes, Inventory, Snapshot, answer, compile, decide,
+    CompileOptions, Context, Endpoint, FailureModes, Inventory, Snapshot, Ways, answer, compile, decide,
 };
 use portcullis::source::{LoadOptions, load};
 
 /// As in the binary.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: portcullis::memory::Counting<mimalloc::MiMalloc> = portcullis::memory::Counting(mimalloc::MiMalloc);
 
 const REVIEW: &str = include_str!("../tests/it/reviews/validate/create-pods-1.json");
 
-fn shipped() -> (Arc<Snapshot>, Inventory) {
+fn shipped(ways: Ways) -> (Arc<Snapshot>, Inventory) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let options = LoadOptions {
         policies: vec![root.join("policies")],
@@ -32,7 +32,8 @@ fn shipped() -> (Arc<Snapshot>, Inventory) {
         example_data: false,
     };
     let loaded = load(&options).expect("the shipped policies load");
-    let snapshot = compile(&loaded.sources, CompileOptions::default()).expect("the shipped policies compile").snapshot;
+    let options = CompileOptions { ways, ..CompileOptions::default() };
+    let snapshot = compile(&loaded.sources, options).expect("the shipped policies compile").snapshot;
     let inventory = Inventory::fixed(snapshot.fixed_namespaces());
     (Arc::new(snapshot), inventory)
 }
@@ -46,7 +47,7 @@ fn request() -> Arc<Request> {
 }
 
 fn stages(c: &mut Criterion) {
-    let (snapshot, inventory) = shipped();
+    let (snapshot, inventory) = shipped(Ways::Auto);
     let request = request();
     c.bench_function("decode a 4.8 KB review", |b| b.iter(|| decode(black_box(REVIEW.as_bytes()))));
     for endpoint in [Endpoint::Validate, Endpoint::Mutate] {
@@ -69,5 +70,35 @@ fn stages(c: &mut Criterion) {
     c.bench_function("encode the answer", |b| b.iter(|| encode(&answer(black_box(&decision), "uid"))));
 }
 
-criterion_group!(benches, stages);
+/// The interpreter against plans: ratios within one run are what counts. Two threads share a snapshot, as the pool's do;
+/// the figure is the time for one decision of each.
+fn ways(c: &mut Criterion) {
+    let request = request();
+    for endpoint in [Endpoint::Validate, Endpoint::Mutate] {
+        let context = context(endpoint);
+        for (way, ways) in [("interpreter", Ways::Interpreter), ("plan", Ways::Auto)] {
+            let (snapshot, inventory) = shipped(ways);
+            for threads in [1, 2] {
+                let name = format!("{}, by the {way}, {threads} threads", endpoint.as_str());
+                c.bench_function(&name, |b| {
+                    b.iter_custom(|times| {
+                        let started = std::time::Instant::now();
+                        std::thread::scope(|scope| {
+                            for _ in 0..threads {
+                                scope.spawn(|| {
+                                    for _ in 0..times {
+                                        black_box(decide(&snapshot, &inventory, black_box(&request), &context));
+                                    }
+                                });
+                            }
+                        });
+                        started.elapsed()
+                    });
+                });
+            }
+        }
+    }
+}
+
+criterion_group!(benches, stages, ways);
 criterion_main!(benches);

@@ -179,7 +179,13 @@ fn load(options: &Options) -> anyhow::Result<(Compiled, Vec<String>)> {
     };
     let loaded = source::load(&loading).map_err(fault)?;
     let http_send = if options.http_allow.is_empty() { HttpSend::Refuse } else { HttpSend::Allow };
-    let compiling = CompileOptions { max_enforcement: options.max_enforcement, http_send, ..CompileOptions::default() };
+    let compiling = CompileOptions {
+        max_enforcement: options.max_enforcement,
+        http_send,
+        ways: options.engine,
+        quarantine: options.quarantine,
+        ..CompileOptions::default()
+    };
     let compiled = compile(&loaded.sources, compiling).map_err(fault)?;
     if compiled.snapshot.policies().next().is_none() {
         bail!("--policies: there is no policy in what was loaded; an empty policy set is never served");
@@ -290,6 +296,7 @@ impl Gauges {
 
     fn set_load(&self) {
         let stats = self.pool.stats();
+        self.metrics.quarantined(&self.published.borrow());
         self.metrics.in_flight_limit.set(number(self.max_in_flight));
         self.metrics.in_flight.set(number(self.max_in_flight.saturating_sub(self.in_flight.available_permits())));
         self.metrics.evaluation_queue.set(number(stats.queued));
@@ -299,7 +306,13 @@ impl Gauges {
     fn policies(&self) -> Check {
         let snapshot = Arc::clone(&self.published.borrow());
         let count = snapshot.policies().count();
-        Check { name: "policies", ready: count > 0, detail: format!("{count} loaded, {}", snapshot.policy_set()) }
+        let mut detail = format!("{count} loaded, {}", snapshot.policy_set());
+        let quarantined: Vec<&str> = snapshot.quarantined().collect();
+        if !quarantined.is_empty() {
+            // The others are judged as ever, so this stands in nobody's way.
+            detail.push_str(&format!("; {} quarantined: {}", quarantined.len(), quarantined.join(", ")));
+        }
+        Check { name: "policies", ready: count > 0, detail }
     }
 
     fn namespaces(&self) -> Check {

@@ -19,6 +19,7 @@
 //! | L6 | [`cli`] | one file a command |
 //! | side | [`config`] | flags, environment and file: the options of `serve` |
 //! | side | [`telemetry`] | messages and metrics |
+//! | side | [`memory`] | the allocator of the binary: what an evaluation holds |
 //! | side | [`units`] | durations and sizes as people write them |
 
 pub mod admission;
@@ -33,6 +34,7 @@ pub mod decisions;
 pub mod engine;
 #[cfg(feature = "serve")]
 pub mod inventory;
+pub mod memory;
 #[cfg(feature = "serve")]
 pub mod outbound;
 pub mod policy;

@@ -1,7 +1,7 @@
 //! The `portcullis` command: arguments in, exit code out.
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: portcullis::memory::Counting<mimalloc::MiMalloc> = portcullis::memory::Counting(mimalloc::MiMalloc);
 
 fn main() -> std::process::ExitCode {
     portcullis::cli::run()

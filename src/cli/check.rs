@@ -1,14 +1,17 @@
 //! `portcullis check`: parse and validate policies, METADATA, bindings and data, with the place of every error.
 
+mod plan;
+
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::cli::style::Style;
 use crate::cli::{Exit, HttpArgs, PolicyArgs};
 use crate::engine::{CompileOptions, PolicySummary, check_tests, compile};
-use crate::policy::LoadError;
+use crate::policy::{LoadError, Sources};
 use crate::source;
 
 /// Check policies, their METADATA, bindings and data without judging anything.
@@ -25,6 +28,22 @@ pub(super) struct CheckArgs {
     /// Count notes as errors.
     #[arg(long)]
     strict: bool,
+    /// Show how each policy is run, by a plan or by the interpreter, and why.
+    #[arg(long, conflicts_with = "differential")]
+    explain_plan: bool,
+    /// Run each policy both ways on the inputs of its tests, on those of --inputs and on mutations of them; any difference
+    /// is a finding.
+    #[arg(long)]
+    differential: bool,
+    /// AdmissionReviews and manifests for --differential: a file or directory; may be given more than once.
+    #[arg(long, value_name = "PATH", requires = "differential")]
+    inputs: Vec<PathBuf>,
+    /// Mutations for each policy.
+    #[arg(long, value_name = "N", requires = "differential", default_value_t = 1000)]
+    mutations: usize,
+    /// Write the result of --differential here as JSON, by policy digest and engine version.
+    #[arg(long, value_name = "FILE", requires = "differential")]
+    write: Option<PathBuf>,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t = Output::Pretty)]
     output: Output,
@@ -56,11 +75,33 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     if args.strict {
         errors.append(&mut notes);
     }
+    if args.differential && errors.is_empty() && !policies.is_empty() {
+        return compare(args, &loaded.sources);
+    }
     print(args, &policies, &errors, &notes);
     if policies.is_empty() && errors.is_empty() {
         anyhow::bail!("no policy was found in {}", loaded.from.join(", "));
     }
     Ok(if errors.is_empty() { Exit::Fine } else { Exit::Finding })
+}
+
+fn compare(args: &CheckArgs, sources: &Sources) -> anyhow::Result<Exit> {
+    let report = match plan::compare(sources, &args.inputs, args.mutations)? {
+        Ok(report) => report,
+        Err(errors) => {
+            print(args, &[], &errors, &[]);
+            return Ok(Exit::Finding);
+        }
+    };
+    let json = plan::report(&report);
+    if let Some(file) = &args.write {
+        std::fs::write(file, format!("{json:#}\n")).with_context(|| format!("cannot write `{}`", file.display()))?;
+    }
+    match args.output {
+        Output::Json => println!("{json:#}"),
+        Output::Pretty => plan::print_report(&report),
+    }
+    Ok(if report.agrees() { Exit::Fine } else { Exit::Finding })
 }
 
 fn print(args: &CheckArgs, policies: &[PolicySummary], errors: &[LoadError], notes: &[LoadError]) {
@@ -69,7 +110,7 @@ fn print(args: &CheckArgs, policies: &[PolicySummary], errors: &[LoadError], not
             let finding = |e: &LoadError| json!({"file": e.file, "line": e.line, "column": e.column, "code": e.code, "message": e.message});
             let policy = |p: &PolicySummary| {
                 json!({"name": &*p.name, "title": p.title, "file": p.file, "enforcement": p.enforcement,
-                "severity": p.severity, "controls": &*p.controls, "digest": p.digest, "onUpdate": p.on_update})
+                "severity": p.severity, "controls": &*p.controls, "digest": p.digest, "onUpdate": p.on_update, "plan": plan::way_of(p)})
             };
             let report = json!({
                 "policies": policies.iter().map(policy).collect::<Vec<Value>>(),
@@ -80,6 +121,10 @@ fn print(args: &CheckArgs, policies: &[PolicySummary], errors: &[LoadError], not
         }
         Output::Pretty => {
             let style = Style::stdout();
+            if args.explain_plan && errors.is_empty() {
+                plan::print_ways(policies);
+                return;
+            }
             for policy in policies {
                 let title = policy.title.as_deref().unwrap_or_default();
                 println!(

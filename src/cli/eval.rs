@@ -107,9 +107,9 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
 }
 
 /// One document to judge, with where it came from.
-struct Document {
-    source: String,
-    value: Value,
+pub(super) struct Document {
+    pub(super) source: String,
+    pub(super) value: Value,
 }
 
 /// What one document came to.
@@ -321,7 +321,8 @@ impl Namespaces for Labelled {
     }
 }
 
-fn read_documents(files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
+/// All documents of files and directories.
+pub(super) fn read_documents(files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
     let mut documents = Vec::new();
     for file in files {
         if file == Path::new("-") {

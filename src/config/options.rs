@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::config::{ConfigError, Settings};
 use crate::decisions::Durability;
-use crate::engine::FailureModes;
+use crate::engine::{FailureModes, Quarantine, Ways};
 use crate::outbound::{Hosts, Loopback};
 use crate::policy::Enforcement;
 
@@ -25,6 +25,10 @@ const LEAST_LOG_BYTES: u64 = 1 << 20;
 
 /// The API server sends at most the etcd limit of 1.5 MiB an object, twice for an update; past this a body is a slip.
 const MOST_BODY_BYTES: u64 = 256 << 20;
+
+/// Once may be a slow machine, and a handful in a row with no other outcome between is a policy that does not work.
+const QUARANTINE_AFTER: u32 = 5;
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
 /// What the process finds around itself.
 #[derive(Debug, Clone, Default)]
@@ -91,6 +95,8 @@ pub struct Options {
     pub http_allow: Hosts,
     /// Whether these may be on this machine.
     pub http_loopback: Loopback,
+    /// How policies are run.
+    pub engine: Ways,
     /// Address of the webhook.
     pub listen: SocketAddr,
     /// Address of health and metrics.
@@ -123,6 +129,8 @@ pub struct Options {
     pub max_in_flight: usize,
     /// Evaluating threads.
     pub threads: usize,
+    /// When a policy is not run for a while.
+    pub quarantine: Quarantine,
     /// Format of messages.
     pub log_format: LogFormat,
     /// Filter of messages.
@@ -148,6 +156,7 @@ impl Options {
         let log_bytes = settings.decision_log_max_bytes.map_or(10 << 30, |size| size.0);
         Ok(Self {
             certificates: certificates(&settings, &state_dir)?,
+            quarantine: quarantine(&settings)?,
             cluster_name: cluster_name(&settings, environment)?,
             replica: replica(&settings, environment)?,
             failure: failure_modes(&settings),
@@ -165,6 +174,7 @@ impl Options {
             policies: settings.policies,
             data: settings.data,
             max_enforcement: settings.max_enforcement,
+            engine: settings.engine.unwrap_or_default(),
             client_ca: settings.client_ca,
             durability: settings.durability.unwrap_or(Durability::Flush),
             // Endpoints need a second or two to leave every kube-proxy; the default grace of a Pod is 30 s.
@@ -175,6 +185,14 @@ impl Options {
             state_dir,
         })
     }
+}
+
+fn quarantine(settings: &Settings) -> Result<Quarantine, ConfigError> {
+    let pause = settings.quarantine_pause.map_or(Quarantine::default().pause, |span| span.0);
+    let after = settings.quarantine_after.unwrap_or(QUARANTINE_AFTER);
+    let pause = within("quarantine-pause", pause.as_millis(), 1, LONGEST_PAUSE.as_millis())?;
+    let pause = Duration::from_millis(u64::try_from(pause).unwrap_or(u64::MAX));
+    Ok(Quarantine { after: (after > 0).then_some(after), pause })
 }
 
 fn certificates(settings: &Settings, state_dir: &std::path::Path) -> Result<Certificates, ConfigError> {

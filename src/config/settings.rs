@@ -10,7 +10,7 @@ use serde::de::value::{Error as WordError, StrDeserializer};
 
 use crate::config::LogFormat;
 use crate::decisions::Durability;
-use crate::engine::FailureMode;
+use crate::engine::{FailureMode, Ways};
 use crate::policy::Enforcement;
 use crate::units::{ByteSize, Span};
 
@@ -56,6 +56,10 @@ pub struct Settings {
     #[arg(long, env = "PORTCULLIS_HTTP_ALLOW_LOOPBACK")]
     #[serde(alias = "http-allow-loopback")]
     pub http_allow_loopback: bool,
+
+    /// How policies are run: by a plan where there is one, or by the interpreter only [default: auto]
+    #[arg(long, env = "PORTCULLIS_ENGINE", value_name = "auto|interpreter", value_parser = word::<Ways>)]
+    pub engine: Option<Ways>,
 
     /// Where AdmissionReviews are answered (HTTPS) [default: 127.0.0.1:8443]
     #[arg(long, env = "PORTCULLIS_LISTEN", value_name = "IP:PORT")]
@@ -147,6 +151,17 @@ pub struct Settings {
     #[arg(long, env = "PORTCULLIS_THREADS", value_name = "N")]
     pub threads: Option<usize>,
 
+    /// A policy that passes its budget, panics or does not stop so many times in a row is not run for a while: its
+    /// failure mode answers; 0 is never [default: 5]
+    #[arg(long, env = "PORTCULLIS_QUARANTINE_AFTER", value_name = "N")]
+    #[serde(alias = "quarantine-after")]
+    pub quarantine_after: Option<u32>,
+
+    /// How long it is not run; then one request is tried [default: 1m]
+    #[arg(long, env = "PORTCULLIS_QUARANTINE_PAUSE", value_name = "DURATION")]
+    #[serde(alias = "quarantine-pause")]
+    pub quarantine_pause: Option<Span>,
+
     /// Format of our own messages on stderr [default: text]
     #[arg(long, env = "PORTCULLIS_LOG_FORMAT", value_name = "text|json", value_parser = word::<LogFormat>)]
     #[serde(alias = "log-format")]
@@ -188,6 +203,7 @@ impl Settings {
             max_enforcement: self.max_enforcement.or(file.max_enforcement),
             http_allow: first(self.http_allow, file.http_allow),
             http_allow_loopback: self.http_allow_loopback || file.http_allow_loopback,
+            engine: self.engine.or(file.engine),
             listen: self.listen.or(file.listen),
             admin_listen: self.admin_listen.or(file.admin_listen),
             tls_cert: self.tls_cert.or(file.tls_cert),
@@ -207,6 +223,8 @@ impl Settings {
             max_body_bytes: self.max_body_bytes.or(file.max_body_bytes),
             max_in_flight: self.max_in_flight.or(file.max_in_flight),
             threads: self.threads.or(file.threads),
+            quarantine_after: self.quarantine_after.or(file.quarantine_after),
+            quarantine_pause: self.quarantine_pause.or(file.quarantine_pause),
             log_format: self.log_format.or(file.log_format),
             log_level: self.log_level.or(file.log_level),
         }

@@ -1,10 +1,12 @@
 //! What flags, environment and file come to.
 
+use std::time::Duration;
+
 use clap::Parser;
 
 use super::file::parse;
 use super::*;
-use crate::engine::{FailureMode, FailureModes};
+use crate::engine::{FailureMode, FailureModes, Quarantine};
 
 #[derive(Parser)]
 struct Line {
@@ -45,7 +47,7 @@ fn every_key_of_the_file_has_a_flag_and_the_flag_counts_first() {
         "c.yaml",
         "apiVersion: portcullis.io/v1alpha1\nkind: Config\npolicies: [p]\nlisten: 0.0.0.0:9443\ntls-san: [a.b]\n\
          maxBodyBytes: 1MiB\ndecisionLogMaxBytes: 1073741824\ndrainDelay: 2s\nmaxEnforcement: warn\nthreads: 3\n\
-         durability: fsync\nhttpAllow: [a.b:8443]\nhttp-allow-loopback: true\nfailureMode: allow\nfailure: {log: deny}\nlogFormat: json\n",
+         durability: fsync\nhttpAllow: [a.b:8443]\nhttp-allow-loopback: true\nfailureMode: allow\nfailure: {log: deny}\nlogFormat: json\nquarantineAfter: 0\nquarantinePause: 5m\n",
     )
     .expect("parses");
     let settings = flags("--listen 127.0.0.1:1 --threads 4 --policies a,b").over(file);
@@ -56,6 +58,7 @@ fn every_key_of_the_file_has_a_flag_and_the_flag_counts_first() {
     assert_eq!(options.failure, FailureModes { log: FailureMode::Deny, ..FailureModes::all(FailureMode::Allow) });
     assert_eq!(options.log_format, LogFormat::Json);
     assert!(options.http_allow.allow("a.b", 8443) && options.http_loopback == crate::outbound::Loopback::Allow);
+    assert_eq!(options.quarantine, Quarantine { after: None, pause: Duration::from_secs(300) });
     assert_eq!(options.durability, crate::decisions::Durability::Fsync);
     assert_eq!(options.max_enforcement, Some(crate::policy::Enforcement::Warn));
 }
@@ -94,6 +97,7 @@ fn contradictions_name_the_flag() {
         ("--tls-cert c --tls-key k --tls-san a", "--tls-san: has no effect"),
         ("--tls-san a_b", "--tls-san: `a_b` is neither"),
         ("--max-in-flight 0", "--max-in-flight: `0` is not within 1 and"),
+        ("--quarantine-pause 0s", "--quarantine-pause: `0` is not within 1 and"),
         ("--threads 0", "--threads: `0`"),
         ("--max-body-bytes 1", "--max-body-bytes: `1`"),
         ("--decision-log-max-bytes 1", "--decision-log-max-bytes: `1`"),

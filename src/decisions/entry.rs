@@ -18,7 +18,7 @@ use crate::decisions::record::{
     CallerRecord, DecisionRecord, ENGINE, ErrorRecord, InputRecord, InventoryRecord, RequestRecord, UserRecord,
     ViolationRecord,
 };
-use crate::engine::{Decision, HttpRead, Location, PolicyFailure, Read, Violation};
+use crate::engine::{Decision, HttpRead, Location, PolicyFailure, Read, Violation, Way};
 use crate::policy::Digest;
 
 /// Who called the webhook.
@@ -263,7 +263,7 @@ fn entry(meta: &DecisionMeta, decision: &Decision, shown: Shown, salt: [u8; 32])
             mask_failed: shown.mask_failed,
         },
         patch_digest,
-        engine: ENGINE.to_owned(),
+        engine: engine_of(decision),
         metrics: metrics.into_iter().map(|(name, took)| ((*name).to_owned(), *took)).collect(),
     };
     Entry {
@@ -272,6 +272,15 @@ fn entry(meta: &DecisionMeta, decision: &Decision, shown: Shown, salt: [u8; 32])
         members: json_of(&record).into_bytes(),
         body: line.encode(),
     }
+}
+
+/// The program and its engine, with how many policies were run which way: `portcullis/.. regorus/.. plan/3`.
+fn engine_of(decision: &Decision) -> String {
+    let ways = [Way::Plan, Way::Interpreter].into_iter().filter_map(|way| {
+        let count = decision.runs.iter().filter(|r| r.way == Some(way)).count();
+        (count > 0).then(|| format!(" {}/{count}", way.as_str()))
+    });
+    std::iter::once(ENGINE.to_owned()).chain(ways).collect()
 }
 
 fn details(decision: &Decision, mask: &mut Masking<'_>) -> (Vec<Detail>, u64) {

@@ -150,7 +150,7 @@ pub struct DecisionRecord {
     /// `SHA-256(salt || patch)` of the patch as the body has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patch_digest: Option<Digest>,
-    /// What evaluated.
+    /// What evaluated, and how many policies it ran which way: `portcullis/0.1.0 regorus/0.14.1 plan/3 interpreter/1`.
     pub engine: String,
     /// Durations by name, in nanoseconds.
     #[serde(default)]

@@ -15,6 +15,7 @@ mod graphql;
 mod http;
 mod json;
 mod jwt;
+mod metered;
 mod net;
 mod numbers;
 mod operators;
@@ -28,8 +29,11 @@ mod world;
 
 use regorus::{Engine, Value};
 
+use crate::engine::meter::{self, BudgetPart};
+
 pub(crate) use call::Builtin;
 use call::CallError;
+pub(crate) use metered::Metered;
 
 /// Every family.
 const FAMILIES: &[&[Builtin]] = &[
@@ -61,9 +65,19 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     all().map(|b| b.name)
 }
 
+/// The builtin of this name, if it is installed here.
+pub(crate) fn named(name: &str) -> Option<&'static Builtin> {
+    all().find(|b| b.name == name)
+}
+
+/// The builtin of the engine of this name, if there is a bound before it.
+pub(crate) fn metered(name: &str) -> Option<&'static Metered> {
+    metered::METERED.iter().find(|b| b.name == name)
+}
+
 /// How many operands a builtin that is installed here takes, its output not counted.
 pub(crate) fn arity(name: &str) -> Option<u8> {
-    all().find(|b| b.name == name).map(|b| b.arity)
+    named(name).map(|b| b.arity)
 }
 
 /// Those that the engine has no builtin of its own for.
@@ -71,14 +85,27 @@ pub(crate) fn unknown_to_engine() -> impl Iterator<Item = &'static Builtin> {
     all().filter(|b| !regorus::unstable::BUILTINS.contains_key(b.name))
 }
 
-/// Puts into an engine those that `texts` may call. `strict` says whether an operand that a builtin cannot work with
-/// is an error. Every evaluation clones the engine with all that was put into it, so what no text names stays out.
+/// Puts into an engine those that `texts` may call, and a bound before those of the engine that build something.
+/// `strict` says whether an operand that a builtin cannot work with is an error. Every evaluation clones the engine
+/// with all that was put into it, so what no text names stays out.
 pub(crate) fn install(engine: &mut Engine, strict: bool, texts: &[&str]) -> anyhow::Result<()> {
-    for builtin in all().filter(|b| texts.iter().any(|text| may_call(text, b.name))) {
-        let call = move |args: Vec<Value>| answer(builtin, &args, strict);
+    let named = |name: &str| texts.iter().any(|text| may_call(text, name));
+    for builtin in all().filter(|b| named(b.name)) {
+        let call = move |args: Vec<Value>| call_ours(builtin, &args, strict);
         engine.add_extension(builtin.name.to_owned(), builtin.arity, Box::new(call))?;
     }
+    for builtin in metered::METERED.iter().filter(|b| named(b.name)) {
+        let call = move |args: Vec<Value>| call_metered(builtin, &args, strict);
+        engine.add_extension(builtin.name.to_owned(), builtin.arity(), Box::new(call))?;
+    }
     Ok(())
+}
+
+/// An answer, counted against the policy's budget.
+fn counted(outcome: call::Outcome) -> call::Outcome {
+    let value = outcome?;
+    meter::built(&value)?;
+    Ok(value)
 }
 
 /// Whether the last step of the name stands in the text, or could by an escape in brackets (`io["\u006awt"]`). A name
@@ -90,11 +117,28 @@ fn may_call(text: &str, name: &str) -> bool {
     text.contains("\\u") || name.rsplit('.').next().is_some_and(|step| text.contains(step))
 }
 
-fn answer(builtin: &Builtin, args: &[Value], strict: bool) -> anyhow::Result<Value> {
-    match (builtin.call)(args) {
+/// Calls a builtin of ours and counts what it gives; see [`install`].
+pub(crate) fn call_ours(builtin: &Builtin, args: &[Value], strict: bool) -> anyhow::Result<Value> {
+    answer(builtin.name, counted((builtin.call)(args)), strict)
+}
+
+/// Calls a builtin of the engine's with the bound before it; see [`install`].
+pub(crate) fn call_metered(builtin: &Metered, args: &[Value], strict: bool) -> anyhow::Result<Value> {
+    answer(builtin.name, builtin.call(args, strict), strict)
+}
+
+fn answer(name: &str, outcome: call::Outcome, strict: bool) -> anyhow::Result<Value> {
+    match outcome {
         Ok(value) => Ok(value),
         Err(CallError::Operand(_)) if !strict => Ok(Value::Undefined),
-        Err(error) => anyhow::bail!("`{}`: {error}", builtin.name.trim_start_matches("__rego__.")),
+        Err(error) => {
+            let msg = format!("`{}`: {error}", name.trim_start_matches("__rego__."));
+            if matches!(error, CallError::Limit(_)) {
+                // Inside a function the engine may take an error for undefined; a bound stays one.
+                meter::exceed(BudgetPart::Value, &msg);
+            }
+            Err(anyhow::Error::msg(msg))
+        }
     }
 }
 

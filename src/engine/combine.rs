@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::engine::review::{Outcome, Review};
+use crate::engine::outcome::Outcome;
+use crate::engine::review::Review;
 use crate::engine::{
     Cause, Decision, Endpoint, ErrorCode, FailureMode, FailureModes, PolicyFailure, Run, Snapshot, Verdict, Violation,
     patch,
@@ -23,7 +24,9 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
         let policy = &step.policy;
         let enforcement = review.enforcement(step);
         deny_selected |= enforcement == Enforcement::Deny;
-        runs.push(Run { policy: Arc::clone(&policy.name), ending: outcome.ending(), took: outcome.took });
+        let name = Arc::clone(&policy.name);
+        let Outcome { took, usage, change, .. } = *outcome;
+        runs.push(Run { policy: name, ending: outcome.ending(), took, way: outcome.way(), usage, change });
         let violation = |msg: String, enforcement| Violation {
             policy: Arc::clone(&policy.name),
             digest: policy.digest,

@@ -2,21 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use regorus::Value;
 
 use crate::engine::check::{self, Definitions, Package};
 use crate::engine::constraints;
-use crate::engine::evaluate::{self, Unit, UnitModule};
+use crate::engine::evaluate::{self, Unit, UnitModule, UnitOptions};
+use crate::engine::health::{Health, Quarantine};
 use crate::engine::notes;
 use crate::engine::parse::{Parsed, load_error, parse_all};
-use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Snapshot, Use};
+use crate::engine::snapshot::{Bound, Dialect, Policy, PolicySummary, Selection, Snapshot, Use};
 use crate::engine::system_main;
-use crate::engine::{Endpoint, HttpSend, Location, http};
+use crate::engine::{Endpoint, HttpSend, Location, Ways, http};
 use crate::policy::gatekeeper::EnforcementPoint;
 use crate::policy::{
-    BuiltinErrors, Digest, Enforcement, LoadError, Metadata, OnUpdate, PolicyBinding, Sources, digest_set, nearest,
+    Budget, BuiltinErrors, Digest, Enforcement, LoadError, Metadata, OnUpdate, PolicyBinding, Sources, digest_set,
+    nearest,
 };
 
 /// Rules that are read, by endpoint.
@@ -27,9 +28,6 @@ pub(crate) const RULES: [(Endpoint, &[&str]); 2] = [
 
 const LOAD_STACK_BYTES: usize = 64 << 20;
 
-/// Time a policy may take where its METADATA sets none.
-pub const DEFAULT_TIME_BUDGET: Duration = Duration::from_millis(500);
-
 /// What compiling may be told.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CompileOptions {
@@ -39,6 +37,10 @@ pub struct CompileOptions {
     pub enforcement_point: EnforcementPoint,
     /// Whether policies may call `http.send`.
     pub http_send: HttpSend,
+    /// How policies may be run.
+    pub ways: Ways,
+    /// When a policy that keeps passing its budget is not run for a while.
+    pub quarantine: Quarantine,
 }
 
 /// A snapshot with what is odd but not wrong.
@@ -73,7 +75,8 @@ pub(crate) fn on_large_stack<T: Send>(
     })
 }
 
-fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, Vec<LoadError>> {
+/// As [`compile`], on the calling thread.
+pub(crate) fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, Vec<LoadError>> {
     let mut errors = Vec::new();
     let mut notes = Vec::new();
     let modules = || sources.modules.iter().filter(|m| !m.is_test());
@@ -129,6 +132,7 @@ fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, 
     bound.sort_by(|a, b| a.policy.name.cmp(&b.policy.name));
     summaries.sort_by(|a: &PolicySummary, b| a.name.cmp(&b.name));
     let snapshot = Snapshot {
+        selection: Selection::of(&bound),
         bound,
         policy_set: policy_set(&parsed, &sources.bindings, library.contents),
         data_digest: Digest::of(serde_json::Value::Object(sources.data.clone()).to_string().as_bytes()),
@@ -183,7 +187,7 @@ fn compile_policy(
     };
     let units: Vec<UnitModule<'_>> = modules.iter().map(|m| m.unit()).collect();
     let file = package.file().to_owned();
-    let unit = Unit::compile(&units, data, &package.path, &by_endpoint, strict)
+    let unit = Unit::compile(&units, data, &package.path, &by_endpoint, UnitOptions { strict, ways: options.ways })
         .map_err(|fault| vec![load_error(&file, "rego", &fault)])?;
     let digest = match modules.as_slice() {
         [only] => Digest::of(only.source.text.as_bytes()),
@@ -214,6 +218,7 @@ fn compile_policy(
         endpoints: endpoints.clone(),
         matching: metadata.matching.clone(),
         on_update,
+        obstacle: unit.obstacle().cloned(),
     };
     let policy = Policy {
         name,
@@ -228,8 +233,8 @@ fn compile_policy(
         endpoints,
         reads_namespace: reads.namespace,
         reads_user_namespace: reads.user_namespace,
-        budget: metadata.time_budget.unwrap_or(DEFAULT_TIME_BUDGET),
-        health: Health::default(),
+        budget: metadata.budget,
+        health: Arc::new(Health::new(options.quarantine)),
     };
     Ok((Bound { policy: Arc::new(policy), uses }, summary))
 }
@@ -324,8 +329,9 @@ fn mask_pointers(
     let units: Vec<UnitModule<'_>> =
         check::closure(package, packages).iter().flat_map(|p| p.modules.iter()).map(|m| m.unit()).collect();
     let rules = BTreeMap::from([(Endpoint::Validate, vec!["mask".to_owned()])]);
-    let run = Unit::compile(&units, data, &path, &rules, true).and_then(|unit| {
-        unit.run(Endpoint::Validate, Value::new_object(), evaluate::World::default(), DEFAULT_TIME_BUDGET)
+    let once = UnitOptions { strict: true, ways: Ways::Interpreter };
+    let run = Unit::compile(&units, data, &path, &rules, once).and_then(|unit| {
+        unit.interpret(Endpoint::Validate, &Value::new_object(), evaluate::World::default(), Budget::default().time)
     });
     let found = match run {
         Ok(value) => value,

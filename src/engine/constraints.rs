@@ -8,13 +8,14 @@ use serde_json::Map;
 
 use crate::engine::check::{self, Package};
 use crate::engine::compile::Content;
-use crate::engine::evaluate::{Unit, UnitModule};
+use crate::engine::evaluate::{Unit, UnitModule, UnitOptions};
+use crate::engine::health::Health;
 use crate::engine::parse::{Parsed, load_error, parse_embedded};
-use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Use};
+use crate::engine::snapshot::{Bound, Dialect, Policy, PolicySummary, Use};
 use crate::engine::syntax::RuleInfo;
-use crate::engine::{CompileOptions, DEFAULT_TIME_BUDGET, Endpoint, HttpSend, Location, http};
+use crate::engine::{CompileOptions, Endpoint, HttpSend, Location, Ways, http};
 use crate::policy::gatekeeper::{self, Constraint, EmbeddedRego, ExpansionTemplate, Library, Template};
-use crate::policy::{Digest, Enforcement, LoadError, Match, OnUpdate, SourceFile, Sources, digest_set};
+use crate::policy::{Budget, Digest, Enforcement, LoadError, Match, OnUpdate, SourceFile, Sources, digest_set};
 
 /// Rego further down in its file keeps its own line numbers: the parser takes no more than 20,000 lines.
 const MOST_LINES_BEFORE: u32 = 10_000;
@@ -80,7 +81,7 @@ pub(crate) fn compile(sources: &Sources, options: CompileOptions, errors: &mut V
     }
     for (index, template) in library.templates.iter().enumerate() {
         found.contents.push(("template", template.name.clone(), digest(&template.spec)));
-        let compiled = match CompiledTemplate::new(template, &data, &value, options.http_send) {
+        let compiled = match CompiledTemplate::new(template, &data, &value, options.http_send, options.ways) {
             Ok(compiled) => compiled,
             Err(wrong) => {
                 errors.extend(wrong);
@@ -112,6 +113,7 @@ impl<'t> CompiledTemplate<'t> {
         data: &Map<String, serde_json::Value>,
         value: &Value,
         http_send: HttpSend,
+        ways: Ways,
     ) -> Result<Self, Vec<LoadError>> {
         let (modules, places) = modules(template);
         let in_file = |errors: Vec<LoadError>| errors.into_iter().map(|e| places.error_in_file(e)).collect::<Vec<_>>();
@@ -138,7 +140,7 @@ impl<'t> CompiledTemplate<'t> {
         }
         let units: Vec<UnitModule<'_>> = parsed.iter().map(Parsed::unit).collect();
         let entries = BTreeMap::from([(Endpoint::Validate, vec!["violation".to_owned()])]);
-        let unit = Unit::compile(&units, value, &main.info.package, &entries, false)
+        let unit = Unit::compile(&units, value, &main.info.package, &entries, UnitOptions { strict: false, ways })
             .map_err(|fault| in_file(vec![load_error(&template.file, "rego", &fault)]))?;
         let all_rules = || packages.values().flat_map(Package::rules);
         let of_namespace = |s: &str| s == "_unstable" || s == "namespaceObject";
@@ -190,6 +192,7 @@ impl<'t> CompiledTemplate<'t> {
             endpoints: vec![Endpoint::Validate],
             matching: matching.clone(),
             on_update: OnUpdate::All,
+            obstacle: self.unit.obstacle().cloned().map(|o| o.at_place(|at| self.places.in_file(at))),
         });
         let policy = Policy {
             name,
@@ -204,8 +207,8 @@ impl<'t> CompiledTemplate<'t> {
             endpoints: vec![Endpoint::Validate],
             reads_namespace: self.reads_namespace,
             reads_user_namespace: false,
-            budget: DEFAULT_TIME_BUDGET,
-            health: Health::default(),
+            budget: Budget::default(),
+            health: Arc::new(Health::new(options.quarantine)),
         };
         let using = Use {
             narrowed: None,

@@ -1,12 +1,14 @@
 //! The one door. Serve, eval, test and replay all enter here, so the laptop and the cluster cannot disagree.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::Value;
 
 use crate::admission::Request;
 use crate::engine::combine::combine;
-use crate::engine::review::{Outcome, Review};
+use crate::engine::outcome::Outcome;
+use crate::engine::review::Review;
 use crate::engine::{Context, Decision, Inventory, Snapshot};
 use crate::policy::Enforcement;
 
@@ -36,12 +38,13 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// Takes the outcome of the next step.
-    pub(crate) fn take(&mut self, review: &Review, outcome: Outcome) {
-        let applies = review
-            .steps
-            .get(self.outcomes.len())
-            .and_then(|step| review.using(step))
-            .is_some_and(|using| using.enforcement == Enforcement::Deny);
+    pub(crate) fn take(&mut self, review: &Review, mut outcome: Outcome) {
+        let step = review.steps.get(self.outcomes.len());
+        if let Some(step) = step.filter(|_| outcome.ran) {
+            outcome.change = step.policy.health.ran(outcome.conduct(), Instant::now());
+        }
+        let applies =
+            step.and_then(|step| review.using(step)).is_some_and(|using| using.enforcement == Enforcement::Deny);
         if let (true, Ok(output)) = (applies, &outcome.result)
             && let Some(object) = &output.object
         {

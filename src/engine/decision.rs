@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::engine::HttpRead;
+use crate::engine::{HealthChange, HttpRead, Usage, Way};
 use crate::policy::{Digest, Enforcement, Severity};
 
 /// The answer.
@@ -222,6 +222,12 @@ pub struct Run {
     pub ending: Ending,
     /// How long it took.
     pub took: Duration,
+    /// How it was run; `None` when it was not, or came to nothing.
+    pub way: Option<Way>,
+    /// What it took of its budget.
+    pub usage: Usage,
+    /// What it meant for the policy's being run from now on.
+    pub change: Option<HealthChange>,
 }
 
 /// Something outside the request that the decision read.

@@ -1,7 +1,10 @@
 //! The seam to regorus: one policy as a unit that takes an input and gives a JSON result or a fault.
 //!
-//! The interpreter is the reference and the only way a policy is run. Knows nothing of requests, enforcement or
-//! failure modes.
+//! The interpreter is the reference, and can run every policy. Where a policy can be compiled to a plan, the plan is
+//! run first and the interpreter is asked only where that gives no ordinary answer. Knows nothing of requests,
+//! enforcement or failure modes.
+
+mod json;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -13,10 +16,12 @@ use std::time::{Duration, Instant};
 use regorus::utils::limits::{ExecutionTimerConfig, PolicyLengthConfig};
 use regorus::{Engine, LimitError, Value};
 
-use crate::engine::builtins;
+use crate::engine::plan::{self, Halt, Obstacle, Plan};
 use crate::engine::rewrite::{MOCKS, Originals, Places, wrappers};
-use crate::engine::{Endpoint, ErrorCode, Location};
-use crate::policy::RegoVersion;
+use crate::engine::{Endpoint, ErrorCode, Location, Way, Ways};
+use crate::engine::{builtins, meter, prints};
+use crate::memory;
+use crate::policy::{Budget, RegoVersion};
 
 /// Work units between two looks at the clock: a loop is stopped within well under a millisecond.
 const CHECK_INTERVAL: NonZeroU32 = match NonZeroU32::new(64) {
@@ -45,9 +50,10 @@ pub(crate) fn world() -> World {
     WORLD.get()
 }
 
-/// Sets the world for evaluations that do not go through a [`Unit`].
+/// Sets the world for evaluations that do not go through a [`Unit`], with the budget that policies have by default.
 pub(crate) fn set_world(world: World) {
     WORLD.set(world);
+    meter::begin(&Budget::default());
 }
 
 /// Why an evaluation gave nothing.
@@ -73,6 +79,24 @@ pub(crate) struct Unit {
     engine: Engine,
     originals: Originals,
     entries: BTreeMap<Endpoint, String>,
+    plan: Result<Plan, Obstacle>,
+}
+
+/// Values of the rules of an endpoint, with the way they came by.
+pub(crate) struct Found {
+    /// `{rule: value}` with only the rules that are defined.
+    pub values: serde_json::Value,
+    /// How they were found.
+    pub way: Way,
+}
+
+/// How a unit is compiled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UnitOptions {
+    /// Whether errors of builtins end the evaluation.
+    pub strict: bool,
+    /// The ways it may be run.
+    pub ways: Ways,
 }
 
 impl Unit {
@@ -82,16 +106,23 @@ impl Unit {
         data: &Value,
         package: &[String],
         rules: &BTreeMap<Endpoint, Vec<String>>,
-        strict: bool,
+        options: UnitOptions,
     ) -> Result<Self, Fault> {
         let texts: Vec<&str> = modules.iter().map(|m| m.places.text()).collect();
         let mut originals = Originals::default();
         modules.iter().for_each(|m| originals.add(m.path, m.places));
         let fault = |e: &anyhow::Error| originals.fault(fault(e));
-        let mut engine = new_engine(strict, &texts).map_err(|e| fault(&e))?;
+        let mut engine = new_engine(options.strict, &texts).map_err(|e| fault(&e))?;
         for module in modules {
-            add_module(&mut engine, module).map_err(|e| fault(&e))?;
+            let silent = prints::silenced(module.places.text(), module.version == RegoVersion::V0);
+            let silent = silent.map(|text| Arc::new(module.places.alike(&text)));
+            let module = UnitModule { places: silent.as_ref().unwrap_or(module.places), ..*module };
+            add_module(&mut engine, &module).map_err(|e| fault(&e))?;
         }
+        let plan = match options.ways {
+            Ways::Auto => plan::compile(engine.get_modules(), data, package, rules, options.strict),
+            Ways::Interpreter => Err(Obstacle { reason: "the fast way is switched off".to_owned(), at: None }),
+        };
         engine.set_rego_v0(false);
         engine.add_policy("entry".to_owned(), entry_module(package, rules)).map_err(|e| fault(&e))?;
         engine.add_data(data.clone()).map_err(|e| fault(&e))?;
@@ -100,16 +131,83 @@ impl Unit {
         for entry in entries.values() {
             engine.compile_with_entrypoint(&entry.as_str().into()).map_err(|e| fault(&e))?;
         }
-        Ok(Self { engine, originals, entries })
+        Ok(Self { engine, originals, entries, plan })
     }
 
-    /// Runs the rules of `endpoint` on `input`; gives `{rule: value}` with only the rules that are defined.
+    /// Why the policy is run by the interpreter alone, if it is.
+    pub(crate) fn obstacle(&self) -> Option<&Obstacle> {
+        self.plan.as_ref().err()
+    }
+
+    /// How it is run.
+    pub(crate) fn way(&self) -> Way {
+        if self.plan.is_ok() { Way::Plan } else { Way::Interpreter }
+    }
+
+    /// Runs the rules of `endpoint` on `input`, the fast way where there is one.
     ///
     /// A panic is a fault. Nothing here can be interrupted from outside: the pool's watchdog sees to that.
     pub(crate) fn run(
         &self,
         endpoint: Endpoint,
-        input: Value,
+        input: &Value,
+        world: World,
+        budget: Duration,
+    ) -> Result<Found, Fault> {
+        let started = Instant::now();
+        if let Some(answer) = self.run_plan(endpoint, input, world, budget) {
+            return answer.map(|values| Found { values, way: Way::Plan });
+        }
+        let values = self.interpret_since(started, endpoint, input, world, budget)?;
+        Ok(Found { values, way: Way::Interpreter })
+    }
+
+    /// Runs the plan. `None` if there is none, or if it has no ordinary answer: then it counts for nothing.
+    pub(crate) fn run_plan(
+        &self,
+        endpoint: Endpoint,
+        input: &Value,
+        world: World,
+        budget: Duration,
+    ) -> Option<Result<serde_json::Value, Fault>> {
+        let plan = self.plan.as_ref().ok()?;
+        let before = meter::usage();
+        let run = || {
+            WORLD.set(world);
+            let started = Instant::now();
+            let deadline = started.checked_add(budget);
+            match memory::bounded(meter::most_held(), || plan.run(endpoint, input, deadline)) {
+                Err(Halt::Late) => Err(late(budget)),
+                Err(Halt::Doubt) => Ok(None),
+                // A bound was met: what that means, and where it was, the interpreter says.
+                Ok(_) if meter::fault().is_some() => Ok(None),
+                Ok(found) => given(&json::pairs_of(found), started, budget).map(Some),
+            }
+        };
+        let answer = caught(run).transpose();
+        if answer.is_none() {
+            meter::go_back(before);
+        }
+        answer
+    }
+
+    /// Runs the interpreter, whatever the plan.
+    pub(crate) fn interpret(
+        &self,
+        endpoint: Endpoint,
+        input: &Value,
+        world: World,
+        budget: Duration,
+    ) -> Result<serde_json::Value, Fault> {
+        self.interpret_since(Instant::now(), endpoint, input, world, budget)
+    }
+
+    /// Runs the interpreter in what is left of the budget, which began to count at `started`.
+    fn interpret_since(
+        &self,
+        started: Instant,
+        endpoint: Endpoint,
+        input: &Value,
         world: World,
         budget: Duration,
     ) -> Result<serde_json::Value, Fault> {
@@ -119,45 +217,55 @@ impl Unit {
         let run = || {
             WORLD.set(world);
             let mut engine = self.engine.clone();
-            engine.set_execution_timer_config(ExecutionTimerConfig { limit: budget, check_interval: CHECK_INTERVAL });
-            engine.set_input(input);
-            let started = Instant::now();
-            let value = engine.eval_rule(entry.clone()).map_err(|e| fault(&e))?;
-            // Where builtin errors are undefined, the engine lets a limit inside a function pass as one of them.
-            if started.elapsed() >= budget {
-                let msg = format!("the policy took longer than its {} ms", budget.as_millis());
-                return Err(Fault { code: ErrorCode::Budget, msg, location: None });
-            }
-            let pairs = match &value {
-                Value::Undefined => Vec::new(),
-                pairs => pairs_of(pairs).map_err(|e| Fault {
-                    code: ErrorCode::Output,
-                    msg: e.to_string(),
-                    location: None,
-                })?,
-            };
-            Ok(serde_json::Value::Object(pairs.into_iter().collect()))
+            let limit = budget.saturating_sub(started.elapsed());
+            engine.set_execution_timer_config(ExecutionTimerConfig { limit, check_interval: CHECK_INTERVAL });
+            engine.set_input(input.clone());
+            let result = memory::bounded(meter::most_held(), || engine.eval_rule(entry.clone()));
+            let value = within_budget(result).map_err(|f| match f.code {
+                // The engine's own words count nanoseconds.
+                ErrorCode::Budget if meter::fault().is_none() => Fault { location: f.location, ..late(budget) },
+                _ => f,
+            })?;
+            given(&value, started, budget)
         };
         caught(run).map_err(|fault| self.originals.fault(fault))
     }
 }
 
-/// Rules with their values. JSON has no sets: a set of operations comes in the order of their paths, so that a parent is
-/// written before what stands in it.
-fn pairs_of(value: &Value) -> serde_json::Result<Vec<(String, serde_json::Value)>> {
-    let mut pairs = Vec::new();
-    for pair in value.as_set().map_err(serde::de::Error::custom)?.iter_sorted() {
-        let (name, mut json): (String, serde_json::Value) = serde_json::from_value(serde_json::to_value(pair)?)?;
-        let is_set = pair.as_array().is_ok_and(|p| matches!(p.get(1), Some(Value::Set(_))));
-        if let (true, Some(items)) = (is_set, json.as_array_mut()) {
-            items.sort_by(|a, b| {
-                let path = |v: &serde_json::Value| v.get("path").and_then(serde_json::Value::as_str).map(str::to_owned);
-                path(a).cmp(&path(b))
-            });
-        }
-        pairs.push((name, json));
+/// What the rules gave as JSON, if that and the time it took are within the budget. `pairs`: a set of `[rule, value]`.
+fn given(pairs: &Value, started: Instant, budget: Duration) -> Result<serde_json::Value, Fault> {
+    meter::output(pairs).map_err(|e| budget_fault(e.0))?;
+    // What took too long counts as such even if it came to an end: where builtin errors are undefined, the engine lets a
+    // limit inside a function pass as one of them.
+    if started.elapsed() >= budget {
+        return Err(late(budget));
     }
-    Ok(pairs)
+    match pairs {
+        Value::Undefined => Ok(serde_json::Value::Object(serde_json::Map::new())),
+        pairs => json::of_pairs(pairs).map_err(|e| output_fault(&e)),
+    }
+}
+
+fn late(budget: Duration) -> Fault {
+    budget_fault(format!("the policy took longer than its {} ms", budget.as_millis()))
+}
+
+fn output_fault(error: &serde_json::Error) -> Fault {
+    Fault { code: ErrorCode::Output, msg: error.to_string(), location: None }
+}
+
+/// What an evaluation gave. A bound that was met counts whatever came of it: where builtin errors are undefined, the
+/// engine takes an error inside a function for one of them.
+pub(crate) fn within_budget<T>(result: anyhow::Result<T>) -> Result<T, Fault> {
+    match (meter::fault(), result) {
+        (None, result) => result.map_err(|e| fault(&e)),
+        (Some(msg), Ok(_)) => Err(budget_fault(msg)),
+        (Some(msg), Err(e)) => Err(Fault { location: fault(&e).location, ..budget_fault(msg) }),
+    }
+}
+
+fn budget_fault(msg: String) -> Fault {
+    Fault { code: ErrorCode::Budget, msg, location: None }
 }
 
 /// Runs what may panic; a panic is a fault.

@@ -80,7 +80,7 @@ fn finding(rule: &'static str, value: &Value) -> Result<Finding, String> {
     })
 }
 
-fn plain(rule: &'static str, msg: &str) -> Finding {
+pub(crate) fn plain(rule: &'static str, msg: &str) -> Finding {
     Finding { rule, msg: msg.to_owned(), field: None, details: None, fix: None }
 }
 

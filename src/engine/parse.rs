@@ -18,6 +18,9 @@ pub const MAX_NESTING: usize = 16;
 /// Operators that one expression may have: the engine's passes recurse once for each.
 pub(crate) const MAX_OPERATORS: usize = 500;
 
+/// Exponents of numerals: the engine computes all digits when it reads them.
+const MAX_EXPONENT: u64 = 1_000;
+
 /// A file, parsed.
 pub(crate) struct Parsed<'a> {
     pub source: &'a SourceFile,
@@ -124,6 +127,10 @@ pub(crate) fn check_nesting(path: &str, text: &str) -> Result<(), LoadError> {
     let (depth, line) = scan::bracket_depth(text);
     if depth > MAX_NESTING {
         let message = format!("brackets nest {depth} deep; at most {MAX_NESTING} are allowed: name the inner values");
+        return Err(LoadError::new(path, "nesting", message).at(line, 1));
+    }
+    if let Some((numeral, line)) = scan::vast_numeral(text, MAX_EXPONENT) {
+        let message = format!("`{numeral}` is too large: exponents up to {MAX_EXPONENT} are allowed");
         return Err(LoadError::new(path, "nesting", message).at(line, 1));
     }
     let (operators, line) = scan::longest_expression(text);

@@ -190,7 +190,7 @@ fn run(
             engine.set_input(input);
         }
     }
-    let results = engine.eval_query(asked, false).map_err(fault)?;
+    let results = evaluate::within_budget(engine.eval_query(asked, false)).map_err(|f| originals.fault(f))?;
     let rows: Vec<Json> =
         results.result.iter().filter(|r| holds(r, &text.statements)).map(|r| row(r, &text.statements)).collect();
     let document = if rows.is_empty() { json!({}) } else { json!({ "result": rows }) };
@@ -253,7 +253,7 @@ fn json_of(value: &Value) -> Json {
 }
 
 /// The value of a ground term.
-fn evaluate_term(term: &str) -> anyhow::Result<Value> {
+pub(crate) fn evaluate_term(term: &str) -> anyhow::Result<Value> {
     let mut engine = evaluate::new_engine(true, &[term])?;
     let results = engine.eval_query(term.to_owned(), false)?;
     let value = results.result.into_iter().next().and_then(|r| r.expressions.into_iter().next()).map(|e| e.value);

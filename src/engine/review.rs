@@ -1,6 +1,7 @@
 //! One review, policy by policy: who is selected, and what each comes to. Steps are independent of the thread they
 //! run on, so the pool can go on with the next policy when one does not come back.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,11 +13,14 @@ use crate::admission::{Operation, Origin, Request};
 use crate::engine::asker;
 use crate::engine::evaluate::{Fault, World, caught};
 use crate::engine::input::{self, Inputs, Seen};
+use crate::engine::outcome::{Outcome, Output};
 use crate::engine::output::{self, Finding};
+use crate::engine::select::{Selected, select};
 use crate::engine::snapshot::{Bound, Dialect, Policy, Snapshot, Use};
 use crate::engine::system_main;
-use crate::engine::{Context, Ending, Endpoint, ErrorCode, Inventory, Location, NamespaceMetadata, Read, http, patch};
-use crate::policy::gatekeeper::Source;
+use crate::engine::{
+    BudgetPart, Context, Endpoint, ErrorCode, Inventory, Location, NamespaceMetadata, Read, Usage, http, meter, patch,
+};
 use crate::policy::{Enforcement, OnUpdate, Taken};
 
 /// What is the same for all policies of a review.
@@ -55,26 +59,6 @@ pub(crate) struct Step {
     made: Option<usize>,
     /// Why it cannot be judged.
     prejudged: Option<Fault>,
-}
-
-/// What one policy came to.
-#[derive(Debug, Clone)]
-pub(crate) struct Outcome {
-    pub result: Result<Output, Fault>,
-    pub took: Duration,
-    /// What the policy itself asked for.
-    pub reads: Vec<Read>,
-}
-
-/// What a policy that could be judged gave.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Output {
-    pub findings: Vec<Finding>,
-    pub annotations: BTreeMap<String, String>,
-    /// The object after this policy, when it changed it.
-    pub object: Option<Arc<Value>>,
-    /// What it changed, from the object as it was before this policy.
-    pub patch: Option<json_patch::Patch>,
 }
 
 enum Namespace {
@@ -122,51 +106,12 @@ fn label_sets(metadata: &Value, request: &Request) -> Vec<Value> {
     sets
 }
 
-/// A policy that takes the request, with the uses of it that may apply.
-struct Selected {
-    bound: usize,
-    candidates: Vec<usize>,
-    taken: Taken,
-    made: Option<usize>,
-    prejudged: Option<Fault>,
-}
-
-/// Every policy that takes the request, or what would be made of its object, once for each way.
-fn select(
-    snapshot: &Snapshot,
-    request: &Request,
-    endpoint: Endpoint,
-    made: &Result<Vec<Made>, Fault>,
-) -> Vec<Selected> {
-    let mut found = Vec::new();
-    for (bound, b) in snapshot.bound.iter().enumerate() {
-        let mut take = |request: &Request, made| {
-            let Some((candidates, ways)) = b.takes(endpoint, request) else { return };
-            for taken in ways.into_iter().filter(|taken| b.policy.wants(request, *taken, endpoint)) {
-                found.push(Selected { bound, candidates: candidates.clone(), taken, made, prejudged: None });
-            }
-        };
-        take(request, None);
-        match made {
-            Ok(made) if b.policy.is_constraint() => {
-                made.iter().enumerate().for_each(|(index, made)| take(&made.request, Some(index)));
-            }
-            // What would be made is not known, so no constraint on it can be said to hold.
-            Err(fault) if b.judges_generated(snapshot) => {
-                let (candidates, prejudged) = (Vec::new(), Some(fault.clone()));
-                found.push(Selected { bound, candidates, taken: Taken::AsIs, made: None, prejudged });
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
 impl Review {
     /// Selects. Cheap: no policy is run.
     pub(crate) fn new(snapshot: Arc<Snapshot>, inventory: &Inventory, request: Arc<Request>, context: Context) -> Self {
         let made = Made::of(&snapshot, &request, context.endpoint);
-        let found = select(&snapshot, &request, context.endpoint, &made);
+        let objects = made.as_ref().map(|made| made.iter().map(|m| &m.request).collect());
+        let found = select(&snapshot, &request, context.endpoint, objects);
         let bound_of = |s: &Selected| snapshot.bound.get(s.bound);
         let needed = found
             .iter()
@@ -219,17 +164,23 @@ impl Review {
     /// The time that step `index` may take from now on.
     pub(crate) fn budget(&self, step: &Step, now: Instant) -> Duration {
         let left = self.context.deadline.map_or(Duration::MAX, |d| d.saturating_duration_since(now));
-        step.policy.budget.min(left)
+        step.policy.budget.time.min(left)
     }
 
     /// Runs step `index` on the object as the steps before left it. Never panics, may never return.
     pub(crate) fn run(&self, step: &Step, object: Option<&Arc<Value>>) -> Outcome {
         let started = Instant::now();
+        meter::begin(&step.policy.budget);
+        let ran = Cell::new(false);
         let until = started.checked_add(self.budget(step, started)).unwrap_or(started);
-        let judged = || caught(|| self.judge(step, object, started));
+        let judged = || caught(|| self.judge(step, object, started, &ran));
         let (result, reads) = http::with_door(self.context.http.as_ref(), until, judged);
         let result = result.map_err(|fault| self.blame_deadline(fault));
-        Outcome { result, took: started.elapsed(), reads }
+        let mut usage = meter::usage();
+        if usage.exceeded.is_none() && result.as_ref().is_err_and(|f| f.code == ErrorCode::Budget) {
+            usage.exceeded = Some(BudgetPart::Time);
+        }
+        Outcome { result, usage, ran: ran.get(), change: None, took: started.elapsed(), reads }
     }
 
     /// The use of the policy that a step runs.
@@ -239,19 +190,22 @@ impl Review {
 
     /// A budget that the deadline cut short is the deadline's doing.
     fn blame_deadline(&self, fault: Fault) -> Fault {
-        let late = self.context.deadline.is_some_and(|d| Instant::now() >= d);
+        let late = self.context.deadline.is_some_and(|d| Instant::now() >= d) && meter::usage().exceeded.is_none();
         if late && fault.code == ErrorCode::Budget {
             return Fault { code: ErrorCode::Deadline, ..fault };
         }
         fault
     }
 
-    fn judge(&self, step: &Step, object: Option<&Arc<Value>>, started: Instant) -> Result<Output, Fault> {
+    /// `ran` is set when the policy is about to be run.
+    fn judge(
+        &self,
+        step: &Step,
+        object: Option<&Arc<Value>>,
+        started: Instant,
+        ran: &Cell<bool>,
+    ) -> Result<Output, Fault> {
         let policy = &step.policy;
-        if policy.health.quarantined() {
-            let msg = "the policy got stuck too often and is not run until the policies are loaded again";
-            return Err(fault(ErrorCode::Quarantined, msg));
-        }
         if let Some(fault) = &step.prejudged {
             return Err(fault.clone());
         }
@@ -263,9 +217,24 @@ impl Review {
         if budget.is_zero() {
             return Err(fault(ErrorCode::Deadline, "the request's time ran out before the policy could be judged"));
         }
+        policy.health.admit(started).map_err(|msg| fault(ErrorCode::Quarantined, &msg))?;
+        ran.set(true);
+        let input = self.input(step, using, object);
+        let found =
+            policy.unit.run(self.context.endpoint, &input, self.world(), budget).map_err(|f| policy.in_file(f))?;
+        let output = match self.context.endpoint {
+            Endpoint::Mutate => self.mutated(policy, &found.values, object),
+            Endpoint::Validate => self.validated(step, using, &found.values, &input, started),
+        };
+        output.map(|output| Output { way: Some(found.way), ..output })
+    }
+
+    /// What the policy of a step sees, with `object` in place of the request's own.
+    fn input(&self, step: &Step, using: &Use, object: Option<&Arc<Value>>) -> regorus::Value {
+        let policy = &step.policy;
         let namespace = self.namespace.metadata();
         let seen = Seen { namespace, user_namespace: self.user_namespace.as_deref() };
-        let input = match (object, step.taken) {
+        match (object, step.taken) {
             (None, _) if policy.is_constraint() => {
                 let inputs = step.made.and_then(|m| self.made.get(m)).map_or(&self.inputs, |m| &m.inputs);
                 inputs.of_constraint(namespace.filter(|_| policy.reads_namespace), &using.parameters)
@@ -273,15 +242,12 @@ impl Review {
             (Some(object), _) => Inputs::new(&self.request, Some(object), seen).as_is(&using.parameters),
             (None, Taken::AsIs) => self.inputs.as_is(&using.parameters),
             (None, Taken::Template(kind)) => self.inputs.of_template(kind, &using.parameters),
-        };
-        let result = policy
-            .unit
-            .run(self.context.endpoint, input.clone(), self.world(), budget)
-            .map_err(|f| policy.in_file(f))?;
-        match self.context.endpoint {
-            Endpoint::Mutate => self.mutated(policy, &result, object),
-            Endpoint::Validate => self.validated(step, using, &result, &input, started),
         }
+    }
+
+    /// What each selected policy would see, with its place in the snapshot.
+    pub(crate) fn inputs_of_steps(&self) -> impl Iterator<Item = (usize, regorus::Value)> {
+        self.steps.iter().filter_map(|s| Some((s.bound, self.input(s, self.using(s)?, None))))
     }
 
     fn world(&self) -> World {
@@ -330,14 +296,15 @@ impl Review {
         let update = self.request.operation == Operation::Update && !self.request.old_object().is_null();
         if update && using.on_update == OnUpdate::Ratchet && !findings.is_empty() {
             // Only a verdict on the old object takes violations away; where it cannot be had they all stand.
-            let budget = self.budget(step, Instant::now()).min(policy.budget.saturating_sub(started.elapsed()));
+            let budget = self.budget(step, Instant::now()).min(policy.budget.time.saturating_sub(started.elapsed()));
             let old = input::of_old_object(input);
-            if let Ok(before) = policy.unit.run(Endpoint::Validate, old, self.world(), budget)
-                && let Ok(before) = read(&before)
+            if let Ok(before) = policy.unit.run(Endpoint::Validate, &old, self.world(), budget)
+                && let Ok(before) = read(&before.values)
             {
                 findings.retain(|f| !before.iter().any(|b| b.rule == f.rule && b.msg == f.msg && b.field == f.field));
             }
         }
+        cut(&mut findings, policy.budget.violations);
         if let Taken::Template(kind) = step.taken {
             let prefix = kind.path.join(".");
             for finding in &mut findings {
@@ -361,8 +328,21 @@ impl Review {
         let after = patch::apply(before, patch.as_ref().unwrap_or(result)).map_err(|m| fault(ErrorCode::Patch, &m))?;
         let patch = patch::difference(before, &after);
         let object = patch.is_some().then(|| Arc::new(after));
-        Ok(Output { object, patch, findings: answer.findings, annotations })
+        Ok(Output { object, patch, findings: answer.findings, annotations, way: None })
     }
+}
+
+/// Leaves the first `most` findings of each rule, and one that counts the others: too many stay violations.
+fn cut(findings: &mut Vec<Finding>, most: usize) {
+    let mut seen: BTreeMap<&'static str, usize> = BTreeMap::new();
+    findings.retain(|finding| {
+        let count = seen.entry(finding.rule).or_default();
+        *count += 1;
+        *count <= most
+    });
+    findings.extend(seen.into_iter().filter(|(_, count)| *count > most).map(|(rule, count)| {
+        output::plain(rule, &format!("and {} more that are not listed (`budget.violations` is {most})", count - most))
+    }));
 }
 
 impl Made {
@@ -387,26 +367,18 @@ impl Made {
 impl Step {
     /// An outcome for a step that had to be given up. Before its own budget was used up, that is the deadline's doing.
     pub(crate) fn given_up(&self, took: Duration) -> Outcome {
-        let code = if took < self.policy.budget { ErrorCode::Deadline } else { ErrorCode::Stuck };
+        let code = if took < self.policy.budget.time { ErrorCode::Deadline } else { ErrorCode::Stuck };
         let msg = format!("the policy did not stop within {} ms and was given up", took.as_millis());
-        Outcome { result: Err(fault(code, &msg)), took, reads: Vec::new() }
+        let exceeded = (code == ErrorCode::Stuck).then_some(BudgetPart::Time);
+        let usage = Usage { exceeded, ..Usage::default() };
+        Outcome { result: Err(fault(code, &msg)), usage, ran: true, change: None, took, reads: Vec::new() }
     }
 
     /// An outcome for a step that no thread is left for.
     pub(crate) fn unjudged() -> Outcome {
         let msg = "no thread could be started to judge the policy";
-        Outcome { result: Err(fault(ErrorCode::Stuck, msg)), took: Duration::ZERO, reads: Vec::new() }
-    }
-}
-
-impl Bound {
-    /// Whether it is a constraint that takes anything the expansions make.
-    fn judges_generated(&self, snapshot: &Snapshot) -> bool {
-        let constraint = self.policy.matching.constraint.as_ref();
-        constraint.is_some_and(|c| {
-            let made = snapshot.expansions.iter().map(|e| &e.generated);
-            c.source != Source::Original && made.into_iter().any(|g| c.takes_kind(&g.group, &g.kind))
-        })
+        let (usage, took) = (Usage::default(), Duration::ZERO);
+        Outcome { result: Err(fault(ErrorCode::Stuck, msg)), usage, ran: false, change: None, took, reads: Vec::new() }
     }
 }
 
@@ -464,16 +436,4 @@ fn namespace_of(request: &Request, inventory: &Inventory, needed: bool) -> (Name
 
 fn fault(code: ErrorCode, msg: &str) -> Fault {
     Fault { code, msg: msg.to_owned(), location: None }
-}
-
-impl Outcome {
-    /// How the run ended, for metrics.
-    pub(crate) fn ending(&self) -> Ending {
-        match &self.result {
-            Err(fault) => Ending::Fail(fault.code),
-            Ok(output) if output.object.is_some() => Ending::Patch,
-            Ok(output) if !output.findings.is_empty() => Ending::Violate,
-            Ok(_) => Ending::Pass,
-        }
-    }
 }

@@ -40,6 +40,34 @@ pub(crate) fn longest_expression(text: &str) -> (usize, u32) {
     (most, at)
 }
 
+/// The first numeral outside strings and comments whose exponent is past `most`, with its line. The engine computes all
+/// of its digits when it reads it.
+pub(crate) fn vast_numeral(text: &str, most: u64) -> Option<(String, u32)> {
+    let (mut numeral, mut found) = (String::new(), None);
+    let mut end = |numeral: &mut String, line| {
+        let exponent = numeral.split_once(['e', 'E']).map(|(_, e)| e.trim_start_matches('+'));
+        let vast = exponent.is_some_and(|e| {
+            !e.is_empty() && e.bytes().all(|b| b.is_ascii_digit()) && !e.parse().is_ok_and(|e: u64| e <= most)
+        });
+        if vast && found.is_none() && numeral.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+            found = Some((numeral.clone(), line));
+        }
+        numeral.clear();
+    };
+    let mut last = 1;
+    code(text, |c, line| {
+        let sign = (c == '+' || c == '-') && numeral.ends_with(['e', 'E']);
+        if c.is_ascii_alphanumeric() || c == '.' || c == '_' || sign {
+            numeral.push(c);
+        } else {
+            end(&mut numeral, line);
+        }
+        last = line;
+    });
+    end(&mut numeral, last);
+    found
+}
+
 /// How many brackets `text` closes that it has not opened.
 pub(crate) fn surplus_closers(text: &str) -> usize {
     let (mut depth, mut surplus) = (0usize, 0usize);
@@ -98,6 +126,19 @@ fn code(text: &str, mut found: impl FnMut(char, u32)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn vast_numerals_are_found() {
+        for (text, wanted) in [
+            ("x := 1e1000000000", Some("1e1000000000")),
+            ("x := 1.5E+99999", Some("1.5E+99999")),
+            ("x := 1e99999999999999999999999", Some("1e99999999999999999999999")),
+            ("x := 1e308\ny := rule1e99999\nz := \"1e99999\" # 1e99999\nw := 1e-99999", None),
+        ] {
+            assert_eq!(vast_numeral(text, 1_000).map(|(n, _)| n).as_deref(), wanted, "{text}");
+        }
+        assert_eq!(vast_numeral("\n\nx := [1e9999]", 1_000).map(|(_, line)| line), Some(3));
+    }
 
     #[test]
     fn depth_is_measured_outside_strings_and_comments() {

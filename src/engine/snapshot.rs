@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use regorus::Value;
 
@@ -11,14 +9,16 @@ use crate::admission::Request;
 use crate::engine::check::Definitions;
 use crate::engine::constraints::Places;
 use crate::engine::evaluate::Unit;
-use crate::engine::{Endpoint, NamespaceMetadata};
+use crate::engine::health::Health;
+use crate::engine::{Endpoint, NamespaceMetadata, Obstacle, Way};
 use crate::policy::gatekeeper::{self, ExpansionTemplate, Generated};
-use crate::policy::{Digest, Enforcement, Match, OnUpdate, Severity, Taken};
+use crate::policy::{Budget, Digest, Enforcement, Match, MatchIndex, OnUpdate, Severity, Taken};
 
 /// What is loaded, for people and `policy_set`. Made by [`compile`](crate::engine::compile).
 pub struct Snapshot {
     /// Sorted by policy name.
     pub(crate) bound: Vec<Bound>,
+    pub(crate) selection: Selection,
     pub(crate) policy_set: Digest,
     pub(crate) data_digest: Digest,
     pub(crate) namespaces: BTreeMap<String, NamespaceMetadata>,
@@ -52,6 +52,16 @@ pub struct PolicySummary {
     pub matching: Match,
     /// How updates are measured.
     pub on_update: OnUpdate,
+    /// What keeps it on the interpreter; without one it is run by a plan.
+    pub obstacle: Option<Obstacle>,
+}
+
+impl PolicySummary {
+    /// How it is run.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        if self.obstacle.is_some() { Way::Interpreter } else { Way::Plan }
+    }
 }
 
 /// A policy, compiled once, bound at least once.
@@ -69,8 +79,8 @@ pub(crate) struct Policy {
     pub endpoints: Vec<Endpoint>,
     pub reads_namespace: bool,
     pub reads_user_namespace: bool,
-    pub budget: Duration,
-    pub health: Health,
+    pub budget: Budget,
+    pub health: Arc<Health>,
 }
 
 /// How a policy sees a request, and how its results are read.
@@ -99,29 +109,25 @@ pub(crate) struct Use {
     pub on_update: OnUpdate,
 }
 
-/// How many threads a policy holds that were given up.
+/// Finds the policies that may take a request. Made of the very list that it holds places of.
 #[derive(Debug, Default)]
-pub(crate) struct Health {
-    stuck: AtomicU32,
+pub(crate) struct Selection {
+    by_endpoint: BTreeMap<Endpoint, MatchIndex>,
+    /// Whether any constraint looks at namespaces.
+    constraints_look: bool,
 }
 
-impl Health {
-    /// Threads of one policy that may be given up before it is not run any more.
-    const MOST_STUCK: u32 = 2;
-
-    pub(crate) fn quarantined(&self) -> bool {
-        self.stuck.load(Ordering::Relaxed) >= Self::MOST_STUCK
-    }
-
-    /// Counts a thread that was given up. `last`: the process has none to spare, so this one is the last.
-    pub(crate) fn got_stuck(&self, last: bool) {
-        self.stuck.fetch_add(if last { Self::MOST_STUCK } else { 1 }, Ordering::Relaxed);
-    }
-
-    /// A thread that was given up has ended after all: the machine was slow, or a builtin. After a last one the policy
-    /// has one thread less from then on.
-    pub(crate) fn came_back(&self) {
-        let _ = self.stuck.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+impl Selection {
+    pub(crate) fn of(bound: &[Bound]) -> Self {
+        let taking_part = |endpoint| {
+            let there = bound.iter().enumerate().filter(move |(_, b)| b.policy.endpoints.contains(&endpoint));
+            MatchIndex::new(there.map(|(place, b)| (place, &b.policy.matching)))
+        };
+        let looks = |b: &Bound| b.policy.reads_namespace || b.selects_by_namespace(&[0]);
+        Self {
+            by_endpoint: [Endpoint::Validate, Endpoint::Mutate].into_iter().map(|e| (e, taking_part(e))).collect(),
+            constraints_look: bound.iter().any(|b| b.policy.is_constraint() && looks(b)),
+        }
     }
 }
 
@@ -213,18 +219,44 @@ impl Snapshot {
         gatekeeper::expand(&self.expansions, request.subject(), &request.namespace)
     }
 
+    /// The policies at `endpoint` that may take `request`, with their places; whether one does, [`Bound::takes`] says.
+    pub(crate) fn candidates(&self, endpoint: Endpoint, request: &Request) -> impl Iterator<Item = (usize, &Bound)> {
+        let index = self.selection.by_endpoint.get(&endpoint);
+        let places = index.map(|i| i.candidates(request)).unwrap_or_default();
+        places.into_iter().filter_map(|place| Some((place, self.bound.get(place)?)))
+    }
+
+    /// Names of the policies that are not run for now, sorted.
+    pub fn quarantined(&self) -> impl Iterator<Item = &str> {
+        self.bound.iter().filter(|b| b.policy.health.quarantined()).map(|b| &*b.policy.name)
+    }
+
+    /// Takes over what is known of the policies that are the same as in `old`: a reload does not let a policy out of
+    /// quarantine that it has not changed. To be called before the snapshot is shared.
+    pub fn inherit_health(&mut self, old: &Self) {
+        for bound in &mut self.bound {
+            let same = |b: &&Bound| b.policy.name == bound.policy.name && b.policy.digest == bound.policy.digest;
+            if let Some(before) = old.bound.iter().find(same)
+                && let Some(policy) = Arc::get_mut(&mut bound.policy)
+            {
+                policy.health = Arc::clone(&before.policy.health);
+            }
+        }
+    }
+
     /// Whether any policy at `endpoint` that may take `request` looks at its namespace.
     #[must_use]
     pub fn needs_namespace(&self, endpoint: Endpoint, request: &Request) -> bool {
+        if request.namespace.is_empty() || request.is_on_namespace() {
+            return false;
+        }
+        let looks = |b: &Bound| {
+            let taken = b.takes(endpoint, request);
+            taken.is_some_and(|(uses, _)| b.policy.reads_namespace || b.selects_by_namespace(&uses))
+        };
         // What is made of the object may be taken by any constraint; whether it is comes out later.
-        let expands = !self.generated(request).is_ok_and(|g| g.is_empty());
-        let looks = |b: &Bound| b.policy.reads_namespace || b.selects_by_namespace(&[0]);
-        !request.namespace.is_empty()
-            && !request.is_on_namespace()
-            && self.bound.iter().any(|b| match b.takes(endpoint, request) {
-                Some((uses, _)) => b.policy.reads_namespace || b.selects_by_namespace(&uses),
-                None => expands && b.policy.is_constraint() && looks(b),
-            })
+        self.candidates(endpoint, request).any(|(_, b)| looks(b))
+            || self.selection.constraints_look && !self.generated(request).is_ok_and(|g| g.is_empty())
     }
 }
 

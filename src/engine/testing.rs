@@ -16,9 +16,9 @@ use crate::engine::check;
 use crate::engine::evaluate::{self, Fault, UnitModule, World, rego_path};
 use crate::engine::parse::{Parsed, parse_all};
 use crate::engine::rewrite::Places;
-use crate::engine::scan;
 use crate::engine::syntax;
-use crate::policy::{BuiltinErrors, LoadError, RegoVersion, Sources};
+use crate::engine::{meter, scan};
+use crate::policy::{Budget, BuiltinErrors, LoadError, RegoVersion, Sources};
 
 /// No single test runs longer.
 const TEST_BUDGET: Duration = Duration::from_secs(10);
@@ -234,6 +234,7 @@ impl Bench {
 
     fn run_test(&mut self, package: &[String], test: &Test, full: String, results: &mut Vec<TestResult>) {
         let started = Instant::now();
+        meter::begin(&Budget::default());
         let value = self.eval(&format!("{}.{}", rego_path(package), test.name));
         let took = started.elapsed();
         let prints = self.engine.take_prints().unwrap_or_default();
@@ -310,7 +311,7 @@ impl Bench {
 
     fn eval(&mut self, path: &str) -> Result<Value, Fault> {
         let engine = &mut self.engine;
-        let run = AssertUnwindSafe(|| engine.eval_rule(path.to_owned()).map_err(|e| evaluate::fault(&e)));
+        let run = AssertUnwindSafe(|| evaluate::within_budget(engine.eval_rule(path.to_owned())));
         catch_unwind(run).unwrap_or_else(|_| {
             let msg = "the evaluation panicked".to_owned();
             Err(Fault { code: crate::engine::ErrorCode::Panic, msg, location: None })

@@ -68,7 +68,7 @@ pub enum Taken {
 }
 
 /// The subresources of Pods that change a Pod's spec.
-const POD_SPEC_SUBRESOURCES: [&str; 2] = ["ephemeralcontainers", "resize"];
+pub(super) const POD_SPEC_SUBRESOURCES: [&str; 2] = ["ephemeralcontainers", "resize"];
 
 /// The subresources of the core group that only CONNECT is on.
 pub(super) const CONNECT_SUBRESOURCES: [&str; 4] = ["exec", "attach", "portforward", "proxy"];
@@ -133,10 +133,7 @@ impl Match {
     }
 
     fn takes_namespace(&self, request: &Request) -> bool {
-        let namespace = match request.is_on_namespace() {
-            true => name_of_namespace(request),
-            false => &request.namespace,
-        };
+        let namespace = namespace_of(request);
         let fits = |globs: &[String]| globs.iter().any(|g| glob_matches(g, namespace));
         (self.namespaces.is_empty() || fits(&self.namespaces)) && !fits(&self.excluded_namespaces)
     }
@@ -193,6 +190,11 @@ impl Rule {
             && self.scope != Scope::Cluster
             && self.resources.iter().any(|r| takes_resource(r, "pods", ""))
     }
+}
+
+/// The namespace that a request is in, or the one that it is on.
+pub(super) fn namespace_of(request: &Request) -> &str {
+    if request.is_on_namespace() { name_of_namespace(request) } else { &request.namespace }
 }
 
 /// The name of the Namespace that a request is on. With `generateName` the request has none: the object has it once

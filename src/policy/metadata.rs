@@ -3,12 +3,11 @@
 //! Source: the OPA documentation "Annotations". Only the block of the package counts here; the blocks of rules are
 //! checked for being YAML.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::policy::LoadError;
+use crate::policy::budget::{Budget, BudgetSpec};
 use crate::policy::match_spec::MatchSpec;
 use crate::policy::matching::Match;
 use crate::policy::nearest::nearest;
@@ -123,8 +122,8 @@ pub struct Metadata {
     pub rego_version: RegoVersion,
     /// `custom.builtinErrors`.
     pub builtin_errors: Option<BuiltinErrors>,
-    /// `custom.budget.time`.
-    pub time_budget: Option<Duration>,
+    /// `custom.budget`.
+    pub budget: Budget,
     /// Whether a `custom` section was written.
     pub has_custom: bool,
     /// Whether it says what is judged, or what comes of it: a library has no use for that.
@@ -158,13 +157,7 @@ struct Custom {
     parameters: Map<String, Value>,
     rego_version: Option<RegoVersion>,
     builtin_errors: Option<BuiltinErrors>,
-    budget: Option<Budget>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Budget {
-    time: String,
+    budget: Option<BudgetSpec>,
 }
 
 const CUSTOM_KEYS: [&str; 9] = [
@@ -232,7 +225,7 @@ fn check(file: &str, block: Block, annotation: &Annotation, offset: Offset) -> R
         Some(spec) => spec.check().map_err(|message| fault("match", message))?,
         None => Match::default(),
     };
-    let time_budget = custom.budget.map(|b| duration(&b.time).map_err(|m| fault("budget", m))).transpose()?;
+    let budget = custom.budget.map(|b| b.check().map_err(|m| fault("budget", m))).transpose()?.unwrap_or_default();
     let mut notes = Vec::new();
     let raw: Value = yaml::parse(file, &annotation.yaml, offset)?;
     let keys = raw.get("custom").and_then(Value::as_object).into_iter().flat_map(Map::keys);
@@ -252,22 +245,11 @@ fn check(file: &str, block: Block, annotation: &Annotation, offset: Offset) -> R
         parameters: custom.parameters,
         rego_version: custom.rego_version.unwrap_or_default(),
         builtin_errors: custom.builtin_errors,
-        time_budget,
+        budget,
         has_custom,
         is_of_policy,
         notes,
     })
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong =
-        || format!("`{text}` is not a time budget; write milliseconds or seconds up to 30s, such as `250ms` or `2s`");
-    let (number, unit) = match text.strip_suffix("ms") {
-        Some(number) => (number, 1),
-        None => (text.strip_suffix('s').ok_or_else(wrong)?, 1000),
-    };
-    let millis = number.trim().parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).ok_or_else(wrong)?;
-    if (1..=30_000).contains(&millis) { Ok(Duration::from_millis(millis)) } else { Err(wrong()) }
 }
 
 struct Annotation {
@@ -355,13 +337,5 @@ mod tests {
             notes.first().map(ToString::to_string).as_deref(),
             Some("p.rego:5:1: METADATA: `custom.enforcment` means nothing here; did you mean `enforcement`?")
         );
-    }
-
-    #[test]
-    fn budgets() {
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
-        assert!(duration("0ms").is_err() && duration("1h").is_err() && duration("60s").is_err());
-        assert!(duration("18446744073709552s").is_err());
     }
 }

@@ -3,9 +3,11 @@
 //!
 //! Knows no engine, files or clusters.
 
+mod budget;
 mod digest;
 mod error;
 pub mod gatekeeper;
+mod index;
 pub mod kinds;
 mod match_spec;
 mod matching;
@@ -15,8 +17,10 @@ mod selector;
 mod sources;
 pub mod yaml;
 
+pub use budget::{Budget, mebibytes};
 pub use digest::{Digest, digest_set};
 pub use error::LoadError;
+pub use index::MatchIndex;
 pub use matching::{Match, Rule, Scope, Taken};
 pub use metadata::{BuiltinErrors, Enforcement, Metadata, OnUpdate, RegoVersion, Severity, package_metadata};
 pub use nearest::nearest;

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::admission::{self, Request};
 use crate::decisions::{Caller, DecisionLog, DecisionMeta, Entry, Masker};
 use crate::engine::{
-    Cause, Context, Decision, Endpoint, FailureModes, HttpDoor, Inventory, Job, NamespaceMetadata, Pool, Snapshot,
-    Verdict, answer,
+    Cause, Context, Decision, Ending, Endpoint, FailureModes, HealthChange, HttpDoor, Inventory, Job,
+    NamespaceMetadata, Pool, Snapshot, Verdict, answer,
 };
 use crate::inventory::{ClusterNamespaces, Overlay};
 use crate::policy::Digest;
@@ -149,6 +149,7 @@ impl Reviewer {
         let metrics = self.metrics.clone();
         Box::new(move |decision| {
             metrics.evaluated(&decision);
+            note_health(&decision);
             drop(permit);
             // Nobody waits any more: the answer has left without it.
             let _ = sender.send(decision);
@@ -223,6 +224,21 @@ impl Reviewer {
 fn annotation_key(id: &Uuid) -> String {
     let digest = Digest::of(id.to_string().as_bytes()).hex();
     format!("decision-id.{}", digest.get(..8).unwrap_or_default())
+}
+
+/// Policies that went into quarantine or came out of it.
+fn note_health(decision: &Decision) {
+    for run in &decision.runs {
+        let policy = &*run.policy;
+        match (run.change, run.ending) {
+            (Some(HealthChange::Quarantined), Ending::Fail(code)) => {
+                tracing::error!(policy, last = code.as_str(), "the policy is quarantined: its failure mode answers");
+            }
+            (Some(HealthChange::Quarantined), _) => tracing::error!(policy, "the policy is quarantined"),
+            (Some(HealthChange::Released), _) => tracing::warn!(policy, "the policy is out of quarantine"),
+            (None, _) => {}
+        }
+    }
 }
 
 /// Says what was decided, without a word of what was in the object or in the policies' messages.

@@ -9,7 +9,7 @@ use prometheus::{
 };
 
 use crate::admission::Request;
-use crate::engine::{Cause, Decision, Ending, Endpoint, Snapshot, Verdict};
+use crate::engine::{BudgetPart, Cause, Decision, Ending, Endpoint, Snapshot, Verdict, Way};
 use crate::policy::Enforcement;
 use crate::telemetry::KindClass;
 
@@ -68,8 +68,14 @@ pub struct Metrics {
     evaluation_errors: IntCounterVec,
     evaluation_duration: HistogramVec,
     violations: IntCounterVec,
+    budget_exceeded: IntCounterVec,
+    value_bytes: IntGaugeVec,
+    output_bytes: IntGaugeVec,
+    quarantined: IntGaugeVec,
     policy_set: IntGaugeVec,
     policies: IntGaugeVec,
+    policies_by_way: IntGaugeVec,
+    evaluations_by_way: IntCounterVec,
     lookups: IntCounterVec,
     handshake_failures: IntCounterVec,
     /// Reviews under way.
@@ -146,8 +152,24 @@ impl Metrics {
             )?,
             evaluation_duration: histograms(&r, "policy_duration_seconds", "Time by policy.", &["policy"])?,
             violations: counters(&r, "violations_total", "Violations found.", &["policy", "enforcement"])?,
+            budget_exceeded: counters(
+                &r,
+                "policy_budget_exceeded_total",
+                "Runs that passed a part of the policy's budget.",
+                &["policy", "budget"],
+            )?,
+            value_bytes: gauges(&r, "policy_value_bytes_max", "Most bytes of values built by one run.", &["policy"])?,
+            output_bytes: gauges(
+                &r,
+                "policy_output_bytes_max",
+                "Most bytes that the rules gave in one run.",
+                &["policy"],
+            )?,
+            quarantined: gauges(&r, "policy_quarantined", "1 while the policy is not run.", &["policy"])?,
             policy_set: gauges(&r, "policy_set_info", "Digests of what is loaded.", &["policy_set", "data"])?,
             policies: gauges(&r, "policies", "Policies loaded.", &["enforcement"])?,
+            policies_by_way: gauges(&r, "policies_by_way", "Policies loaded, by how they are run.", &["way"])?,
+            evaluations_by_way: counters(&r, "evaluations_by_way_total", "Policies run, by the way.", &["way"])?,
             lookups: counters(&r, "namespace_lookups_total", "Namespaces looked up.", &["result"])?,
             handshake_failures: counters(
                 &r,
@@ -198,9 +220,17 @@ impl Metrics {
         for run in &decision.runs {
             self.evaluations.with_label_values(&[&run.policy, endpoint, run.ending.as_str()]).inc();
             self.policy_time(&run.policy).observe(run.took.as_secs_f64());
+            if let Some(way) = run.way {
+                self.evaluations_by_way.with_label_values(&[way.as_str()]).inc();
+            }
             if let Ending::Fail(code) = run.ending {
                 self.evaluation_errors.with_label_values(&[&run.policy, code.as_str()]).inc();
             }
+            if let Some(part) = run.usage.exceeded {
+                self.budget_exceeded.with_label_values(&[&run.policy, part.as_str()]).inc();
+            }
+            raise_to(&self.value_bytes, &run.policy, run.usage.value_bytes);
+            raise_to(&self.output_bytes, &run.policy, run.usage.output_bytes);
         }
         for violation in &decision.violations {
             self.violations.with_label_values(&[&violation.policy, violation.enforcement.as_str()]).inc();
@@ -209,6 +239,15 @@ impl Metrics {
 
     fn policy_time(&self, policy: &str) -> Histogram {
         self.evaluation_duration.with_label_values(&[policy])
+    }
+
+    /// Says which of the loaded policies are not run for now.
+    pub fn quarantined(&self, snapshot: &Snapshot) {
+        let names: Vec<&str> = snapshot.quarantined().collect();
+        for policy in snapshot.policies() {
+            let now = names.binary_search(&&*policy.name).is_ok();
+            self.quarantined.with_label_values(&[&policy.name]).set(i64::from(now));
+        }
     }
 
     /// Measures a stage.
@@ -257,9 +296,20 @@ impl Metrics {
             let count = snapshot.policies().filter(|p| p.enforcement == enforcement).count();
             self.policies.with_label_values(&[enforcement.as_str()]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+        for way in [Way::Plan, Way::Interpreter] {
+            let count = snapshot.policies().filter(|p| p.way() == way).count();
+            self.policies_by_way.with_label_values(&[way.as_str()]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            drop(self.evaluations_by_way.with_label_values(&[way.as_str()]));
+        }
         for policy in snapshot.policies() {
             drop(self.policy_time(&policy.name));
+            for part in BudgetPart::ALL {
+                drop(self.budget_exceeded.with_label_values(&[&policy.name, part.as_str()]));
+            }
         }
+        // A policy that is gone is in no quarantine.
+        self.quarantined.reset();
+        self.quarantined(snapshot);
         for endpoint in [Endpoint::Validate, Endpoint::Mutate] {
             for reason in [Cause::Overload, Cause::Deadline] {
                 drop(self.shed.with_label_values(&[endpoint.as_str(), reason.as_str()]));
@@ -283,6 +333,12 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+/// Two runs at once may both be the largest yet: the next one sets it right.
+fn raise_to(gauge: &IntGaugeVec, policy: &str, bytes: usize) {
+    let gauge = gauge.with_label_values(&[policy]);
+    gauge.set(gauge.get().max(i64::try_from(bytes).unwrap_or(i64::MAX)));
 }
 
 fn verdict(verdict: Verdict) -> &'static str {

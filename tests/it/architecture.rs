@@ -17,6 +17,7 @@ const LEVELS: [(&str, u8); 15] = [
     ("webhook", 3),
     ("telemetry", 3),
     ("units", 0),
+    ("memory", 0),
     ("config", 4),
     ("server", 4),
     ("app", 5),

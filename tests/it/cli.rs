@@ -178,3 +178,30 @@ fn test_can_fail() {
     assert_eq!(run(dir.path(), &["test", "--run", "nothing_like_it"], "").0, Some(2));
     assert_eq!(run(dir.path(), &["test", "--run", "("], "").0, Some(2));
 }
+
+#[test]
+fn check_explains_how_policies_are_run_and_holds_the_ways_against_one_another() {
+    let dir = project();
+    let with = "package other\n\ndeny contains \"m\" if {\n\tinput.x with input as {\"x\": false}\n}\n";
+    write(dir.path(), "policies/other.rego", with);
+    let (code, out, _) = run(dir.path(), &["check", "--explain-plan"], "");
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("plan        no_latest"), "{out}");
+    assert!(out.contains("interpreter other      policies/other.rego:4:10: `with`"), "{out}");
+    let (_, out, _) = run(dir.path(), &["check", "-o", "json"], "");
+    let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(json["policies"][0]["plan"]["way"], "plan");
+    assert_eq!(json["policies"][1]["plan"]["at"]["line"], 4);
+    write(dir.path(), "pod.yaml", &pod("a:latest"));
+    let args = ["check", "--differential", "--inputs", "pod.yaml", "--mutations", "50", "--write", "result.json"];
+    let (code, out, err) = run(dir.path(), &args, "");
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("same no_latest 56 inputs (1 of tests, 1 given, 54 generated)"), "{out}");
+    assert!(out.contains("one way other"), "{out}");
+    let result = fs::read_to_string(dir.path().join("result.json")).expect("written");
+    let result: serde_json::Value = serde_json::from_str(&result).expect("JSON");
+    assert_eq!((&result["agrees"], &result["policies"][0]["differing"]), (&true.into(), &0.into()));
+    assert!(result["engine"].as_str().is_some_and(|e| e.contains("regorus/")), "{result}");
+    let (code, _, err) = run(dir.path(), &["check", "--inputs", "pod.yaml"], "");
+    assert_eq!((code, err.contains("--differential")), (Some(2), true), "{err}");
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use portcullis::admission::{Request, decode};
 use portcullis::engine::{
     Cause, CompileOptions, Context, Decision, Endpoint, ErrorCode, FailureMode, FailureModes, Inventory, Pool,
-    PoolOptions, Snapshot, Verdict, answer, compile, decide,
+    PoolOptions, Quarantine, Snapshot, Verdict, answer, compile, decide,
 };
 use portcullis::policy::{Enforcement, LoadError, PolicyBinding, SourceFile, Sources};
 use serde_json::{Value, json};
@@ -429,6 +429,11 @@ fn load_errors_have_places() {
         ),
         ("package a\nf(x) := f(x)\ndeny contains \"x\" if f(1)\n", "p.rego:2:1: recursion: f -> f"),
         ("package a\nx := y\ny := x\ndeny contains \"x\" if x\n", "p.rego:2:1: recursion: x -> y -> x"),
+        ("package a\nx if y with input as 1\ny if x\ndeny contains \"x\" if x\n", "p.rego:2:1: recursion: x -> y -> x"),
+        (
+            "package a\nf(x) := g(x)\ng(x) := [f(y) | some y in x]\ndeny contains \"x\" if f([1])\n",
+            "p.rego:2:1: recursion: f -> g -> f",
+        ),
         ("package a\ndeny contains \"x\" if count(data.a) > 0\n", "p.rego:2:1: recursion: deny -> deny"),
         ("package a\ndeny contains x if { some k; x := data[k].b }\n", "p.rego:2:1: recursion: deny -> deny"),
         ("package a\ndeny contains \"x\" if startswith(\"a\")\n", "p.rego:2:22: `startswith` takes 2 arguments, not 1"),
@@ -556,8 +561,9 @@ fn digests_do_not_depend_on_the_order_of_files() {
     assert_ne!(one.policy_set(), snapshot(&[("a.rego", other)]).policy_set());
 }
 
-/// A builtin that no timer interrupts; the watchdog must answer in its place.
-const STUCK: &str = "deny contains \"x\" if format_int(bits.lsh(1, 30000000 + count(input.request.uid)), 10) == \"1\"";
+/// An operation that no timer interrupts; the watchdog must answer in its place.
+const STUCK: &str = "deny contains \"x\" if {\n\ta := bits.lsh(1, 1000000 + count(input.request.uid)) - 1\n\tb := a * a\n\
+                     \tc := b * b\n\td := c * c\n\td % (b - 3) == 1\n}";
 
 #[test]
 fn the_answer_never_waits_for_a_stuck_policy() {
@@ -593,6 +599,52 @@ fn a_policy_whose_threads_come_back_is_not_quarantined() {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// A reload lets a policy out of quarantine only if it changes it.
+#[test]
+fn quarantine_is_inherited_by_the_same_policy() {
+    let costly = with_meta("deny contains \"x\" if count(numbers.range(1, 1000000000)) == 1");
+    let compiled = |text: &str| {
+        let files = [("p.rego", text), ("z.rego", "package portcullis.z\nwarn contains \"w\"\n")];
+        let modules = files.map(|(path, text)| SourceFile { path: path.into(), text: text.into() });
+        let quarantine = Quarantine { after: Some(2), ..Quarantine::default() };
+        let options = CompileOptions { quarantine, ..CompileOptions::default() };
+        compile(&Sources { modules: modules.into(), ..Sources::default() }, options).expect("compiles").snapshot
+    };
+    let create = request("CREATE", pod("x"), Value::Null);
+    let code = |snapshot: &Arc<Snapshot>| {
+        decide(snapshot, &inventory(), &create, &context(Endpoint::Validate)).failures.first().map(|f| f.code)
+    };
+    let old = Arc::new(compiled(&costly));
+    assert_eq!([code(&old), code(&old)], [Some(ErrorCode::Budget); 2]);
+    assert_eq!((code(&old), old.quarantined().collect::<Vec<_>>()), (Some(ErrorCode::Quarantined), vec!["p"]));
+    let mut same = compiled(&costly);
+    same.inherit_health(&old);
+    assert_eq!(code(&Arc::new(same)), Some(ErrorCode::Quarantined));
+    let mut changed = compiled(&costly.replace("== 1", "== 2"));
+    changed.inherit_health(&old);
+    assert_eq!(code(&Arc::new(changed)), Some(ErrorCode::Budget));
+}
+
+/// Too many violations are still violations, also where a policy's errors are let pass.
+#[test]
+fn violations_past_their_number_are_counted() {
+    let text = with_meta("deny contains sprintf(\"v%d\", [i]) if some i in numbers.range(1, 9)")
+        .replace("#   match", "#   budget: {violations: 3}\n#   match");
+    let decision = validate(&[("p.rego", &text)], &request("CREATE", pod("x"), Value::Null));
+    let found: Vec<&str> = messages(&decision).into_iter().map(|(_, msg, _)| msg).collect();
+    assert_eq!(found, ["and 6 more that are not listed (`budget.violations` is 3)", "v1", "v2", "v3"]);
+    assert_eq!(decision.verdict, Verdict::Deny);
+}
+
+#[test]
+fn numerals_that_nobody_can_write_out_are_refused() {
+    let text = with_meta("deny contains \"x\" if 1e1000000000 > 1");
+    let modules = vec![SourceFile { path: "p.rego".into(), text }];
+    let errors =
+        compile(&Sources { modules, ..Sources::default() }, CompileOptions::default()).expect_err("is refused");
+    assert!(errors[0].to_string().contains("`1e1000000000` is too large"), "{}", errors[0]);
 }
 
 #[test]

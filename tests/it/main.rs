@@ -8,6 +8,7 @@
 )]
 
 mod architecture;
+mod budgets;
 mod builtins;
 mod cli;
 mod cluster;
@@ -26,3 +27,4 @@ mod rego_tests;
 mod reviews;
 mod serve;
 mod support;
+mod ways;

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regorus::Value;
 
+use crate::engine::meter::Exceeded;
+
 /// A builtin of ours.
+#[derive(Debug)]
 pub(crate) struct Builtin {
     /// Dotted name.
     pub name: &'static str,
@@ -46,6 +49,12 @@ impl From<&str> for CallError {
 impl From<anyhow::Error> for CallError {
     fn from(e: anyhow::Error) -> Self {
         Self::Operand(e.to_string())
+    }
+}
+
+impl From<Exceeded> for CallError {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Limit(exceeded.0)
     }
 }
 

@@ -7,6 +7,7 @@ use num_bigint::BigUint;
 use regorus::Value;
 
 use super::call::CallError;
+use crate::engine::meter;
 
 const STRICT: GeneralPurpose = GeneralPurpose::new(&STANDARD, config(DecodePaddingMode::RequireCanonical));
 const URL: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, config(DecodePaddingMode::Indifferent));
@@ -140,7 +141,7 @@ impl<'a> Der<'a> {
 
 /// JSON as Go's encoding/json writes it: keys in order, `<`, `>`, `&` and line separators escaped. Sets are arrays.
 pub(super) fn json(value: &Value) -> Result<String, CallError> {
-    let mut out = String::new();
+    let mut out = String::with_capacity(meter::weigh(value)?);
     write_json(value, &mut out)?;
     Ok(out)
 }

@@ -103,7 +103,7 @@ fn split(text: &str) -> Result<(&str, &str), CallError> {
                 let start = end + 1 + usize::from(signed);
                 let digits = bytes.iter().skip(start).take_while(|b| b.is_ascii_digit()).count();
                 if digits > MAX_EXPONENT_DIGITS {
-                    return Err("exponent too large".into());
+                    return Err(CallError::Limit("exponent too large".to_owned()));
                 }
                 end = start + digits;
             }

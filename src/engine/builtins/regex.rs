@@ -10,6 +10,7 @@ use regex::{Regex, RegexBuilder};
 use regorus::Value;
 
 use super::call::{Builtin, CallError, Outcome, at_most, integer, string};
+use crate::memory;
 
 pub(super) const BUILTINS: &[Builtin] = &[
     // The name of `regex.match` in Rego v0.
@@ -54,11 +55,14 @@ pub(super) fn compiled(pattern: &str) -> Result<Arc<Regex>, CallError> {
         other => CallError::Operand(other.to_string().lines().last().unwrap_or_default().to_owned()),
     })?;
     let regex = Arc::new(regex);
-    let mut kept = KEPT.write().unwrap_or_else(PoisonError::into_inner);
-    if kept.len() >= MAX_KEPT {
-        kept.clear();
-    }
-    kept.insert(pattern.into(), Arc::clone(&regex));
+    // Others need the lock.
+    memory::unbounded(|| {
+        let mut kept = KEPT.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MAX_KEPT {
+            kept.clear();
+        }
+        kept.insert(pattern.into(), Arc::clone(&regex));
+    });
     Ok(regex)
 }
 
@@ -109,6 +113,9 @@ fn replace(args: &[Value]) -> Outcome {
     for captures in regex.captures_iter(text) {
         let Some(whole) = captures.get(0) else { continue };
         out.push_str(text.get(end..whole.start()).unwrap_or_default());
+        // What the groups can come to, before they do.
+        let most = template.len().saturating_add(template.matches('$').count().saturating_mul(whole.len()));
+        at_most(out.len().saturating_add(most), MAX_TEXT.saturating_mul(2), "bytes of result")?;
         captures.expand(template, &mut out);
         at_most(out.len(), MAX_TEXT, "bytes of result")?;
         end = whole.end();

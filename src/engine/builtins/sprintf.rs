@@ -7,6 +7,7 @@ use num_bigint::BigInt;
 use regorus::Value;
 
 use super::call::{Builtin, CallError, Outcome, at_most};
+use crate::engine::meter;
 
 pub(super) const BUILTINS: &[Builtin] = &[Builtin { name: "sprintf", arity: 2, call: sprintf }];
 
@@ -18,6 +19,8 @@ pub(super) fn sprintf(args: &[Value]) -> Outcome {
     let [Value::String(format), Value::Array(values)] = args else {
         return Err("takes a string and an array".into());
     };
+    // Written out, what values share within counts each time.
+    values.iter().try_for_each(|value| meter::weigh(value).map(drop))?;
     let operands: Vec<Operand> = values.iter().map(Operand::new).collect::<anyhow::Result<_>>()?;
     let text = Formatter { operands: &operands, next: 0, out: String::with_capacity(format.len() * 2) }.run(format)?;
     Ok(Value::from(text))

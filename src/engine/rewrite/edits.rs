@@ -183,6 +183,11 @@ impl Places {
         Self { original: Arc::clone(&text), text, segments }
     }
 
+    /// The same places in a text whose parts stand at the same bytes.
+    pub(crate) fn alike(&self, text: &str) -> Self {
+        Self { original: Arc::clone(&self.original), text: text.into(), segments: self.segments.clone() }
+    }
+
     /// What the engine reads.
     pub(crate) fn text(&self) -> &str {
         &self.text

@@ -80,15 +80,8 @@ impl ConstraintMatch {
     }
 
     fn takes_object(&self, object: &Value, request_namespace: &str) -> bool {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let group = text("/apiVersion").split_once('/').map_or("", |(group, _)| group);
-        let is_namespace = text("/kind") == "Namespace" && group.is_empty();
-        let name = text("/metadata/name");
-        let namespace = match (is_namespace, request_namespace) {
-            (true, _) => name,
-            (false, "") => text("/metadata/namespace"),
-            (false, namespace) => namespace,
-        };
+        let names = ObjectNames::of(object, request_namespace);
+        let ObjectNames { group, kind, name, namespace, is_namespace } = names;
         let scope = match self.scope() {
             Scope::Any => true,
             Scope::Cluster => is_namespace || namespace.is_empty(),
@@ -97,13 +90,13 @@ impl ConstraintMatch {
         let listed = |globs: &[String]| globs.iter().any(|g| wildcard(g, namespace));
         let labels = object.pointer("/metadata/labels").unwrap_or(&Value::Null);
         scope
-            && self.takes_kind(group, text("/kind"))
+            && self.takes_kind(group, kind)
             // What is in no namespace is not left out by names of namespaces.
             && (self.namespaces.is_empty() || namespace.is_empty() || listed(&self.namespaces))
             && (namespace.is_empty() || !listed(&self.excluded_namespaces))
             && self.label_selector.as_ref().is_none_or(|s| s.selects(labels))
             && self.namespace_selector.as_ref().is_none_or(|s| !is_namespace || s.selects(labels))
-            && (self.name.is_empty() || wildcard(&self.name, name) || self.takes_generate_name(text("/metadata/generateName")))
+            && (self.name.is_empty() || wildcard(&self.name, name) || self.takes_generate_name(text(object, "/metadata/generateName")))
     }
 
     fn takes_generate_name(&self, generate_name: &str) -> bool {
@@ -120,6 +113,35 @@ impl ConstraintMatch {
             _ => Scope::Any,
         }
     }
+}
+
+/// What a `match` block looks at in an object: its names, the empty string where it has none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ObjectNames<'a> {
+    pub group: &'a str,
+    pub kind: &'a str,
+    pub name: &'a str,
+    /// The namespace that it is in; of a Namespace its own name.
+    pub namespace: &'a str,
+    pub is_namespace: bool,
+}
+
+impl<'a> ObjectNames<'a> {
+    pub(crate) fn of(object: &'a Value, request_namespace: &'a str) -> Self {
+        let group = text(object, "/apiVersion").split_once('/').map_or("", |(group, _)| group);
+        let (kind, name) = (text(object, "/kind"), text(object, "/metadata/name"));
+        let is_namespace = kind == "Namespace" && group.is_empty();
+        let namespace = match (is_namespace, request_namespace) {
+            (true, _) => name,
+            (false, "") => text(object, "/metadata/namespace"),
+            (false, namespace) => namespace,
+        };
+        Self { group, kind, name, namespace, is_namespace }
+    }
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Gatekeeper's wildcard: `*` counts at the beginning and at the end only.

@@ -19,6 +19,7 @@ pub use constraint::{Constraint, EnforcementPoint};
 pub use document::Document;
 pub use expansion::{ExpansionTemplate, Generated, expand};
 pub use inventory::insert_into_inventory;
+pub(crate) use matching::ObjectNames;
 pub use matching::{ConstraintMatch, Source};
 pub use suite::{Assertion, Case, Count, Suite, SuiteTest};
 pub use template::{EmbeddedRego, Template};

@@ -88,6 +88,11 @@ impl Server {
         Self { child, dir, banner, webhook, admin }
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its directory.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
