@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis::admission::decode;
-use portcullis::engine::{CompileOptions, Context, Endpoint, FailureModes, Inventory, Way, Ways, compile, decide};
+use portcullis::engine::{
+    CompileOptions, Context, Endpoint, FailureModes, Inventory, PolicySummary, Way, Ways, compile, decide,
+};
 use portcullis::policy::{SourceFile, Sources};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -172,7 +174,7 @@ fn plans_are_bounded_as_the_interpreter_is() {
             let options = CompileOptions { ways, ..CompileOptions::default() };
             let sources = Sources { modules, ..Sources::default() };
             let snapshot = Arc::new(compile(&sources, options).expect("compiles").snapshot);
-            let way = snapshot.policies().map(|p| p.way()).next();
+            let way = snapshot.policies().map(PolicySummary::way).next();
             assert_eq!(way, Some(if ways == Ways::Auto { bad.way } else { Way::Interpreter }), "{}", bad.name);
             let bounded = matches!(bad.budget.as_deref(), Some("value" | "output" | "depth"));
             bounded.then(|| decide(&snapshot, &Inventory::fixed(BTreeMap::new()), &request, &context))
