@@ -120,7 +120,8 @@ impl Unit {
             add_module(&mut engine, &module).map_err(|e| fault(&e))?;
         }
         let plan = match options.ways {
-            Ways::Auto => plan::compile(engine.get_modules(), data, package, rules, options.strict),
+            Ways::Auto => plan::compile(engine.get_modules(), data, package, rules, options.strict)
+                .map_err(|obstacle| obstacle.at_place(|at| originals.place_of_span(at))),
             Ways::Interpreter => Err(Obstacle { reason: "the fast way is switched off".to_owned(), at: None }),
         };
         engine.set_rego_v0(false);

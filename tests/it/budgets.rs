@@ -1,11 +1,18 @@
 //! Policies that take what they may not, against the real binary over TLS: each is stopped, is an error of its own, and
 //! goes into quarantine; the policy beside them is judged as ever, and the process lives.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use portcullis::admission::decode;
+use portcullis::engine::{
+    CompileOptions, Context, Endpoint, FailureModes, Inventory, PolicySummary, Way, Ways, compile, decide,
+};
+use portcullis::policy::{SourceFile, Sources};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -27,6 +34,13 @@ struct Bad {
     msg: Option<String>,
     /// What it finds, if it is harmless after all.
     violation: Option<String>,
+    /// The interpreter, where no plan can be had.
+    #[serde(default = "plan")]
+    way: Way,
+}
+
+fn plan() -> Way {
+    Way::Plan
 }
 
 #[derive(Deserialize)]
@@ -117,10 +131,19 @@ fn peak_memory(server: &Server) -> Option<u64> {
 /// many errors.
 #[tokio::test]
 async fn each_is_stopped_and_hurts_nobody() {
+    each_is_stopped("auto").await;
+}
+
+#[tokio::test]
+async fn each_is_stopped_on_the_interpreter() {
+    each_is_stopped("interpreter").await;
+}
+
+async fn each_is_stopped(engine: &str) {
     let mut wrong = String::new();
     for bad in bad_policies().chunks(5) {
         let policies: Vec<(&str, String)> = bad.iter().map(|b| (b.name.as_str(), policy(b))).collect();
-        let server = server(&policies, &["--quarantine-after", "0"]);
+        let server = server(&policies, &["--quarantine-after", "0", "--engine", engine]);
         let mut client = Client::http1(&server).await;
         let response = client.post("/v1/validate?timeout=30s", &review("one")).await.response();
         let record = record(&server, "one");
@@ -135,6 +158,36 @@ async fn each_is_stopped_and_hurts_nobody() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Which are run by a plan, and that it says what the interpreter says of the values and results that are too large: code,
+/// message, place and what was counted.
+#[test]
+fn plans_are_bounded_as_the_interpreter_is() {
+    let request = Arc::new(decode(review("one").as_bytes()).expect("a review"));
+    let failure = FailureModes::default();
+    let context = Context { endpoint: Endpoint::Validate, now_ns: 0, seed: 0, deadline: None, failure };
+    let mut compared = 0;
+    for bad in bad_policies() {
+        let decided = |ways| {
+            let modules = vec![SourceFile { path: "bad.rego".to_owned(), text: policy(&bad) }];
+            let options = CompileOptions { ways, ..CompileOptions::default() };
+            let sources = Sources { modules, ..Sources::default() };
+            let snapshot = Arc::new(compile(&sources, options).expect("compiles").snapshot);
+            let way = snapshot.policies().map(PolicySummary::way).next();
+            assert_eq!(way, Some(if ways == Ways::Auto { bad.way } else { Way::Interpreter }), "{}", bad.name);
+            let bounded = matches!(bad.budget.as_deref(), Some("value" | "output" | "depth"));
+            bounded.then(|| decide(&snapshot, &Inventory::fixed(BTreeMap::new()), &request, &context))
+        };
+        let (plan, interpreter) = (decided(Ways::Auto), decided(Ways::Interpreter));
+        let (Some(plan), Some(interpreter)) = (plan, interpreter) else { continue };
+        assert_eq!(plan.failures, interpreter.failures, "{}", bad.name);
+        assert_eq!(plan.failures.len(), 1, "{}", bad.name);
+        let usage = |d: &portcullis::engine::Decision| d.runs.iter().map(|r| r.usage).collect::<Vec<_>>();
+        assert_eq!(usage(&plan), usage(&interpreter), "{}", bad.name);
+        compared += 1;
+    }
+    assert!(compared > 15, "{compared}");
 }
 
 async fn check(bad: &Bad, server: &Server, record: &Value, wrong: &mut String) {

@@ -241,7 +241,16 @@ impl Originals {
 
     /// A place of the engine, which counts a tab as four columns, as one of the author's text.
     pub(crate) fn place(&self, at: Location) -> Location {
-        let found = self.0.get(&at.file).into_iter().flatten().find_map(|p| p.of_place(at.line, at.column, 4));
+        self.place_where_tabs_count(4, at)
+    }
+
+    /// A place whose column is counted in characters, as one of the author's text.
+    pub(crate) fn place_of_span(&self, at: Location) -> Location {
+        self.place_where_tabs_count(1, at)
+    }
+
+    fn place_where_tabs_count(&self, tab: u32, at: Location) -> Location {
+        let found = self.0.get(&at.file).into_iter().flatten().find_map(|p| p.of_place(at.line, at.column, tab));
         match found {
             Some((line, column)) => Location { line, column, ..at },
             None => at,
