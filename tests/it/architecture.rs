@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms by level; a room may import only rooms of lower levels.
-const LEVELS: [(&str, u8); 15] = [
+const LEVELS: [(&str, u8); 16] = [
     ("admission", 0),
     ("tlog", 0),
     ("policy", 1),

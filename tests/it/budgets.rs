@@ -166,7 +166,7 @@ async fn each_is_stopped(engine: &str) {
 fn plans_are_bounded_as_the_interpreter_is() {
     let request = Arc::new(decode(review("one").as_bytes()).expect("a review"));
     let failure = FailureModes::default();
-    let context = Context { endpoint: Endpoint::Validate, now_ns: 0, seed: 0, deadline: None, failure };
+    let context = Context { endpoint: Endpoint::Validate, now_ns: 0, seed: 0, deadline: None, failure, http: None };
     let mut compared = 0;
     for bad in bad_policies() {
         let decided = |ways| {

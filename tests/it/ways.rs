@@ -62,7 +62,8 @@ fn decisions_do_not_depend_on_the_way() {
     for case in reviews::cases() {
         let request = Arc::new(decode(&case.body()).expect("a review"));
         let failure = FailureModes::default();
-        let context = Context { endpoint: case.endpoint(), now_ns: NOW_NS, seed: 0, deadline: None, failure };
+        let context =
+            Context { endpoint: case.endpoint(), now_ns: NOW_NS, seed: 0, deadline: None, failure, http: None };
         let mut fast = decide(&auto, &inventory, &request, &context);
         let mut slow = decide(&interpreter, &inventory, &request, &context);
         assert!(fast.runs.iter().all(|r| r.way != Some(Way::Interpreter)), "{}", case.file);
@@ -82,7 +83,8 @@ fn snapshot_of(text: String) -> Arc<portcullis::engine::Snapshot> {
 fn decided(snapshot: &Arc<portcullis::engine::Snapshot>) -> portcullis::engine::Decision {
     let request = Arc::new(decode(&reviews::cases()[0].body()).expect("a review"));
     let failure = FailureModes::default();
-    let context = Context { endpoint: Endpoint::Validate, now_ns: NOW_NS, seed: 0, deadline: None, failure };
+    let context =
+        Context { endpoint: Endpoint::Validate, now_ns: NOW_NS, seed: 0, deadline: None, failure, http: None };
     let pool = Pool::start(PoolOptions { threads: 1, queue: 1 });
     let inventory = Inventory::fixed(snapshot.fixed_namespaces());
     pool.decide(snapshot, &inventory, &request, &context).expect("an answer")
