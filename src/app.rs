@@ -1,25 +1,27 @@
 //! The composition root: builds the rooms from checked options, joins them, drains them. No logic of its own.
 
+mod reload;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::app::reload::{Edition, Loader, Reloader, Standing, announce, in_force};
 use crate::config::{Certificates, ClusterAccess, Options};
-use crate::decisions::{DecisionLog, Labels, LogOptions, MaskKey, Masker};
-use crate::engine::{CompileOptions, Compiled, FailureMode, Pool, PoolOptions, Snapshot, compile};
+use crate::decisions::{DecisionLog, Labels, LogOptions, MaskKey};
+use crate::engine::{Compiled, FailureMode, Pool, PoolOptions, Snapshot};
 use crate::inventory::{self, ClusterNamespaces};
 use crate::policy::LoadError;
 use crate::server::{
-    Check, ConnectionLimits, Limits, Phase, Phases, Readiness, Reviewer, ServingCertificate, TlsIdentity, Transport,
-    World, admin_router, serve, server_config, webhook_router,
+    Check, ConnectionLimits, InForce, Limits, Phase, Phases, Readiness, Reviewer, ServingCertificate, TlsIdentity,
+    Transport, World, admin_router, serve, server_config, webhook_router,
 };
-use crate::source::{self, LoadOptions};
 use crate::telemetry::Metrics;
 use crate::webhook;
 
@@ -41,7 +43,7 @@ pub struct App {
     pub webhook: SocketAddr,
     /// Where health and metrics are shown; the real port.
     pub admin: SocketAddr,
-    /// The policies in force.
+    /// The policies that were in force at the start.
     pub snapshot: Arc<Snapshot>,
     /// Where they came from, one line a place.
     pub from: Vec<String>,
@@ -55,8 +57,8 @@ pub struct App {
     underway: mpsc::Receiver<std::convert::Infallible>,
     webhook_task: JoinHandle<()>,
     admin_task: JoinHandle<()>,
-    /// Keeps the policies published; a reload will send here.
-    _publish: watch::Sender<Arc<Snapshot>>,
+    reload: Arc<Notify>,
+    reload_task: JoinHandle<()>,
 }
 
 impl App {
@@ -65,30 +67,44 @@ impl App {
     /// # Errors
     /// Whatever is missing or wrong, named by its flag. Nothing is served then.
     pub async fn start(options: &Options) -> anyhow::Result<Self> {
-        let (Compiled { snapshot, notes }, from) = load(options)?;
-        let snapshot = Arc::new(snapshot);
+        let loader = Arc::new(Loader::new(options));
+        let Edition { compiled: Compiled { snapshot, notes }, sources, from, stamp } = load(&loader)?;
         let metrics = Metrics::new()?;
-        metrics.loaded(&snapshot);
         let listener = bind("listen", options.listen).await?;
         let admin_listener = bind("admin-listen", options.admin_listen).await?;
         let (webhook, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
-        let (log, masker) = open_log(options, &snapshot)?;
+        let log = open_log(options)?;
+        let current = in_force(snapshot, sources, &log);
+        announce(&log, &metrics, &current, None).await;
         let (certificate, ca) = certificate(options, webhook.ip())?;
         show_expiry(&metrics, &certificate);
         let tls = server_config(Arc::clone(&certificate), options.client_ca.as_deref())?;
         follow_certificate(options, webhook.ip(), certificate, metrics.clone());
-        let world = world(options, &snapshot).await?;
+        let world = world(options).await?;
 
         let pool = Arc::new(Pool::start(PoolOptions { threads: options.threads, queue: options.max_in_flight }));
         let in_flight = Arc::new(Semaphore::new(options.max_in_flight));
         let (phase, phases) = Phases::begin();
         let (admin_phase, admin_phases) = Phases::begin();
-        let (publish, published) = watch::channel(Arc::clone(&snapshot));
+        let snapshot = Arc::clone(&current.snapshot);
+        let (publish, published) = watch::channel(current);
+        let (standing, reload) = (Arc::<Standing>::default(), Arc::<Notify>::default());
+        let reloader = Reloader {
+            loader,
+            publish,
+            log: log.clone(),
+            metrics: metrics.clone(),
+            standing: Arc::clone(&standing),
+            asked: Arc::clone(&reload),
+            interval: options.reload_interval,
+        };
+        let reload_task = tokio::spawn(reloader.follow(stamp));
         // Nothing is ever sent: the channel closes when the last review is done.
         let (under, underway) = mpsc::channel(1);
         let readiness = Gauges {
             metrics: metrics.clone(),
             published: published.clone(),
+            standing,
             world: world.clone(),
             log: log.clone(),
             log_required: options.failure.log == FailureMode::Deny,
@@ -99,11 +115,10 @@ impl App {
         }
         .readiness();
         let reviewer = Reviewer {
-            snapshot: published,
+            in_force: published,
             world,
             pool,
             log: log.clone(),
-            masker,
             failure: options.failure,
             metrics: metrics.clone(),
             in_flight,
@@ -136,8 +151,14 @@ impl App {
             underway,
             webhook_task,
             admin_task,
-            _publish: publish,
+            reload,
+            reload_task,
         })
+    }
+
+    /// Loads the policies again, changed or not.
+    pub fn reload(&self) {
+        self.reload.notify_one();
     }
 
     /// Takes new requests for `delay`, telling callers to go elsewhere; then answers what is under way, and closes
@@ -148,6 +169,7 @@ impl App {
     pub async fn drain(mut self, delay: Duration, reason: &str) -> anyhow::Result<()> {
         tracing::info!(reason, delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), "draining");
         self.phase.send_replace(Phase::Drain);
+        self.reload_task.abort();
         tokio::time::sleep(delay).await;
         self.phase.send_replace(Phase::Close);
         if self.webhook_task.await.is_err() {
@@ -164,36 +186,23 @@ impl App {
     }
 }
 
-fn load(options: &Options) -> anyhow::Result<(Compiled, Vec<String>)> {
-    let connected = options.cluster != ClusterAccess::None;
-    let loading = LoadOptions {
-        policies: options.policies.clone(),
-        data: options.data.clone(),
-        example_data: !connected && options.data.is_empty(),
-    };
-    let fault = |errors: Vec<LoadError>| {
+fn load(loader: &Loader) -> anyhow::Result<Edition> {
+    loader.load().map_err(|(errors, _)| {
         let lines: Vec<String> = errors.iter().map(|e| format!("  {e}")).collect();
         anyhow!("the policies cannot be loaded\n{}", lines.join("\n"))
-    };
-    let loaded = source::load(&loading).map_err(fault)?;
-    let compiling = CompileOptions { max_enforcement: options.max_enforcement, ..CompileOptions::default() };
-    let compiled = compile(&loaded.sources, compiling).map_err(fault)?;
-    if compiled.snapshot.policies().next().is_none() {
-        bail!("--policies: there is no policy in what was loaded; an empty policy set is never served");
-    }
-    Ok((compiled, loaded.from))
+    })
 }
 
 async fn bind(flag: &'static str, addr: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(addr).await.with_context(|| format!("--{flag}: cannot listen on {addr}"))
 }
 
-fn open_log(options: &Options, snapshot: &Snapshot) -> anyhow::Result<(DecisionLog, Masker)> {
+fn open_log(options: &Options) -> anyhow::Result<DecisionLog> {
     std::fs::create_dir_all(&options.state_dir)
         .with_context(|| format!("--state-dir: cannot create `{}`", options.state_dir.display()))?;
     let path = options.state_dir.join("mask.key");
     let mask_key = MaskKey::load_or_create(&path).context("--state-dir")?;
-    let log = DecisionLog::open(LogOptions {
+    DecisionLog::open(LogOptions {
         dir: options.decision_log.clone(),
         durability: options.durability,
         max_bytes: options.decision_log_max_bytes,
@@ -206,9 +215,7 @@ fn open_log(options: &Options, snapshot: &Snapshot) -> anyhow::Result<(DecisionL
         origin: format!("portcullis/{}/{}", options.cluster_name, options.replica),
         mask_key,
     })
-    .context("--decision-log")?;
-    let masker = log.masker(snapshot.mask_pointers().to_vec());
-    Ok((log, masker))
+    .context("--decision-log")
 }
 
 fn certificate(options: &Options, ip: IpAddr) -> anyhow::Result<(Arc<ServingCertificate>, Option<PathBuf>)> {
@@ -249,9 +256,9 @@ fn follow_certificate(options: &Options, ip: IpAddr, certificate: Arc<ServingCer
     });
 }
 
-async fn world(options: &Options, snapshot: &Snapshot) -> anyhow::Result<World> {
+async fn world(options: &Options) -> anyhow::Result<World> {
     let client = match &options.cluster {
-        ClusterAccess::None => return Ok(World::Fixed(Arc::new(snapshot.fixed_namespaces()))),
+        ClusterAccess::None => return Ok(World::Fixed),
         ClusterAccess::Kubeconfig(path) => inventory::from_kubeconfig(path).await?,
         ClusterAccess::InCluster => inventory::in_cluster()?,
     };
@@ -261,7 +268,8 @@ async fn world(options: &Options, snapshot: &Snapshot) -> anyhow::Result<World> 
 /// All that health and gauges look at.
 struct Gauges {
     metrics: Metrics,
-    published: watch::Receiver<Arc<Snapshot>>,
+    published: watch::Receiver<Arc<InForce>>,
+    standing: Arc<Standing>,
     world: World,
     log: DecisionLog,
     log_required: bool,
@@ -288,14 +296,21 @@ impl Gauges {
     }
 
     fn policies(&self) -> Check {
-        let snapshot = Arc::clone(&self.published.borrow());
+        let snapshot = Arc::clone(&self.published.borrow().snapshot);
         let count = snapshot.policies().count();
-        Check { name: "policies", ready: count > 0, detail: format!("{count} loaded, {}", snapshot.policy_set()) }
+        let mut detail = format!("{count} loaded, {}", snapshot.policy_set());
+        if let Some(complaint) = self.standing.complaint() {
+            detail = format!("{detail}; {complaint}");
+        }
+        Check { name: "policies", ready: count > 0, detail }
     }
 
     fn namespaces(&self) -> Check {
         let (ready, detail, age) = match &self.world {
-            World::Fixed(known) => (true, format!("{} from data files", known.len()), Duration::ZERO),
+            World::Fixed => {
+                let known = self.published.borrow().namespaces.len();
+                (true, format!("{known} from data files"), Duration::ZERO)
+            }
             World::Cluster(cluster) if cluster.synced() => {
                 let age = cluster.age();
                 (true, format!("synced, last heard {} s ago", age.as_secs()), age)

@@ -58,12 +58,18 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
 async fn serve(options: &Options) -> anyhow::Result<Exit> {
     let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut int = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut hup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let app = App::start(options).await?;
     for note in &app.notes {
         tracing::warn!("{note}");
     }
     print!("{}", banner(&app, options));
-    let reason = either(&mut term, &mut int).await;
+    let reason = loop {
+        tokio::select! {
+            reason = either(&mut term, &mut int) => break reason,
+            _ = hup.recv() => app.reload(),
+        }
+    };
     // The delay gives load balancers time to look elsewhere; at a terminal there is none, and somebody waits.
     let delay = if reason == "SIGINT" { std::time::Duration::ZERO } else { options.drain_delay };
     tokio::select! {

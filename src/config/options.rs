@@ -10,6 +10,7 @@ use crate::config::{ConfigError, Settings};
 use crate::decisions::Durability;
 use crate::engine::FailureModes;
 use crate::policy::Enforcement;
+use crate::units::Span;
 
 /// Reviews under way for each evaluating thread. A review takes a few milliseconds, so a full house is worked off
 /// in about half a second, well within the shortest budget (1 s).
@@ -84,6 +85,8 @@ pub struct Options {
     pub policies: Vec<PathBuf>,
     /// Files and directories of data.
     pub data: Vec<PathBuf>,
+    /// How often policies and data are looked at for changes; zero: never.
+    pub reload_interval: Duration,
     /// Ceiling over the policies' enforcement.
     pub max_enforcement: Option<Enforcement>,
     /// Address of the webhook.
@@ -156,6 +159,7 @@ impl Options {
             admin_listen: settings.admin_listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
             policies: settings.policies,
             data: settings.data,
+            reload_interval: reload_interval(settings.reload_interval)?,
             max_enforcement: settings.max_enforcement,
             client_ca: settings.client_ca,
             durability: settings.durability.unwrap_or(Durability::Flush),
@@ -167,6 +171,18 @@ impl Options {
             state_dir,
         })
     }
+}
+
+/// Looking more often than ten times a second is a slip, and of no use: a reload takes longer.
+fn reload_interval(found: Option<Span>) -> Result<Duration, ConfigError> {
+    let interval = found.map_or(Duration::from_secs(1), |span| span.0);
+    if !interval.is_zero() && interval < Duration::from_millis(100) {
+        return Err(ConfigError::value(
+            "reload-interval",
+            format!("`{interval:?}` is too short; write 100ms or more, or 0"),
+        ));
+    }
+    Ok(interval)
 }
 
 fn certificates(settings: &Settings, state_dir: &std::path::Path) -> Result<Certificates, ConfigError> {

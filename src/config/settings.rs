@@ -41,6 +41,11 @@ pub struct Settings {
     #[arg(long, env = "PORTCULLIS_DATA", value_name = "PATH", value_delimiter = ',')]
     pub data: Vec<PathBuf>,
 
+    /// How often policies and data are looked at for changes; 0: only at SIGHUP [default: 1s]
+    #[arg(long, env = "PORTCULLIS_RELOAD_INTERVAL", value_name = "DURATION")]
+    #[serde(alias = "reload-interval")]
+    pub reload_interval: Option<Span>,
+
     /// No policy does more than this, whatever it says: the brake while rolling out
     #[arg(long, env = "PORTCULLIS_MAX_ENFORCEMENT", value_name = "deny|warn|dryrun", value_parser = word::<Enforcement>)]
     #[serde(alias = "max-enforcement")]
@@ -174,6 +179,7 @@ impl Settings {
             kind: file.kind,
             policies: first(self.policies, file.policies),
             data: first(self.data, file.data),
+            reload_interval: self.reload_interval.or(file.reload_interval),
             max_enforcement: self.max_enforcement.or(file.max_enforcement),
             listen: self.listen.or(file.listen),
             admin_listen: self.admin_listen.or(file.admin_listen),

@@ -15,8 +15,8 @@ use crate::decisions::body::{Body, BodyLine, Detail, salted};
 use crate::decisions::clip;
 use crate::decisions::mask::{Masker, Masking};
 use crate::decisions::record::{
-    CallerRecord, DecisionRecord, ENGINE, ErrorRecord, InputRecord, InventoryRecord, RequestRecord, UserRecord,
-    ViolationRecord,
+    CallerRecord, ConfigRecord, DecisionRecord, ENGINE, ErrorRecord, InputRecord, InventoryRecord, RecordType,
+    RequestRecord, UserRecord, ViolationRecord,
 };
 use crate::engine::{Decision, Location, PolicyFailure, Read, Violation};
 use crate::policy::Digest;
@@ -47,9 +47,21 @@ pub struct DecisionMeta {
     pub metrics: BTreeMap<&'static str, u64>,
 }
 
-/// A decision ready to be written.
+/// What is in force from now on.
+#[derive(Debug, Clone, Copy)]
+pub struct ConfigChange {
+    /// Policy set and data documents.
+    pub now: (Digest, Digest),
+    /// The same before; none at the start.
+    pub before: Option<(Digest, Digest)>,
+    /// How many policies there are.
+    pub policies: usize,
+}
+
+/// A decision, or a change of configuration, ready to be written.
 #[derive(Debug, Clone)]
 pub struct Entry {
+    pub(super) record_type: RecordType,
     pub(super) decision_id: Uuid,
     pub(super) timestamp: Timestamp,
     /// The members after the head, as a JSON object.
@@ -65,6 +77,27 @@ impl Entry {
         let salt = salt(meta.decision_id, masker);
         let shown = or_else(|| show(meta, request, decision, masker), || hide(request, decision, masker));
         entry(meta, decision, shown, salt)
+    }
+
+    /// A change of the policies in force: a record without a body.
+    #[must_use]
+    pub fn config(change: ConfigChange, timestamp: Timestamp) -> Self {
+        let record = ConfigRecord {
+            timestamp: rfc3339(timestamp),
+            reason: if change.before.is_some() { "reload" } else { "start" }.to_owned(),
+            policy_set: change.now.0,
+            data_digest: change.now.1,
+            previous_policy_set: change.before.map(|(set, _)| set),
+            previous_data_digest: change.before.map(|(_, data)| data),
+            policies: u64::try_from(change.policies).unwrap_or(u64::MAX),
+        };
+        Self {
+            record_type: RecordType::Config,
+            decision_id: Uuid::nil(),
+            timestamp,
+            members: serde_json::to_vec(&record).unwrap_or_default(),
+            body: Vec::new(),
+        }
     }
 
     /// Bytes that the entry takes while it waits.
@@ -264,6 +297,7 @@ fn entry(meta: &DecisionMeta, decision: &Decision, shown: Shown, salt: [u8; 32])
         metrics: metrics.into_iter().map(|(name, took)| ((*name).to_owned(), *took)).collect(),
     };
     Entry {
+        record_type: RecordType::Decision,
         decision_id: meta.decision_id,
         timestamp: meta.timestamp,
         members: json_of(&record).into_bytes(),

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::decisions::queue::{Closing, GaveUp, Job, Queue, Ticket};
-use crate::decisions::record::Labels;
+use crate::decisions::record::{Labels, RecordType};
 use crate::decisions::writer::Writer;
 use crate::decisions::{Disk, Entry, LogError, MaskKey, Masker, Storage};
 
@@ -233,12 +233,14 @@ impl DecisionLog {
     /// recorded when writing works again.
     pub async fn append(&self, entry: Entry, deadline: Instant) -> Result<Receipt, LogError> {
         let shared = &self.inner.shared;
-        let timestamp = entry.timestamp;
+        let (timestamp, counts) = (entry.timestamp, entry.record_type == RecordType::Decision);
         let (reply, outcome) = oneshot::channel();
         let ticket = Arc::new(Ticket::default());
         let job = Job { entry, queued: Instant::now(), ticket: Arc::clone(&ticket), reply };
         if let Err(reason) = shared.queue.push(job) {
-            shared.miss(timestamp, &reason);
+            if counts {
+                shared.miss(timestamp, &reason);
+            }
             return Err(reason);
         }
         let mut outcome = outcome;

@@ -25,7 +25,7 @@ mod syncer;
 mod writer;
 
 pub use body::{Body, BodyLine, Detail};
-pub use entry::{Caller, DecisionMeta, Entry};
+pub use entry::{Caller, ConfigChange, DecisionMeta, Entry};
 pub use error::LogError;
 pub use log::{
     DEFAULT_MAX_BYTES, DEFAULT_SEGMENT_BYTES, DecisionLog, Durability, FLUSH_TO_DISK, LogHealth, LogOptions, Receipt,
@@ -33,7 +33,8 @@ pub use log::{
 pub use mask::{MaskKey, Masker, commitment};
 pub use query::{BodyState, Filter, Found, LogReader, Record};
 pub use record::{
-    CallerRecord, DecisionRecord, ErrorRecord, GapRecord, Head, InputRecord, InventoryRecord, Labels, MAX_ENVELOPE,
-    PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord, UserRecord, VERSION, ViolationRecord,
+    CallerRecord, ConfigRecord, DecisionRecord, ErrorRecord, GapRecord, Head, InputRecord, InventoryRecord, Labels,
+    MAX_ENVELOPE, PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord, UserRecord, VERSION,
+    ViolationRecord,
 };
 pub use storage::{Appendable, Disk, Storage};

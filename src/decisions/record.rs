@@ -342,6 +342,27 @@ pub struct GapRecord {
     pub unconfirmed_ids: Vec<String>,
 }
 
+/// What a record of type `config` holds: other policies or data are in force from here on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigRecord {
+    /// When.
+    pub timestamp: String,
+    /// Why: `start` or `reload`.
+    pub reason: String,
+    /// Digest of the policy set that is in force from here on.
+    pub policy_set: Digest,
+    /// Digest of the data documents.
+    pub data_digest: Digest,
+    /// Digest of the policy set that was in force before; none at the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_policy_set: Option<Digest>,
+    /// Digest of the data documents before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_data_digest: Option<Digest>,
+    /// How many policies there are.
+    pub policies: u64,
+}
+
 /// What a record of type `prune` holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PruneRecord {

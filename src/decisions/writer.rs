@@ -151,7 +151,7 @@ impl<S: Storage> Writer<S> {
         let (jobs, given_up): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|j| j.ticket.take());
         let gap = {
             let mut status = self.shared.status();
-            for job in &given_up {
+            for job in given_up.iter().filter(|j| j.entry.record_type == RecordType::Decision) {
                 status.health.failed += 1;
                 status.gap.miss(job.entry.timestamp, &LogError::Deadline);
             }
@@ -164,9 +164,11 @@ impl<S: Storage> Writer<S> {
         }
         let first = self.next_seq + lines.count;
         for job in &jobs {
-            self.add(&mut lines, RecordType::Decision, &job.entry.members);
-            lines.bodies.extend_from_slice(&job.entry.body);
-            lines.bodies.push(b'\n');
+            self.add(&mut lines, job.entry.record_type, &job.entry.members);
+            if !job.entry.body.is_empty() {
+                lines.bodies.extend_from_slice(&job.entry.body);
+                lines.bodies.push(b'\n');
+            }
         }
         let result = self.write(&lines);
         if result.is_ok() {
@@ -178,17 +180,20 @@ impl<S: Storage> Writer<S> {
         }
         for (seq, Job { entry, ticket, reply, .. }) in (first..).zip(jobs) {
             let confirmed = ticket.finish();
+            let counts = entry.record_type == RecordType::Decision;
             let outcome = match &result {
                 Ok(()) => {
-                    status.health.appended += 1;
-                    if !confirmed {
+                    status.health.appended += u64::from(counts);
+                    if !confirmed && counts {
                         status.gap.unconfirm(entry.decision_id, entry.timestamp);
                     }
                     Ok(Receipt { origin: Arc::clone(&self.origin), seq })
                 }
                 Err(e) => {
-                    status.health.failed += 1;
-                    status.gap.miss(entry.timestamp, e);
+                    if counts {
+                        status.health.failed += 1;
+                        status.gap.miss(entry.timestamp, e);
+                    }
                     Err(e.clone())
                 }
             };

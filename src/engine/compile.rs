@@ -13,7 +13,7 @@ use crate::engine::evaluate::{self, Unit, UnitModule};
 use crate::engine::notes;
 use crate::engine::rewrite::rewrite;
 use crate::engine::scan;
-use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Snapshot, Use};
+use crate::engine::snapshot::{Bound, Dialect, Policy, PolicySummary, Snapshot, Use};
 use crate::engine::syntax::{self, ModuleInfo};
 use crate::engine::{Endpoint, Location};
 use crate::policy::gatekeeper::EnforcementPoint;
@@ -311,7 +311,7 @@ fn compile_policy(
         reads_namespace: reads.namespace,
         reads_user_namespace: reads.user_namespace,
         budget: metadata.time_budget.unwrap_or(DEFAULT_TIME_BUDGET),
-        health: Health::default(),
+        health: Arc::default(),
     };
     Ok((Bound { policy: Arc::new(policy), uses }, summary))
 }

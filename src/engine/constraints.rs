@@ -9,7 +9,7 @@ use serde_json::Map;
 use crate::engine::check::{self, Package};
 use crate::engine::compile::{Content, Parsed, load_error, parse_embedded};
 use crate::engine::evaluate::{Unit, UnitModule};
-use crate::engine::snapshot::{Bound, Dialect, Health, Policy, PolicySummary, Use};
+use crate::engine::snapshot::{Bound, Dialect, Policy, PolicySummary, Use};
 use crate::engine::syntax::RuleInfo;
 use crate::engine::{CompileOptions, DEFAULT_TIME_BUDGET, Endpoint, Location};
 use crate::policy::gatekeeper::{self, Constraint, EmbeddedRego, ExpansionTemplate, Library, Template};
@@ -204,7 +204,7 @@ impl<'t> CompiledTemplate<'t> {
             reads_namespace: self.reads_namespace,
             reads_user_namespace: false,
             budget: DEFAULT_TIME_BUDGET,
-            health: Health::default(),
+            health: Arc::default(),
         };
         let using = Use {
             narrowed: None,

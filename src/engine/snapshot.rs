@@ -70,7 +70,8 @@ pub(crate) struct Policy {
     pub reads_namespace: bool,
     pub reads_user_namespace: bool,
     pub budget: Duration,
-    pub health: Health,
+    /// Shared with the same policy of the policy set that was in force before.
+    pub health: Arc<Health>,
 }
 
 /// How a policy sees a request, and how its results are read.
@@ -201,6 +202,18 @@ impl Snapshot {
     #[must_use]
     pub fn mask_pointers(&self) -> &[String] {
         &self.mask_pointers
+    }
+
+    /// Takes over from `previous` how its policies fared, for those that are unchanged: a policy that was quarantined
+    /// stays so until its content changes. Before the snapshot is shared.
+    pub fn inherit_health(&mut self, previous: &Self) {
+        for bound in &mut self.bound {
+            let name = &bound.policy.name;
+            let same = previous.bound.iter().find(|b| b.policy.name == *name && b.policy.digest == bound.policy.digest);
+            if let (Some(same), Some(policy)) = (same, Arc::get_mut(&mut bound.policy)) {
+                policy.health = Arc::clone(&same.policy.health);
+            }
+        }
     }
 
     /// The objects that controllers would make of the request's object, by the expansions.

@@ -4,12 +4,16 @@
 
 mod data;
 mod files;
+mod places;
 mod policies;
 mod shipped;
+mod stamp;
 mod suites;
 
 use std::path::{Path, PathBuf};
 
+pub use places::Places;
+pub use stamp::Stamp;
 pub use suites::{LoadedSuite, suites};
 
 use crate::policy::{LoadError, Sources};
@@ -35,46 +39,12 @@ pub struct Loaded {
     pub from: Vec<String>,
 }
 
-/// Reads everything that `options` name.
+/// Reads everything that `options` name, once.
 ///
 /// # Errors
 /// Everything that is wrong, of all files.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<LoadError>> {
-    let mut errors = Vec::new();
-    let mut sources = Sources::default();
-    let mut from = Vec::new();
-    let local = Path::new("policies");
-    if !options.policies.is_empty() {
-        for path in &options.policies {
-            policies::read(path, &mut sources, &mut errors);
-            from.push(format!("policies: {}", path.display()));
-        }
-    } else if files::holds_policies(local) {
-        policies::read(local, &mut sources, &mut errors);
-        from.push("policies: policies (in the current directory)".to_owned());
-    } else {
-        shipped::policies(&mut sources, &mut errors);
-        from.push("policies: the shipped ones, inside the binary".to_owned());
-    }
-    if !options.data.is_empty() {
-        for path in &options.data {
-            data::read(path, &mut sources, &mut errors);
-            from.push(format!("data: {}", path.display()));
-        }
-    } else if options.example_data {
-        let local = local.join("example-data");
-        if options.policies.is_empty() && local.is_dir() {
-            data::read(&local, &mut sources, &mut errors);
-            from.push(format!("data: {} (the example: three tenants)", local.display()));
-        } else {
-            shipped::example_data(&mut sources, &mut errors);
-            from.push("data: the shipped example (three tenants), inside the binary".to_owned());
-        }
-    }
-    sources.modules.sort_by(|a, b| a.path.cmp(&b.path));
-    sources.bindings.sort_by(|a, b| a.name.cmp(&b.name));
-    errors.sort();
-    if errors.is_empty() { Ok(Loaded { sources, from }) } else { Err(errors) }
+    Places::choose(options).load()
 }
 
 /// The JSON and YAML files below `root`, sorted, or `root` itself: documents to judge.

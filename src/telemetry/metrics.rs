@@ -54,6 +54,15 @@ pub enum Lookup {
     Failed,
 }
 
+/// What loading the policies again came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// They are in force.
+    Success,
+    /// Those from before are.
+    Failure,
+}
+
 /// All metrics, in a registry of their own.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -72,6 +81,11 @@ pub struct Metrics {
     policies: IntGaugeVec,
     lookups: IntCounterVec,
     handshake_failures: IntCounterVec,
+    reloads: IntCounterVec,
+    /// When the policies in force were loaded, seconds since the epoch.
+    pub reload_last_success: Gauge,
+    /// 1 while what is at the policies' places is not what is in force, because it cannot be loaded.
+    pub reload_failing: IntGauge,
     /// Reviews under way.
     pub in_flight: IntGauge,
     /// The bound of `in_flight`.
@@ -155,6 +169,13 @@ impl Metrics {
                 "TLS handshakes that failed.",
                 &["reason"],
             )?,
+            reloads: counters(&r, "reload_total", "Times the policies were loaded again.", &["result"])?,
+            reload_last_success: float(
+                &r,
+                "reload_last_success_timestamp_seconds",
+                "When the policies in force were loaded.",
+            )?,
+            reload_failing: gauge(&r, "reload_failing", "1 while changed policies cannot be loaded.")?,
             in_flight: gauge(&r, "in_flight", "Reviews under way.")?,
             in_flight_limit: gauge(&r, "in_flight_limit", "Reviews that may be under way.")?,
             evaluation_queue: gauge(&r, "evaluation_queue", "Reviews that wait for a thread.")?,
@@ -260,11 +281,23 @@ impl Metrics {
         for policy in snapshot.policies() {
             drop(self.policy_time(&policy.name));
         }
+        for result in ["success", "failure"] {
+            drop(self.reloads.with_label_values(&[result]));
+        }
         for endpoint in [Endpoint::Validate, Endpoint::Mutate] {
             for reason in [Cause::Overload, Cause::Deadline] {
                 drop(self.shed.with_label_values(&[endpoint.as_str(), reason.as_str()]));
             }
         }
+    }
+
+    /// Counts an attempt to load the policies again.
+    pub fn reloaded(&self, reload: Reload) {
+        let label = match reload {
+            Reload::Success => "success",
+            Reload::Failure => "failure",
+        };
+        self.reloads.with_label_values(&[label]).inc();
     }
 
     /// Raises a counter whose count is kept elsewhere to `total`.

@@ -17,6 +17,7 @@ mod deploy;
 mod engine;
 mod gatekeeper;
 mod rego_tests;
+mod reload;
 mod reviews;
 mod serve;
 mod support;
