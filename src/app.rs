@@ -1,10 +1,11 @@
 //! The composition root: builds the rooms from checked options, joins them, drains them. No logic of its own.
 
 mod reload;
+mod standing;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, anyhow};
@@ -12,7 +13,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::app::reload::{Edition, Loader, Reloader, Standing, announce, in_force};
+use crate::app::reload::{Edition, Loader, Reloader, announce, first, follow_remotes, in_force};
+use crate::app::standing::Standing;
 use crate::config::{Certificates, ClusterAccess, Options};
 use crate::decisions::{DecisionLog, Labels, LogOptions, MaskKey};
 use crate::engine::{Compiled, FailureMode, Pool, PoolOptions, Snapshot};
@@ -58,7 +60,8 @@ pub struct App {
     webhook_task: JoinHandle<()>,
     admin_task: JoinHandle<()>,
     reload: Arc<Notify>,
-    reload_task: JoinHandle<()>,
+    /// They watch the places of the policies.
+    follow_tasks: [JoinHandle<()>; 2],
 }
 
 impl App {
@@ -68,11 +71,20 @@ impl App {
     /// Whatever is missing or wrong, named by its flag. Nothing is served then.
     pub async fn start(options: &Options) -> anyhow::Result<Self> {
         let loader = Arc::new(Loader::new(options));
-        let Edition { compiled: Compiled { snapshot, notes }, sources, from, stamp } = load(&loader)?;
         let metrics = Metrics::new()?;
-        let listener = bind("listen", options.listen).await?;
+        let standing = Standing::new(metrics.clone());
         let admin_listener = bind("admin-listen", options.admin_listen).await?;
-        let (webhook, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
+        let (admin_phase, admin_phases) = Phases::begin();
+        let health = Arc::<OnceLock<Gauges>>::default();
+        let router = admin_router(readiness(Arc::clone(&health), standing.clone()), metrics.clone());
+        let admin = admin_listener.local_addr()?;
+        let admin_limits = ConnectionLimits::ADMIN;
+        let admin_task =
+            tokio::spawn(serve(admin_listener, Transport::Plain, router, admin_limits, metrics.clone(), admin_phases));
+        let first = first(&loader, &standing, &metrics).await.map_err(refusal)?;
+        let Edition { compiled: Compiled { snapshot, notes }, sources, from, stamp, .. } = first;
+        let listener = bind("listen", options.listen).await?;
+        let webhook = listener.local_addr()?;
         let log = open_log(options)?;
         let current = in_force(snapshot, sources, &log);
         announce(&log, &metrics, &current, None).await;
@@ -85,23 +97,31 @@ impl App {
         let pool = Arc::new(Pool::start(PoolOptions { threads: options.threads, queue: options.max_in_flight }));
         let in_flight = Arc::new(Semaphore::new(options.max_in_flight));
         let (phase, phases) = Phases::begin();
-        let (admin_phase, admin_phases) = Phases::begin();
         let snapshot = Arc::clone(&current.snapshot);
         let (publish, published) = watch::channel(current);
-        let (standing, reload) = (Arc::<Standing>::default(), Arc::<Notify>::default());
+        let (reload, changed) = (Arc::<Notify>::default(), Arc::<Notify>::default());
+        let remotes = Arc::clone(loader.remotes());
+        let poll_task = tokio::spawn(follow_remotes(
+            remotes,
+            standing.clone(),
+            metrics.clone(),
+            options.bundle_poll,
+            Arc::clone(&changed),
+        ));
         let reloader = Reloader {
             loader,
             publish,
             log: log.clone(),
             metrics: metrics.clone(),
-            standing: Arc::clone(&standing),
+            standing: standing.clone(),
+            changed,
             asked: Arc::clone(&reload),
             interval: options.reload_interval,
         };
-        let reload_task = tokio::spawn(reloader.follow(stamp));
+        let follow_tasks = [tokio::spawn(reloader.follow(stamp)), poll_task];
         // Nothing is ever sent: the channel closes when the last review is done.
         let (under, underway) = mpsc::channel(1);
-        let readiness = Gauges {
+        let gauges = Gauges {
             metrics: metrics.clone(),
             published: published.clone(),
             standing,
@@ -112,8 +132,9 @@ impl App {
             in_flight: Arc::clone(&in_flight),
             max_in_flight: options.max_in_flight,
             phases: phases.clone(),
-        }
-        .readiness();
+        };
+        // It is empty: nobody else fills it.
+        let _ = health.set(gauges);
         let reviewer = Reviewer {
             in_force: published,
             world,
@@ -129,15 +150,6 @@ impl App {
         let transport = Transport::Tls(Arc::new(tls));
         let webhook_task =
             tokio::spawn(serve(listener, transport, router, ConnectionLimits::WEBHOOK, metrics.clone(), phases));
-        let router = admin_router(readiness, metrics.clone());
-        let admin_task = tokio::spawn(serve(
-            admin_listener,
-            Transport::Plain,
-            router,
-            ConnectionLimits::ADMIN,
-            metrics,
-            admin_phases,
-        ));
         Ok(Self {
             webhook,
             admin,
@@ -152,7 +164,7 @@ impl App {
             webhook_task,
             admin_task,
             reload,
-            reload_task,
+            follow_tasks,
         })
     }
 
@@ -169,7 +181,7 @@ impl App {
     pub async fn drain(mut self, delay: Duration, reason: &str) -> anyhow::Result<()> {
         tracing::info!(reason, delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), "draining");
         self.phase.send_replace(Phase::Drain);
-        self.reload_task.abort();
+        self.follow_tasks.iter().for_each(JoinHandle::abort);
         tokio::time::sleep(delay).await;
         self.phase.send_replace(Phase::Close);
         if self.webhook_task.await.is_err() {
@@ -186,10 +198,20 @@ impl App {
     }
 }
 
-fn load(loader: &Loader) -> anyhow::Result<Edition> {
-    loader.load().map_err(|(errors, _)| {
-        let lines: Vec<String> = errors.iter().map(|e| format!("  {e}")).collect();
-        anyhow!("the policies cannot be loaded\n{}", lines.join("\n"))
+fn refusal(errors: Vec<LoadError>) -> anyhow::Error {
+    let lines: Vec<String> = errors.iter().map(|e| format!("  {e}")).collect();
+    anyhow!("the policies cannot be loaded\n{}", lines.join("\n"))
+}
+
+/// What health says, also before there is anything to look at.
+fn readiness(health: Arc<OnceLock<Gauges>>, standing: Standing) -> Readiness {
+    Arc::new(move || match health.get() {
+        Some(gauges) => gauges.checks(),
+        None => {
+            let detail = ["not loaded yet".to_owned()].into_iter().chain(standing.complaints());
+            let detail = detail.collect::<Vec<_>>().join("; ");
+            vec![Check { name: "policies", ready: false, detail }]
+        }
     })
 }
 
@@ -269,7 +291,7 @@ async fn world(options: &Options) -> anyhow::Result<World> {
 struct Gauges {
     metrics: Metrics,
     published: watch::Receiver<Arc<InForce>>,
-    standing: Arc<Standing>,
+    standing: Standing,
     world: World,
     log: DecisionLog,
     log_required: bool,
@@ -280,11 +302,9 @@ struct Gauges {
 }
 
 impl Gauges {
-    fn readiness(self) -> Readiness {
-        Arc::new(move || {
-            self.set_load();
-            vec![self.policies(), self.namespaces(), self.decision_log(), self.phase()]
-        })
+    fn checks(&self) -> Vec<Check> {
+        self.set_load();
+        vec![self.policies(), self.namespaces(), self.decision_log(), self.phase()]
     }
 
     fn set_load(&self) {
@@ -299,8 +319,8 @@ impl Gauges {
         let snapshot = Arc::clone(&self.published.borrow().snapshot);
         let count = snapshot.policies().count();
         let mut detail = format!("{count} loaded, {}", snapshot.policy_set());
-        if let Some(complaint) = self.standing.complaint() {
-            detail = format!("{detail}; {complaint}");
+        for complaint in self.standing.complaints() {
+            detail = format!("{detail}; these are the last good ones: {complaint}");
         }
         Check { name: "policies", ready: count > 0, detail }
     }

@@ -1,18 +1,20 @@
 //! The policies in force: loaded, published whole, and loaded again when their places change. What cannot be loaded
 //! changes nothing and is said: in the messages, in a metric and in `readyz`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Notify, watch};
 
+use crate::app::standing::Standing;
 use crate::config::{ClusterAccess, Options};
 use crate::decisions::{ConfigChange, DecisionLog, Entry};
 use crate::engine::{CompileOptions, Compiled, Snapshot, compile};
 use crate::policy::{LoadError, Sources};
 use crate::server::InForce;
-use crate::source::{LoadOptions, Places, Stamp};
-use crate::telemetry::{Metrics, Reload};
+use crate::source::{FallBack, LoadOptions, Loaded, Places, Remotes, Stamp};
+use crate::telemetry::{Metrics, Poll, Reload};
 
 /// Times that files are read which change while they are read: each is a moment long, so this is a writer at work.
 const READS: usize = 5;
@@ -29,8 +31,8 @@ const RETRY: Duration = Duration::from_secs(30);
 /// How long the log may take to say that other policies are in force.
 const RECORD_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Errors that are named in `readyz`; the messages have all.
-const SHOWN: usize = 1;
+/// At the start, while a server of bundles gives nothing that can be loaded.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
 
 /// Reads and compiles.
 pub(super) struct Loader {
@@ -46,6 +48,8 @@ pub(super) struct Edition {
     pub from: Vec<String>,
     /// What its files looked like.
     pub stamp: Stamp,
+    /// Which versions of remote bundles were there before it was read.
+    pub versions: BTreeMap<String, String>,
 }
 
 impl Loader {
@@ -55,9 +59,15 @@ impl Loader {
             policies: options.policies.clone(),
             data: options.data.clone(),
             example_data: !connected && options.data.is_empty(),
+            bundles: options.bundles.clone(),
         });
         let compiling = CompileOptions { max_enforcement: options.max_enforcement, ..CompileOptions::default() };
         Self { places, compiling }
+    }
+
+    /// The bundles that others serve.
+    pub(super) fn remotes(&self) -> &Arc<Remotes> {
+        self.places.remotes()
     }
 
     /// A whole policy set of one moment, with at least one policy. Takes as long as compiling does.
@@ -65,12 +75,18 @@ impl Loader {
     /// # Errors
     /// All that is wrong, and what the files looked like.
     pub(super) fn load(&self) -> Result<Edition, (Vec<LoadError>, Stamp)> {
+        let versions = self.remotes().versions();
         let mut stamp = self.places.stamp();
         for _ in 0..READS {
             let loaded = self.places.load();
             let now = self.places.stamp();
             if now == stamp {
-                return loaded.and_then(|l| self.compile(l, &stamp)).map_err(|errors| (errors, stamp));
+                return match loaded.and_then(|l| self.compile(l)) {
+                    Ok((compiled, Loaded { sources, from, .. })) => {
+                        Ok(Edition { compiled, sources, from, stamp, versions })
+                    }
+                    Err(errors) => Err((errors, stamp)),
+                };
             }
             stamp = now;
             std::thread::sleep(READ_PAUSE);
@@ -79,13 +95,14 @@ impl Loader {
         Err((vec![LoadError::new("--policies", "unsettled", message)], stamp))
     }
 
-    fn compile(&self, loaded: crate::source::Loaded, stamp: &Stamp) -> Result<Edition, Vec<LoadError>> {
-        let compiled = compile(&loaded.sources, self.compiling)?;
+    fn compile(&self, mut loaded: Loaded) -> Result<(Compiled, Loaded), Vec<LoadError>> {
+        let mut compiled = compile(&loaded.sources, self.compiling)?;
+        compiled.notes.append(&mut loaded.notes);
         if compiled.snapshot.policies().next().is_none() {
             let message = "there is no policy in what was loaded; an empty policy set is never served";
             return Err(vec![LoadError::new("--policies", "empty", message)]);
         }
-        Ok(Edition { compiled, sources: loaded.sources, from: loaded.from, stamp: stamp.clone() })
+        Ok((compiled, loaded))
     }
 }
 
@@ -116,45 +133,105 @@ pub(super) async fn announce(log: &DecisionLog, metrics: &Metrics, now: &InForce
     metrics.loaded(&now.snapshot);
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     metrics.reload_last_success.set(since.as_secs_f64());
-    metrics.reload_failing.set(0);
 }
 
-/// Whether what is at the policies' places is what is in force.
-#[derive(Debug, Default)]
-pub(super) struct Standing(Mutex<Option<Failed>>);
-
-#[derive(Debug)]
-struct Failed {
-    since: Instant,
-    errors: Vec<LoadError>,
+/// The first policy set. Where all of it is on this machine, what cannot be loaded is the end; a server of bundles may
+/// come back, so it is waited for, unless a kept copy can stand in.
+///
+/// # Errors
+/// What is wrong, where waiting does not help.
+pub(super) async fn first(
+    loader: &Arc<Loader>,
+    standing: &Standing,
+    metrics: &Metrics,
+) -> Result<Edition, Vec<LoadError>> {
+    let remotes = Arc::clone(loader.remotes());
+    if remotes.is_empty() {
+        return load(loader).await.map_err(|(errors, _)| errors);
+    }
+    loop {
+        poll(&remotes, standing, metrics).await;
+        let missing = remotes.fall_back(FallBack::Missing);
+        let mut loaded = load(loader).await;
+        if let Err((errors, _)) = &loaded {
+            // They stay in `readyz` also if what was kept is in force now.
+            standing.reloaded(errors.clone());
+            errors.iter().for_each(|error| tracing::error!("{error}"));
+            if remotes.fall_back(FallBack::All) > 0 {
+                loaded = load(loader).await;
+            }
+        }
+        if let Ok(edition) = loaded {
+            if missing > 0 || standing.reload_failed() {
+                tracing::warn!(
+                    "serving what was kept of remote bundles: their servers gave nothing that can be loaded"
+                );
+            }
+            keep(&remotes, edition.versions.clone()).await;
+            return Ok(edition);
+        }
+        tracing::warn!(retry_s = FIRST_RETRY.as_secs(), "not ready: waiting for remote bundles");
+        tokio::time::sleep(FIRST_RETRY).await;
+    }
 }
 
-impl Standing {
-    /// For `readyz`, while the last reload has failed.
-    pub(super) fn complaint(&self) -> Option<String> {
-        let standing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let failed = standing.as_ref()?;
-        let shown: Vec<String> = failed.errors.iter().take(SHOWN).map(ToString::to_string).collect();
-        let more = match failed.errors.len().saturating_sub(SHOWN) {
-            0 => String::new(),
-            more => format!(" (and {more} more)"),
-        };
-        let ago = failed.since.elapsed().as_secs();
-        Some(format!(
-            "these are the last good ones: reloading has failed since {ago} s ago: {}{more}",
-            shown.join("; ")
-        ))
-    }
+/// Loads off the threads that answer.
+async fn load(loader: &Arc<Loader>) -> Result<Edition, (Vec<LoadError>, Stamp)> {
+    let loader = Arc::clone(loader);
+    tokio::task::spawn_blocking(move || loader.load()).await.unwrap_or_else(|_| {
+        Err((vec![LoadError::new("--policies", "panic", "loading the policies panicked")], Stamp::default()))
+    })
+}
 
-    fn failed(&self, errors: Vec<LoadError>) {
-        let mut standing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = standing.as_ref().map_or_else(Instant::now, |f| f.since);
-        *standing = Some(Failed { since, errors });
+/// Asks the servers of bundles; whether there is something new.
+async fn poll(remotes: &Remotes, standing: &Standing, metrics: &Metrics) -> bool {
+    let polled = remotes.poll().await;
+    metrics.polled(Poll::Change, polled.changed);
+    metrics.polled(Poll::Same, polled.unchanged);
+    metrics.polled(Poll::Failure, polled.errors.len());
+    for error in &polled.errors {
+        tracing::warn!("{error}");
     }
+    standing.polled(polled.errors);
+    polled.changed > 0
+}
 
-    fn fine(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+async fn keep(remotes: &Arc<Remotes>, good: BTreeMap<String, String>) {
+    let remotes = Arc::clone(remotes);
+    // It panics only where the runtime is going down.
+    let _ = tokio::task::spawn_blocking(move || remotes.keep(&good)).await;
+}
+
+/// Asks the servers of bundles for ever, and tells when there is something new. Replicas that start together do not stay
+/// together.
+pub(super) async fn follow_remotes(
+    remotes: Arc<Remotes>,
+    standing: Standing,
+    metrics: Metrics,
+    every: Duration,
+    changed: Arc<Notify>,
+) {
+    while !remotes.is_empty() {
+        tokio::time::sleep(every.mul_f64(jitter())).await;
+        if poll(&remotes, &standing, &metrics).await {
+            changed.notify_one();
+        }
     }
+}
+
+/// Between 0.9 and 1.1.
+fn jitter() -> f64 {
+    let drawn = getrandom::u32().unwrap_or(u32::MAX / 2);
+    0.9 + 0.2 * f64::from(drawn) / f64::from(u32::MAX)
+}
+
+/// Why the policies are loaded again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Asked,
+    Files,
+    Bundles,
+    Retry,
 }
 
 /// Follows the places of the policies for as long as the process lives.
@@ -163,9 +240,11 @@ pub(super) struct Reloader {
     pub publish: watch::Sender<Arc<InForce>>,
     pub log: DecisionLog,
     pub metrics: Metrics,
-    pub standing: Arc<Standing>,
+    pub standing: Standing,
     /// Somebody wants a reload, changed or not.
     pub asked: Arc<Notify>,
+    /// A remote bundle is another one.
+    pub changed: Arc<Notify>,
     /// How often to look; zero is never.
     pub interval: Duration,
 }
@@ -174,20 +253,18 @@ impl Reloader {
     /// `seen`: what the files looked like that are in force.
     pub(super) async fn follow(self, mut seen: Stamp) {
         loop {
-            let (asked, settled) = self.next_change(&seen).await;
-            if asked {
-                tracing::info!("loading the policies again: SIGHUP");
-            } else if settled {
-                tracing::info!("loading the policies again: their files have changed");
+            let why = self.next_change(&seen).await;
+            tracing::info!(why = ?why, "loading the policies again");
+            if why == Why::Asked {
+                poll(self.loader.remotes(), &self.standing, &self.metrics).await;
             }
             seen = self.reload().await;
         }
     }
 
     /// Waits until the policies have to be loaded: asked for, changed and settled, or failed a while ago.
-    async fn next_change(&self, seen: &Stamp) -> (bool, bool) {
-        let failed = self.standing.0.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        let retry = tokio::time::sleep(if failed { RETRY } else { Duration::MAX });
+    async fn next_change(&self, seen: &Stamp) -> Why {
+        let retry = tokio::time::sleep(if self.standing.reload_failed() { RETRY } else { Duration::MAX });
         let settled = async {
             let mut last = seen.clone();
             let mut unsettled = 0;
@@ -208,9 +285,10 @@ impl Reloader {
             }
         };
         tokio::select! {
-            () = self.asked.notified() => (true, false),
-            () = settled => (false, true),
-            () = retry => (false, false),
+            () = self.asked.notified() => Why::Asked,
+            () = self.changed.notified() => Why::Bundles,
+            () = settled => Why::Files,
+            () = retry => Why::Retry,
         }
     }
 
@@ -220,16 +298,13 @@ impl Reloader {
         tokio::task::spawn_blocking(move || loader.places.stamp()).await.unwrap_or_default()
     }
 
-    /// Loads off the threads that answer, and publishes or complains. Gives what the files looked like.
+    /// Loads, and publishes or complains. Gives what the files looked like.
     async fn reload(&self) -> Stamp {
-        let loader = Arc::clone(&self.loader);
-        let loaded = tokio::task::spawn_blocking(move || loader.load()).await.unwrap_or_else(|_| {
-            Err((vec![LoadError::new("--policies", "panic", "loading the policies panicked")], Stamp::default()))
-        });
-        match loaded {
+        match load(&self.loader).await {
             Ok(edition) => {
-                let stamp = edition.stamp.clone();
+                let (stamp, versions) = (edition.stamp.clone(), edition.versions.clone());
                 self.publish(edition).await;
+                keep(self.loader.remotes(), versions).await;
                 stamp
             }
             Err((errors, stamp)) => {
@@ -252,9 +327,10 @@ impl Reloader {
             policy_set = %now.snapshot.policy_set(),
             previous = %before.snapshot.policy_set(),
             policies = now.snapshot.policies().count(),
-            "other policies are in force",
+            from = ?edition.from,
+            "loaded, and in force",
         );
-        self.standing.fine();
+        self.standing.reloaded(Vec::new());
         self.metrics.reloaded(Reload::Success);
         self.publish.send_replace(now);
     }
@@ -266,7 +342,6 @@ impl Reloader {
         let policy_set = self.publish.borrow().snapshot.policy_set();
         tracing::error!(errors = errors.len(), policy_set = %policy_set, "kept the last good policies");
         self.metrics.reloaded(Reload::Failure);
-        self.metrics.reload_failing.set(1);
-        self.standing.failed(errors);
+        self.standing.reloaded(errors);
     }
 }

@@ -35,7 +35,7 @@ enum Output {
 }
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
-    let loaded = match source::load(&args.policies.load_options(&args.paths, false)) {
+    let loaded = match source::load(&args.policies.load_options(&args.paths, false)?) {
         Ok(loaded) => loaded,
         Err(errors) => {
             let unreadable = errors.iter().any(|e| e.code == "io");

@@ -100,7 +100,7 @@ struct Judged {
 
 pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
     let example_data = args.policies.data.is_empty();
-    let loaded = source::load(&args.policies.load_options(&[], example_data));
+    let loaded = source::load(&args.policies.load_options(&[], example_data)?);
     if let (Ok(loaded), Output::Pretty) = (&loaded, args.output)
         && (example_data || args.policies.policies.is_empty())
     {

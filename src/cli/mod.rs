@@ -1,5 +1,6 @@
 //! The command line: one file a command. Arguments in, an exit code out; results on stdout, the rest on stderr.
 
+mod bundle;
 mod check;
 mod decisions;
 mod eval;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::{BundleSettings, ConfigError};
 use crate::policy::LoadError;
 use crate::source::LoadOptions;
 
@@ -50,6 +52,7 @@ enum Command {
     Eval(eval::EvalArgs),
     Test(test::TestArgs),
     Check(check::CheckArgs),
+    Bundle(bundle::BundleArgs),
     Webhook(webhook::WebhookArgs),
     Decisions(decisions::DecisionsArgs),
 }
@@ -57,21 +60,32 @@ enum Command {
 /// Which policies and data a command works on.
 #[derive(Debug, Clone, Args)]
 struct PolicyArgs {
-    /// File or directory of policies; may be given more than once. Default: `./policies`, else the shipped ones.
-    #[arg(long, value_name = "PATH", env = "PORTCULLIS_POLICIES", value_delimiter = ',')]
+    /// File, directory or bundle (.tar.gz, https://.., oci://..) of policies; may be given more than once. Default:
+    /// `./policies`, else the shipped ones.
+    #[arg(
+        short = 'b',
+        long,
+        visible_alias = "bundle",
+        value_name = "PATH",
+        env = "PORTCULLIS_POLICIES",
+        value_delimiter = ','
+    )]
     policies: Vec<PathBuf>,
     /// File or directory of data (JSON, YAML, Kubernetes manifests); may be given more than once.
     #[arg(long, value_name = "PATH", env = "PORTCULLIS_DATA", value_delimiter = ',')]
     data: Vec<PathBuf>,
+    #[command(flatten)]
+    bundle: BundleSettings,
 }
 
 impl PolicyArgs {
-    fn load_options(&self, more: &[PathBuf], example_data: bool) -> LoadOptions {
-        LoadOptions {
+    fn load_options(&self, more: &[PathBuf], example_data: bool) -> Result<LoadOptions, ConfigError> {
+        Ok(LoadOptions {
             policies: self.policies.iter().chain(more).cloned().collect(),
             data: self.data.clone(),
             example_data,
-        }
+            bundles: self.bundle.check(None)?,
+        })
     }
 }
 
@@ -88,6 +102,7 @@ pub fn run() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Bundle(args) => bundle::run(&args),
         Command::Webhook(args) => webhook::run(&args),
         Command::Decisions(args) => decisions::run(&args),
     };

@@ -59,7 +59,11 @@ async fn serve(options: &Options) -> anyhow::Result<Exit> {
     let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut int = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut hup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-    let app = App::start(options).await?;
+    let app = tokio::select! {
+        app = App::start(options) => app?,
+        // It may wait long for a server of bundles.
+        reason = either(&mut term, &mut int) => bail!("{reason} came before there were policies to serve"),
+    };
     for note in &app.notes {
         tracing::warn!("{note}");
     }

@@ -55,7 +55,7 @@ fn percentage(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
-    let options = args.policies.load_options(&args.paths, false);
+    let options = args.policies.load_options(&args.paths, false)?;
     let selection = Selection::new(args.run.as_ref());
     let report = source::load(&options).and_then(|loaded| {
         let mut report = run_tests(&loaded.sources, &|name| selection.takes(name), now_ns())?;

@@ -10,6 +10,7 @@ use crate::config::{ConfigError, Settings};
 use crate::decisions::Durability;
 use crate::engine::FailureModes;
 use crate::policy::Enforcement;
+use crate::source::BundleOptions;
 use crate::units::Span;
 
 /// Reviews under way for each evaluating thread. A review takes a few milliseconds, so a full house is worked off
@@ -85,6 +86,10 @@ pub struct Options {
     pub policies: Vec<PathBuf>,
     /// Files and directories of data.
     pub data: Vec<PathBuf>,
+    /// How bundles are fetched and whom they must be from.
+    pub bundles: BundleOptions,
+    /// How often servers of bundles are asked.
+    pub bundle_poll: Duration,
     /// How often policies and data are looked at for changes; zero: never.
     pub reload_interval: Duration,
     /// Ceiling over the policies' enforcement.
@@ -159,6 +164,8 @@ impl Options {
             admin_listen: settings.admin_listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
             policies: settings.policies,
             data: settings.data,
+            bundles: settings.bundle.check(Some(state_dir.join("bundles")))?,
+            bundle_poll: settings.bundle.poll()?,
             reload_interval: reload_interval(settings.reload_interval)?,
             max_enforcement: settings.max_enforcement,
             client_ca: settings.client_ca,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as WordError, StrDeserializer};
 
-use crate::config::LogFormat;
+use crate::config::{BundleSettings, LogFormat};
 use crate::decisions::Durability;
 use crate::engine::FailureMode;
 use crate::policy::Enforcement;
@@ -31,7 +31,7 @@ pub struct Settings {
     #[arg(skip)]
     pub kind: Option<String>,
 
-    /// Policies: a file or directory; repeatable, or separated by commas
+    /// Policies: a file, directory or bundle (.tar.gz, https://.., oci://..); repeatable, or separated by commas
     /// [default: ./policies if it holds Rego, else the ones in the binary]
     #[arg(long, env = "PORTCULLIS_POLICIES", value_name = "PATH", value_delimiter = ',')]
     pub policies: Vec<PathBuf>,
@@ -45,6 +45,10 @@ pub struct Settings {
     #[arg(long, env = "PORTCULLIS_RELOAD_INTERVAL", value_name = "DURATION")]
     #[serde(alias = "reload-interval")]
     pub reload_interval: Option<Span>,
+
+    /// Bundles: in the file below `bundle`.
+    #[command(flatten)]
+    pub bundle: BundleSettings,
 
     /// No policy does more than this, whatever it says: the brake while rolling out
     #[arg(long, env = "PORTCULLIS_MAX_ENFORCEMENT", value_name = "deny|warn|dryrun", value_parser = word::<Enforcement>)]
@@ -179,6 +183,7 @@ impl Settings {
             kind: file.kind,
             policies: first(self.policies, file.policies),
             data: first(self.data, file.data),
+            bundle: self.bundle.over(file.bundle),
             reload_interval: self.reload_interval.or(file.reload_interval),
             max_enforcement: self.max_enforcement.or(file.max_enforcement),
             listen: self.listen.or(file.listen),

@@ -27,6 +27,7 @@ use regorus::{Engine, Value};
 
 pub(crate) use call::Builtin;
 use call::CallError;
+pub use jwt::{JwsError, JwsKey, JwsSigningKey};
 
 /// Every family.
 const FAMILIES: &[&[Builtin]] = &[

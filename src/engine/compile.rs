@@ -97,7 +97,7 @@ fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, 
         .modules
         .iter()
         .filter(|m| !m.is_test())
-        .filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok())
+        .filter_map(|m| parse_as(m, sources.rego_versions.get(&m.path).copied()).map_err(|e| errors.push(e)).ok())
         .collect();
     for p in &parsed {
         notes.extend(p.metadata.iter().flat_map(|m| m.notes.iter().cloned()));
@@ -162,9 +162,25 @@ pub(crate) type Content = (&'static str, String, Digest);
 
 /// Parses one file and reads its METADATA.
 pub(crate) fn parse(source: &SourceFile) -> Result<Parsed<'_>, LoadError> {
+    parse_as(source, None)
+}
+
+/// The package of a file.
+///
+/// # Errors
+/// It cannot be parsed.
+pub fn package_of(source: &SourceFile, declared: Option<RegoVersion>) -> Result<Vec<String>, LoadError> {
+    parse_as(source, declared).map(|parsed| parsed.info.package)
+}
+
+/// The same where the version of Rego is declared from outside. METADATA that ask for v0 get it all the same.
+pub(crate) fn parse_as(source: &SourceFile, declared: Option<RegoVersion>) -> Result<Parsed<'_>, LoadError> {
     check_nesting(source)?;
     let metadata = package_metadata(&source.path, &source.text)?;
-    let version = metadata.as_ref().map_or(RegoVersion::V1, |m| m.rego_version);
+    let version = match metadata.as_ref().map(|m| m.rego_version) {
+        Some(RegoVersion::V0) => RegoVersion::V0,
+        Some(RegoVersion::V1) | None => declared.unwrap_or(RegoVersion::V1),
+    };
     let parsed = parse_module(source, version).map_err(|mut error| {
         // The v0 parser warns on stderr about words of v1; where those stand the file is no v0 anyway.
         let v1_words = [" if ", " contains ", "import rego.v1"].iter().any(|w| source.text.contains(w));
@@ -373,7 +389,12 @@ fn modules_digest(modules: &[&Parsed<'_>]) -> Digest {
 }
 
 fn policy_set(parsed: &[Parsed<'_>], bindings: &[PolicyBinding], library: Vec<Content>) -> Digest {
-    let modules = parsed.iter().map(|m| ("module", m.info.package.join("/"), Digest::of(m.source.text.as_bytes())));
+    // The same text is another policy under another version of the language; METADATA are part of the text.
+    let declared_v0 = |m: &&Parsed<'_>| {
+        m.version == RegoVersion::V0 && m.metadata.as_ref().is_none_or(|m| m.rego_version == RegoVersion::V1)
+    };
+    let kind = |m: &Parsed<'_>| if declared_v0(&m) { "module of Rego v0" } else { "module" };
+    let modules = parsed.iter().map(|m| (kind(m), m.info.package.join("/"), Digest::of(m.source.text.as_bytes())));
     let bindings = bindings.iter().map(|b| ("binding", b.name.clone(), Digest::of(b.document.to_string().as_bytes())));
     let items: Vec<Content> = modules.chain(bindings).chain(library).collect();
     digest_set(items.iter().map(|(kind, name, digest)| (*kind, name.as_str(), *digest)))

@@ -31,7 +31,8 @@ mod syntax;
 mod testing;
 
 pub use answer::answer;
-pub use compile::{CompileOptions, Compiled, DEFAULT_TIME_BUDGET, MAX_NESTING, compile};
+pub use builtins::{JwsError, JwsKey, JwsSigningKey};
+pub use compile::{CompileOptions, Compiled, DEFAULT_TIME_BUDGET, MAX_NESTING, compile, package_of};
 pub use context::{Context, FailureMode, FailureModes, Inventory, NamespaceMetadata, Namespaces};
 pub use decide::decide;
 pub use decision::{

@@ -12,7 +12,7 @@ use regorus::{Engine, Value};
 
 use crate::engine::Location;
 use crate::engine::check;
-use crate::engine::compile::{Parsed, parse};
+use crate::engine::compile::{Parsed, parse_as};
 use crate::engine::evaluate::{self, Fault, UnitModule, World, rego_path};
 use crate::engine::scan;
 use crate::engine::syntax;
@@ -87,8 +87,11 @@ pub struct TestReport {
 /// Everything that keeps the files, tests included, from being loaded.
 pub fn run_tests(sources: &Sources, wanted: &dyn Fn(&str) -> bool, now_ns: i64) -> Result<TestReport, Vec<LoadError>> {
     let mut errors = Vec::new();
-    let parsed: Vec<Parsed<'_>> =
-        sources.modules.iter().filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok()).collect();
+    let parsed: Vec<Parsed<'_>> = sources
+        .modules
+        .iter()
+        .filter_map(|m| parse_as(m, sources.rego_versions.get(&m.path).copied()).map_err(|e| errors.push(e)).ok())
+        .collect();
     let packages = check::packages(&parsed);
     if errors.is_empty() {
         errors.extend(check::check(&packages, &sources.data));
@@ -127,8 +130,11 @@ pub fn run_tests(sources: &Sources, wanted: &dyn Fn(&str) -> bool, now_ns: i64) 
 #[must_use]
 pub fn check_tests(sources: &Sources) -> Vec<LoadError> {
     let mut errors = Vec::new();
-    let parsed: Vec<Parsed<'_>> =
-        sources.modules.iter().filter_map(|m| parse(m).map_err(|e| errors.push(e)).ok()).collect();
+    let parsed: Vec<Parsed<'_>> = sources
+        .modules
+        .iter()
+        .filter_map(|m| parse_as(m, sources.rego_versions.get(&m.path).copied()).map_err(|e| errors.push(e)).ok())
+        .collect();
     errors.extend(check::check(&check::packages(&parsed), &sources.data));
     errors
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::policy::gatekeeper::Document;
 use crate::policy::match_spec::MatchSpec;
-use crate::policy::{Enforcement, LoadError, Match, OnUpdate};
+use crate::policy::{Enforcement, LoadError, Match, OnUpdate, RegoVersion};
 
 /// A file of Rego.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct PolicyBinding {
 pub struct Sources {
     /// Rego files, tests included; they are told apart by name.
     pub modules: Vec<SourceFile>,
+    /// Versions of Rego that somebody has declared from outside (a bundle's manifest), by path.
+    pub rego_versions: BTreeMap<String, RegoVersion>,
     /// Bindings.
     pub bindings: Vec<PolicyBinding>,
     /// Documents of Gatekeeper.

@@ -1,18 +1,22 @@
-//! Where policies and data come from: files, directories, and the copies inside the binary.
+//! Where policies and data come from: files, directories, bundles near and far, and the copies inside the binary.
 //!
 //! Knows paths and file formats; must not know how policies are judged or who asks.
 
+mod bundle;
 mod data;
 mod files;
 mod places;
 mod policies;
+mod remote;
 mod shipped;
 mod stamp;
 mod suites;
 
 use std::path::{Path, PathBuf};
 
+pub use bundle::{BundleBuilt, Manifest, Signing, build};
 pub use places::Places;
+pub use remote::{FallBack, Polled, RemoteOptions, Remotes};
 pub use stamp::Stamp;
 pub use suites::{LoadedSuite, suites};
 
@@ -21,13 +25,29 @@ use crate::policy::{LoadError, Sources};
 /// What to load.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// Files and directories of policies and bindings. Empty: `./policies` if it holds any policy, else the shipped
+    /// Files and directories of policies and bindings, bundles (`.tar.gz`, `https://..`, `oci://..`). Empty: `./policies` if it holds any policy, else the shipped
     /// ones.
     pub policies: Vec<PathBuf>,
     /// Files and directories of data, read as `opa run` reads them; Kubernetes manifests become `data.inventory`.
     pub data: Vec<PathBuf>,
-    /// Whether the shipped example data stands in where `data` is empty.
+    /// Whether the shipped example data stands in where `data` is empty and no bundle brings any.
     pub example_data: bool,
+    /// How bundles are fetched and whom they must be from.
+    pub bundles: BundleOptions,
+}
+
+/// Which bundles are taken.
+#[derive(Debug, Clone, Default)]
+pub struct BundleOptions {
+    /// File with the key that bundles must be signed with: PEM, a JWK, or a shared secret. Without one signatures are not
+    /// looked at.
+    pub key: Option<PathBuf>,
+    /// Name that the key must have where a signature names one.
+    pub key_id: Option<String>,
+    /// `scope` that signatures must have.
+    pub scope: Option<String>,
+    /// How those are fetched that others serve.
+    pub remote: RemoteOptions,
 }
 
 /// Sources with where they came from.
@@ -37,6 +57,8 @@ pub struct Loaded {
     pub sources: Sources,
     /// For people: one line a place.
     pub from: Vec<String>,
+    /// What was passed over.
+    pub notes: Vec<LoadError>,
 }
 
 /// Reads everything that `options` name, once.
@@ -44,7 +66,7 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong, of all files.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<LoadError>> {
-    Places::choose(options).load()
+    Places::choose(options).fetch_and_load()
 }
 
 /// The JSON and YAML files below `root`, sorted, or `root` itself: documents to judge.

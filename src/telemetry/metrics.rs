@@ -54,6 +54,17 @@ pub enum Lookup {
     Failed,
 }
 
+/// What asking a server of bundles came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Poll {
+    /// It has another bundle.
+    Change,
+    /// It has the same.
+    Same,
+    /// It did not answer, or wrongly.
+    Failure,
+}
+
 /// What loading the policies again came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
@@ -82,6 +93,7 @@ pub struct Metrics {
     lookups: IntCounterVec,
     handshake_failures: IntCounterVec,
     reloads: IntCounterVec,
+    polls: IntCounterVec,
     /// When the policies in force were loaded, seconds since the epoch.
     pub reload_last_success: Gauge,
     /// 1 while what is at the policies' places is not what is in force, because it cannot be loaded.
@@ -170,6 +182,7 @@ impl Metrics {
                 &["reason"],
             )?,
             reloads: counters(&r, "reload_total", "Times the policies were loaded again.", &["result"])?,
+            polls: counters(&r, "bundle_polls_total", "Times a server of bundles was asked.", &["result"])?,
             reload_last_success: float(
                 &r,
                 "reload_last_success_timestamp_seconds",
@@ -298,6 +311,16 @@ impl Metrics {
             Reload::Failure => "failure",
         };
         self.reloads.with_label_values(&[label]).inc();
+    }
+
+    /// Counts servers of bundles that were asked.
+    pub fn polled(&self, poll: Poll, servers: usize) {
+        let label = match poll {
+            Poll::Change => "change",
+            Poll::Same => "same",
+            Poll::Failure => "failure",
+        };
+        self.polls.with_label_values(&[label]).inc_by(u64::try_from(servers).unwrap_or(u64::MAX));
     }
 
     /// Raises a counter whose count is kept elsewhere to `total`.

@@ -9,6 +9,7 @@
 
 mod architecture;
 mod builtins;
+mod bundles;
 mod cli;
 mod cluster;
 mod conformance;
@@ -16,6 +17,7 @@ mod decisions;
 mod deploy;
 mod engine;
 mod gatekeeper;
+mod policy_set;
 mod rego_tests;
 mod reload;
 mod reviews;

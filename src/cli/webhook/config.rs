@@ -67,7 +67,7 @@ enum Output {
 /// # Errors
 /// Policies that cannot be loaded, a file that holds no certificate.
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<Exit> {
-    let loaded = source::load(&args.policies.load_options(&[], false));
+    let loaded = source::load(&args.policies.load_options(&[], false)?);
     let compiled = match loaded.and_then(|l| compile(&l.sources, CompileOptions::default())) {
         Ok(compiled) => compiled,
         Err(errors) => {

@@ -11,13 +11,13 @@ use flate2::write::GzEncoder;
 pub const MAX_ARCHIVE_BYTES: usize = 64 << 20;
 
 /// Largest file inside.
-pub const MAX_FILE_BYTES: u64 = 64 << 20;
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// All files inside together: a policy set with its data, many times over, and little enough for a container.
-pub const MAX_UNPACKED_BYTES: u64 = 256 << 20;
+const MAX_UNPACKED_BYTES: u64 = 256 << 20;
 
 /// Most files inside.
-pub const MAX_FILES: usize = 16_384;
+const MAX_FILES: usize = 16_384;
 
 /// Files by their path: without a leading slash, without `.` and `..`.
 pub(super) type Files = BTreeMap<String, Vec<u8>>;
@@ -42,7 +42,9 @@ pub(super) fn unpack(archive: &[u8]) -> Result<Files, String> {
         match entry.header().entry_type() {
             tar::EntryType::Directory | tar::EntryType::XGlobalHeader => continue,
             tar::EntryType::Regular | tar::EntryType::Continuous => {}
-            kind => return Err(format!("`{name}` in it is not a file but of type {kind:?}: pack the files themselves")),
+            kind => {
+                return Err(format!("`{name}` in it is not a file but of type {kind:?}: pack the files themselves"));
+            }
         }
         let path = clean(&name)?;
         total += entry.size();
