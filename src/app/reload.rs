@@ -152,16 +152,9 @@ pub(super) async fn first(
     loop {
         poll(&remotes, standing, metrics).await;
         let missing = remotes.fall_back(FallBack::Missing);
-        let mut loaded = load(loader).await;
-        if let Err((errors, _)) = &loaded {
-            // They stay in `readyz` also if what was kept is in force now.
-            standing.reloaded(errors.clone());
-            errors.iter().for_each(|error| tracing::error!("{error}"));
-            if remotes.fall_back(FallBack::All) > 0 {
-                loaded = load(loader).await;
-            }
-        }
-        if let Ok(edition) = loaded {
+        if remotes.is_complete()
+            && let Some(edition) = load_or_fall_back(loader, standing).await
+        {
             if missing > 0 || standing.reload_failed() {
                 tracing::warn!(
                     "serving what was kept of remote bundles: their servers gave nothing that can be loaded"
@@ -172,6 +165,23 @@ pub(super) async fn first(
         }
         tracing::warn!(retry_s = FIRST_RETRY.as_secs(), "not ready: waiting for remote bundles");
         tokio::time::sleep(FIRST_RETRY).await;
+    }
+}
+
+/// What is there, or what was good once in place of remote bundles that are not.
+async fn load_or_fall_back(loader: &Arc<Loader>, standing: &Standing) -> Option<Edition> {
+    match load(loader).await {
+        Ok(edition) => Some(edition),
+        Err((errors, _)) => {
+            // They stay in `readyz`, also if what was kept is in force now.
+            if standing.reloaded(errors.clone()) {
+                errors.iter().for_each(|error| tracing::error!("{error}"));
+            }
+            match loader.remotes().fall_back(FallBack::All) {
+                0 => None,
+                _ => load(loader).await.ok(),
+            }
+        }
     }
 }
 
@@ -189,10 +199,9 @@ async fn poll(remotes: &Remotes, standing: &Standing, metrics: &Metrics) -> bool
     metrics.polled(Poll::Change, polled.changed);
     metrics.polled(Poll::Same, polled.unchanged);
     metrics.polled(Poll::Failure, polled.errors.len());
-    for error in &polled.errors {
-        tracing::warn!("{error}");
+    if standing.polled(polled.errors.clone()) {
+        polled.errors.iter().for_each(|error| tracing::warn!("{error}"));
     }
-    standing.polled(polled.errors);
     polled.changed > 0
 }
 
@@ -254,7 +263,9 @@ impl Reloader {
     pub(super) async fn follow(self, mut seen: Stamp) {
         loop {
             let why = self.next_change(&seen).await;
-            tracing::info!(why = ?why, "loading the policies again");
+            if why != Why::Retry {
+                tracing::info!(why = ?why, "loading the policies again");
+            }
             if why == Why::Asked {
                 poll(self.loader.remotes(), &self.standing, &self.metrics).await;
             }
@@ -336,12 +347,12 @@ impl Reloader {
     }
 
     fn complain(&self, errors: Vec<LoadError>) {
-        for error in &errors {
-            tracing::error!("{error}");
-        }
-        let policy_set = self.publish.borrow().snapshot.policy_set();
-        tracing::error!(errors = errors.len(), policy_set = %policy_set, "kept the last good policies");
         self.metrics.reloaded(Reload::Failure);
-        self.standing.reloaded(errors);
+        // The same errors are said once, however often they are met.
+        if self.standing.reloaded(errors.clone()) {
+            errors.iter().for_each(|error| tracing::error!("{error}"));
+            let policy_set = self.publish.borrow().snapshot.policy_set();
+            tracing::error!(errors = errors.len(), policy_set = %policy_set, "kept the last good policies");
+        }
     }
 }

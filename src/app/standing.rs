@@ -57,18 +57,22 @@ impl Standing {
         self.lock().reload.is_some()
     }
 
-    /// What came of the last reload; no errors: it is in force.
-    pub(super) fn reloaded(&self, errors: Vec<LoadError>) {
+    /// What came of the last reload; no errors: it is in force. Whether these errors are others than before.
+    pub(super) fn reloaded(&self, errors: Vec<LoadError>) -> bool {
         let mut failures = self.lock();
+        let news = failures.reload.as_ref().map_or(&[][..], |f| &f.errors) != errors.as_slice();
         failures.reload = next(failures.reload.take(), errors);
         self.show(&failures);
+        news
     }
 
-    /// What came of the last poll.
-    pub(super) fn polled(&self, errors: Vec<LoadError>) {
+    /// What came of the last poll. Whether these errors are others than before.
+    pub(super) fn polled(&self, errors: Vec<LoadError>) -> bool {
         let mut failures = self.lock();
+        let news = failures.poll.as_ref().map_or(&[][..], |f| &f.errors) != errors.as_slice();
         failures.poll = next(failures.poll.take(), errors);
         self.show(&failures);
+        news
     }
 
     fn show(&self, failures: &Failures) {

@@ -44,7 +44,10 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
         }
     };
     let (policies, mut errors, mut notes) = match compile(&loaded.sources, CompileOptions::default()) {
-        Ok(compiled) => (compiled.snapshot.policies().cloned().collect(), Vec::new(), compiled.notes),
+        Ok(compiled) => {
+            let notes = compiled.notes.into_iter().chain(loaded.notes.iter().cloned()).collect();
+            (compiled.snapshot.policies().cloned().collect(), Vec::new(), notes)
+        }
         Err(errors) => (Vec::new(), errors, Vec::new()),
     };
     if errors.is_empty() {

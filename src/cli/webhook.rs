@@ -29,7 +29,7 @@ enum WebhookCommand {
     /// `--out-dir`. The authority's key is thrown away, so each run makes a new authority: apply Secret and caBundle
     /// of the same run together.
     Certs(CertsArgs),
-    Config(config::ConfigArgs),
+    Config(Box<config::ConfigArgs>),
 }
 
 #[derive(Debug, Args)]

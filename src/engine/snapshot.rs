@@ -244,3 +244,39 @@ impl std::fmt::Debug for Snapshot {
         f.debug_struct("Snapshot").field("policy_set", &self.policy_set).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{CompileOptions, compile};
+    use crate::policy::{SourceFile, Sources};
+
+    fn snapshot(files: &[(&str, &str)]) -> Snapshot {
+        let file = |(name, text): &(&str, &str)| {
+            let text = format!("package {name}\n\ndeny contains \"{text}\" if false\n");
+            SourceFile { path: format!("{name}.rego"), text }
+        };
+        let sources = Sources { modules: files.iter().map(file).collect(), ..Sources::default() };
+        compile(&sources, CompileOptions::default()).expect("compiles").snapshot
+    }
+
+    fn health(snapshot: &Snapshot, name: &str) -> Arc<Health> {
+        let bound = snapshot.bound.iter().find(|b| *b.policy.name == *name).expect("is there");
+        Arc::clone(&bound.policy.health)
+    }
+
+    #[test]
+    fn a_quarantine_ends_with_a_change_of_the_policy_and_not_with_a_reload() {
+        let before = snapshot(&[("a", "1"), ("b", "1")]);
+        for name in ["a", "b"] {
+            health(&before, name).got_stuck(true);
+        }
+        let mut after = snapshot(&[("a", "1"), ("b", "2"), ("c", "1")]);
+        after.inherit_health(&before);
+        let quarantined = |name: &str| health(&after, name).quarantined();
+        assert_eq!(["a", "b", "c"].map(quarantined), [true, false, false]);
+        // A thread of the old set that ends after all is counted for the new one.
+        health(&before, "a").came_back();
+        assert!(!quarantined("a"));
+    }
+}

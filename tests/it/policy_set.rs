@@ -111,5 +111,6 @@ fn every_change_of_content_counts_and_tests_do_not() {
     let mut tested = files.clone();
     tested.push(("one_test.rego".to_owned(), "package portcullis.one_test\n\ntest_a if true\n".to_owned()));
     assert_eq!(set(&tested), wanted);
-    assert_ne!(set(&files[1..]), wanted);
+    let fewer: Vec<_> = files.iter().filter(|(name, _)| name != "lib/more.rego").cloned().collect();
+    assert_ne!(set(&fewer), wanted);
 }

@@ -8,7 +8,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 /// Largest archive as it is on disk or on the wire.
-pub const MAX_ARCHIVE_BYTES: usize = 64 << 20;
+pub(in crate::source) const MAX_ARCHIVE_BYTES: usize = 64 << 20;
 
 /// Largest file inside.
 const MAX_FILE_BYTES: u64 = 64 << 20;

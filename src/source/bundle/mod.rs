@@ -10,10 +10,11 @@ mod signature;
 
 use serde_json::Value;
 
-pub use archive::MAX_ARCHIVE_BYTES;
+pub(super) use archive::MAX_ARCHIVE_BYTES;
 pub use build::{BundleBuilt, build};
 pub use manifest::Manifest;
-pub use signature::{Signing, Verification};
+pub use signature::Signing;
+pub(super) use signature::Verification;
 
 use crate::engine;
 use crate::policy::{LoadError, SourceFile, Sources};

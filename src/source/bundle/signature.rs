@@ -22,7 +22,7 @@ const MAX_DEPTH: usize = 128;
 
 /// What a bundle's signature must meet. With one every bundle has to be signed.
 #[derive(Debug, Clone)]
-pub struct Verification {
+pub(in crate::source) struct Verification {
     /// Who may sign.
     pub key: JwsKey,
     /// If given, a signature that names its key must name this one.

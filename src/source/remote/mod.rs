@@ -134,6 +134,13 @@ impl Remotes {
         self.held().get(address).map(|h| Arc::clone(&h.bytes))
     }
 
+    /// Whether every address has given something, now or when it was kept.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let held = self.held();
+        self.addresses.iter().all(|address| held.contains_key(address))
+    }
+
     /// The versions that are held now, by address.
     #[must_use]
     pub fn versions(&self) -> BTreeMap<String, String> {
