@@ -243,6 +243,17 @@ enum Why {
     Retry,
 }
 
+impl Why {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "SIGHUP",
+            Self::Files => "files have changed",
+            Self::Bundles => "a remote bundle has changed",
+            Self::Retry => "the last reload failed",
+        }
+    }
+}
+
 /// Follows the places of the policies for as long as the process lives.
 pub(super) struct Reloader {
     pub loader: Arc<Loader>,
@@ -264,7 +275,7 @@ impl Reloader {
         loop {
             let why = self.next_change(&seen).await;
             if why != Why::Retry {
-                tracing::info!(why = ?why, "loading the policies again");
+                tracing::info!(why = why.as_str(), "loading the policies again");
             }
             if why == Why::Asked {
                 poll(self.loader.remotes(), &self.standing, &self.metrics).await;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
+use crate::cli::style::Style;
 use crate::cli::{Exit, report_load_errors};
 use crate::engine::{CompileOptions, JwsSigningKey, compile};
 use crate::policy::Digest;
@@ -12,8 +13,9 @@ use crate::source::{Signing, build};
 
 /// Pack a directory of policies and data into an OPA bundle, and sign it.
 ///
-/// The bundle holds all Rego, JSON and YAML below the directory, with its `.manifest` if it has one. It is compiled
-/// first: what would be refused later is refused here. The same files give the same bytes.
+/// The bundle holds what is read of one: Rego, `data.json` and `data.yaml`, documents of portcullis.io and of Gatekeeper, and
+/// the directory's `.manifest` if it has one. It is compiled first: what would be refused later is refused here. The same
+/// files give the same bytes.
 /// Exit codes: 0 written, 1 something is wrong with the policies, 2 could not read or write.
 #[derive(Debug, Args)]
 pub(super) struct BundleArgs {
@@ -69,6 +71,12 @@ pub(super) fn run(args: &BundleArgs) -> anyhow::Result<Exit> {
             return Ok(if unreadable { Exit::CouldNotRun } else { Exit::Finding });
         }
     };
+    for path in &built.left_out {
+        eprintln!(
+            "{}: `{path}` is left out: data in a bundle is named data.json or data.yaml",
+            Style::stderr().yellow("note")
+        );
+    }
     let output = args.output.display();
     std::fs::write(&args.output, &built.archive).with_context(|| format!("--output: cannot write `{output}`"))?;
     let policies = snapshot.policies().count();

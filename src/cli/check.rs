@@ -38,7 +38,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     let loaded = match source::load(&args.policies.load_options(&args.paths, false)?) {
         Ok(loaded) => loaded,
         Err(errors) => {
-            let unreadable = errors.iter().any(|e| e.code == "io");
+            let unreadable = errors.iter().any(|e| ["io", "key", "remote"].contains(&e.code));
             print(args, &[], &errors, &[]);
             return Ok(if unreadable { Exit::CouldNotRun } else { Exit::Finding });
         }

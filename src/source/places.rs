@@ -236,7 +236,7 @@ impl BundleOptions {
         let Some(path) = &self.key else { return Ok(None) };
         let text = files::text(path)?;
         let key = JwsKey::read(&text)
-            .map_err(|e| LoadError::new("--bundle-key", "signature", format!("`{}` {e}", path.display())))?;
+            .map_err(|e| LoadError::new("--bundle-key", "key", format!("`{}` {e}", path.display())))?;
         Ok(Some(Verification { key, key_id: self.key_id.clone(), scope: self.scope.clone() }))
     }
 }

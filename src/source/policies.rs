@@ -36,7 +36,7 @@ pub(super) fn take(path: &str, text: String, sources: &mut Sources, errors: &mut
         if !sources.modules.iter().any(|m| m.path == path) {
             sources.modules.push(SourceFile { path: path.to_owned(), text });
         }
-    } else if text.contains("portcullis.io/") || text.contains(".gatekeeper.sh/") {
+    } else if holds_documents(&text) {
         match Document::parse_all(path, &text) {
             Err(e) => errors.push(e),
             Ok(documents) => {
@@ -50,6 +50,11 @@ pub(super) fn take(path: &str, text: String, sources: &mut Sources, errors: &mut
             }
         }
     }
+}
+
+/// Whether a text may hold documents of ours or of Gatekeeper.
+pub(super) fn holds_documents(text: &str) -> bool {
+    text.contains("portcullis.io/") || text.contains(".gatekeeper.sh/")
 }
 
 fn take_document(path: &str, document: Value, sources: &mut Sources, errors: &mut Vec<LoadError>) {

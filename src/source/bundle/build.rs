@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::policy::{LoadError, Sources};
 use crate::source::bundle::archive::{self, Files};
-use crate::source::bundle::{Bundle, Manifest, Signing, signature};
-use crate::source::files;
+use crate::source::bundle::{Bundle, Manifest, Signing, is_data, signature};
+use crate::source::{files, policies};
 
 /// A packed bundle.
 #[derive(Debug)]
@@ -16,11 +16,13 @@ pub struct BundleBuilt {
     pub manifest: Manifest,
     /// How many files it holds, its manifest and signature not counted.
     pub files: usize,
+    /// JSON and YAML that nobody would read in a bundle, and that was left out.
+    pub left_out: Vec<String>,
     /// What is in it, as it will be loaded.
     pub sources: Sources,
 }
 
-/// Packs the Rego, JSON and YAML below `root`. `change` is told the manifest that is there, or an empty one.
+/// Packs the Rego and the documents and data below `root` that are read in bundles. `change` is told the manifest that is there, or an empty one.
 ///
 /// # Errors
 /// Everything that cannot be read, signed or would be refused when the bundle is loaded.
@@ -36,11 +38,13 @@ pub fn build(
     }
     let mut errors = Vec::new();
     let mut packed = Files::new();
+    let mut left_out = Vec::new();
     for path in files::walk(root, &mut errors) {
         let inside = path.strip_prefix(root).unwrap_or(&path).display().to_string();
         if files::has_extension(&path, &["rego", "json", "yaml", "yml"]) {
             match files::text(&path) {
-                Ok(text) => drop(packed.insert(inside, text.into_bytes())),
+                Ok(text) if is_read(&inside, &text) => drop(packed.insert(inside, text.into_bytes())),
+                Ok(_) => left_out.push(inside),
                 Err(e) => errors.push(e),
             }
         }
@@ -68,5 +72,10 @@ pub fn build(
     let bundle = Bundle::open(&name, &archive, None).map_err(one)?;
     let mut sources = Sources::default();
     bundle.take(&mut sources, &mut errors);
-    if errors.is_empty() { Ok(BundleBuilt { archive, manifest, files: count, sources }) } else { Err(errors) }
+    if errors.is_empty() { Ok(BundleBuilt { archive, manifest, files: count, left_out, sources }) } else { Err(errors) }
+}
+
+/// Whether anything in the file would count in a bundle.
+fn is_read(path: &str, text: &str) -> bool {
+    path.ends_with(".rego") || is_data(path.rsplit('/').next().unwrap_or(path)) || policies::holds_documents(text)
 }

@@ -118,7 +118,7 @@ impl Bundle {
                     sources.rego_versions.insert(shown, version);
                 }
                 sources.modules.push(source);
-            } else if ["data.json", "data.yaml", "data.yml"].contains(&name) {
+            } else if is_data(name) {
                 let folders: Vec<String> = match path.rsplit_once('/') {
                     Some((folders, _)) => folders.split('/').map(str::to_owned).collect(),
                     None => Vec::new(),
@@ -138,6 +138,11 @@ impl Bundle {
             errors.push(LoadError::new(&self.name, "roots", message));
         }
     }
+}
+
+/// Whether a file of this name is data.
+fn is_data(name: &str) -> bool {
+    ["data.json", "data.yaml", "data.yml"].contains(&name)
 }
 
 fn is_document(name: &str) -> bool {

@@ -21,6 +21,10 @@ fn directory() -> tempfile::TempDir {
     fs::write(dir.path().join("lib/p.rego"), POLICY).expect("written");
     fs::write(dir.path().join("lib/p_test.rego"), "package portcullis.p_test\n\ntest_a if true\n").expect("written");
     fs::write(dir.path().join("data.json"), DATA).expect("written");
+    let binding =
+        "apiVersion: portcullis.io/v1alpha1\nkind: PolicyBinding\nmetadata: {name: b}\nspec: {policyRef: {name: p}}\n";
+    fs::write(dir.path().join("lib/binding.yaml"), binding).expect("written");
+    fs::write(dir.path().join("values.yaml"), "read: by nobody\n").expect("written");
     dir
 }
 
@@ -51,7 +55,7 @@ fn tampered(archive: &[u8], path: &str, content: Option<&str>) -> Vec<u8> {
 fn a_bundle_and_its_directory_are_the_same_policy_set() {
     let dir = directory();
     let built = build(dir.path(), |m| m.revision = "r7".to_owned(), None).expect("builds");
-    assert_eq!(built.files, 3);
+    assert_eq!((built.files, built.left_out), (4, vec!["values.yaml".to_owned()]));
     let path = dir.path().join("b.tar.gz");
     fs::write(&path, &built.archive).expect("written");
     let set = |options: LoadOptions| -> (Digest, Digest) {
@@ -61,7 +65,7 @@ fn a_bundle_and_its_directory_are_the_same_policy_set() {
     };
     let bundle = load(&LoadOptions { policies: vec![path.clone()], ..LoadOptions::default() }).expect("loads");
     assert_eq!(bundle.from, [format!("policies: {} (bundle, revision r7)", path.display())]);
-    assert_eq!(bundle.sources.modules.len(), 2);
+    assert_eq!((bundle.sources.modules.len(), bundle.sources.bindings.len()), (2, 1));
     let packed = set(LoadOptions { policies: vec![path], ..LoadOptions::default() });
     let plain = LoadOptions {
         policies: vec![dir.path().join("lib")],

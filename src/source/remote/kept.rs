@@ -72,3 +72,31 @@ fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
     file.sync_all()?;
     fs::rename(fresh, path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_read_again_if_it_is_whole() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let keeper = Keeper::new(dir.path().join("bundles"));
+        let held = |text: &str| Held { bytes: text.as_bytes().into(), version: format!("\"{text}\"") };
+        let read = |address: &str| keeper.read(address).map(|h| (h.bytes.to_vec(), h.version));
+        assert_eq!(read("https://a"), None);
+        for text in ["one", "two", "two"] {
+            keeper.keep("https://a", &held(text)).expect("kept");
+            assert_eq!(read("https://a"), Some((text.as_bytes().to_vec(), format!("\"{text}\""))));
+        }
+        assert_eq!(read("https://b"), None);
+        let (archive, card) = keeper.paths("https://a");
+        fs::write(&archive, "tampered").expect("written");
+        assert_eq!(read("https://a"), None);
+        keeper.keep("https://a", &held("three")).expect("kept");
+        // The card of another address under this one's name.
+        let (other_archive, other_card) = keeper.paths("https://b");
+        fs::copy(archive, other_archive).expect("copied");
+        fs::copy(card, other_card).expect("copied");
+        assert_eq!(read("https://b"), None);
+    }
+}

@@ -156,3 +156,49 @@ impl AsyncWrite for Bounded {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tokio::io::AsyncWriteExt as _;
+
+    fn found(layers_of_it: &[(&str, Option<&str>)]) -> Result<usize, String> {
+        let layer = |(kind, title): &(&str, Option<&str>)| {
+            let annotations = title.map(|t| json!({TITLE: t})).unwrap_or_default();
+            json!({"mediaType": kind, "digest": "sha256:0", "size": 1, "annotations": annotations})
+        };
+        let layers_json: Vec<_> = layers_of_it.iter().map(layer).collect();
+        let manifest =
+            json!({"schemaVersion": 2, "config": {"mediaType": "", "digest": "", "size": 0}, "layers": layers_json});
+        let manifest: OciImageManifest = serde_json::from_value(manifest).expect("a manifest");
+        layers(&manifest).map(|found| match found {
+            Layers::Bundle(_) => 0,
+            Layers::Files(files) => files.len(),
+        })
+    }
+
+    #[test]
+    fn an_artifact_is_one_bundle_or_files() {
+        assert_eq!(found(&[("application/octet-stream", None), (BUNDLE[0], None)]), Ok(0));
+        assert_eq!(found(&[(FILE[0], Some("p.rego")), (FILE[1], Some("a/data.json"))]), Ok(2));
+        for (layers, wanted) in [
+            (&[(BUNDLE[0], None), (BUNDLE[1], None)][..], "2 bundles as layers"),
+            (&[(FILE[0], None)], "has no title"),
+            (&[(FILE[1], Some("values.json"))], "would not be read"),
+            (&[("application/vnd.oci.image.layer.v1.tar", None)], "it holds no bundle"),
+            (&[], "it holds no bundle"),
+        ] {
+            let error = found(layers).expect_err(wanted);
+            assert!(error.contains(wanted), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn memory_is_bounded() {
+        let mut bounded = Bounded { bytes: Vec::new(), room: 3 };
+        bounded.write_all(b"abc").await.expect("fits");
+        let error = bounded.write_all(b"d").await.expect_err("is full").to_string();
+        assert!(error.contains("more than"), "{error}");
+    }
+}
