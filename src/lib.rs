@@ -10,7 +10,7 @@
 //! | L1, pure | [`policy`] | policy documents: Rego with METADATA, Gatekeeper's templates and constraints, what they match, digests |
 //! | L2, pure | [`engine`] | compile, select, evaluate, combine: [`engine::decide`], the one door; the only user of regorus |
 //! | L3, I/O | [`decisions`] | the decision log: record v1, masking, the single writer, queries |
-//! | L3, I/O | [`source`] | where policies and data come from: files, directories, the binary itself |
+//! | L3, I/O | [`source`] | where policies and data come from: files, directories, bundles near and far, the binary itself |
 //! | L3, I/O | [`inventory`] | the cluster: Namespace metadata, reflected |
 //! | L3, I/O | [`webhook`] | what a cluster needs to call us: registration, certificates |
 //! | L4, I/O | [`server`] | HTTP and TLS: connections, routes, the way of one review, health |

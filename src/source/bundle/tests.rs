@@ -148,6 +148,38 @@ fn a_token_that_opa_made_verifies() {
     assert_eq!((&claims["scope"], claims["files"].as_array().map(Vec::len)), (&json!("write"), Some(2)));
 }
 
+/// Another, RS256, with the public key that stands beside it there.
+#[test]
+fn a_token_that_opa_made_with_rsa_verifies() {
+    let token = concat!(
+        "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6ImZvbyJ9.eyJmaWxlcyI6W3sibmFtZSI6ImRiL3VhbTIvZW50aXRsZW1",
+        "lbnRzL2RhdGEuanNvbiIsImhhc2giOiJjMjEzMTU0NGM3MTZhMjVhNWUzMWY1MDQzMDBmNTI0MGU4MjM1Y2FkYjlhNTdmMGJkMWI",
+        "2ZjRiZDc0YjI2NjEyIiwiYWxnb3JpdGhtIjoic2hhMjU2In0seyJuYW1lIjoiZGIvdWFtMi9wb2xpY3kvb3BhLXBvbGljeS5yZWd",
+        "vIiwiaGFzaCI6IjQyY2ZlNjc2OGI1N2JiNWY3NTAzYzE2NWMyOGRkMDdhYzViODEzNTU0ZWJjODUwZjJjYzM1ODQzZTcxMzdiMWQ",
+        "ifV0sImlhdCI6MTU5MjI1MTQwNiwiaXNzIjoiSldUU2VydmljZSIsInNjb3BlIjoid3JpdGUifQ.UZcX_Qj29o213nwZ5mysiyNc",
+        "gAp1AOqCkDLkj1KGZ7Cw3l17TbkF8t3FJd654sf762NGcABA0WQ2zxq-labXl_d5TKQmq23lurO3qLHI1cKQPyoxPbddGo78sJpM",
+        "wWsiMyEYcyyKC9FpNUpa8cT81GPo4q9Zui8TAD0wtHh2YxBL7E8QYLJxcLMJTJxVBgrQGLXFT7vYRc6hJz9Vu-i0SWuLBGxOCmYo",
+        "Hr4DWFfy0IhAbhiUFyLRpukfBPjCJNYY5LgaZdN6LaYivtIEUms5jUuXubBimLJm7KOT5-bgJMXTcUsbrbl2Ma7PwG5IOKjjgyEv",
+        "H8KVfGFZSzNrpuxKmA",
+    );
+    let public = concat!(
+        "-----BEGIN PUBLIC KEY-----\n",
+        "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA9KaakMv1XKKDaSch3PFR\n",
+        "3a27oaHp1GNTTNqvb1ZaHZXp+wuhYDwc/MTE67x9GCifvQBWzEGorgTq7aisiOyl\n",
+        "vKifwz6/wQ+62WHKG/sqKn2Xikp3P63aBIPlZcHbkyyRmL62yeyuzYoGvLEYel+m\n",
+        "z5SiKGBwviSY0Th2L4e5sGJuk2HOut6emxDi+E2Fuuj5zokFJvIT6Urlq8f3h6+l\n",
+        "GeR6HUOXqoYVf7ff126GP7dticTVBgibxkkuJFmpvQSW6xmxruT4k6iwjzbZHY7P\n",
+        "ypZ/TdlnuGC1cOpAVyU7k32IJ9CRbt3nwEf5U54LRXLLQjFixWZHwKdDiMTF4ws0\n",
+        "+wIDAQAB\n",
+        "-----END PUBLIC KEY-----\n",
+    );
+    let key = JwsKey::read(public).expect("a key");
+    assert_eq!(key.verify(token).expect("verifies").0["alg"], "RS256");
+    let (signed, signature) = token.rsplit_once('.').expect("three parts");
+    let other = signed.replace("eyJhbGciOiJSUzI1NiIs", "eyJhbGciOiJSUzM4NCIs");
+    assert!(key.verify(&format!("{other}.{signature}")).is_err());
+}
+
 #[test]
 fn every_kind_of_key_signs_and_only_its_own_verifies() {
     let pairs = [
