@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha224, Sha256, Sha384, Sha512, Sha512_224, Sha512_256};
 
 use crate::engine::{JwsKey, JwsSigningKey};
+use crate::policy::yaml::{self, Offset};
 use crate::source::bundle::archive::Files;
 
 /// Where it stands in a bundle.
@@ -158,24 +159,55 @@ fn hash(algorithm: &str, bytes: &[u8]) -> Option<String> {
 /// What is hashed of a file: its bytes, or of JSON one way to write what it means.
 fn meaning<'a>(path: &str, content: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
     let fault = |e: &dyn std::fmt::Display| format!("`{path}` in it: {e}");
-    match path.rsplit('/').next().unwrap_or(path) {
-        "data.json" | ".manifest" => {
-            let value: &RawValue = serde_json::from_slice(content).map_err(|e| fault(&e))?;
-            let mut out = String::new();
-            canonical(value, 0, &mut out).map_err(|e| fault(&e))?;
-            Ok(Cow::Owned(out.into_bytes()))
-        }
+    let text = match path.rsplit('/').next().unwrap_or(path) {
+        "data.json" | ".manifest" => Cow::Borrowed(content),
+        // JSON is YAML too, and then it counts as it is written.
+        "data.yaml" if serde_json::from_slice::<&RawValue>(content).is_ok() => Cow::Borrowed(content),
         "data.yaml" => {
             let text = std::str::from_utf8(content).map_err(|e| fault(&e))?;
-            let value: Option<Value> = crate::policy::yaml::parse(path, text, crate::policy::yaml::Offset::default())
-                .map_err(|e| fault(&e))?;
-            let text = value.unwrap_or_default().to_string();
-            let value: &RawValue = serde_json::from_str(&text).map_err(|e| fault(&e))?;
+            let value: Option<Value> = yaml::parse(path, text, Offset::default()).map_err(|e| fault(&e))?;
             let mut out = String::new();
-            canonical(value, 0, &mut out).map_err(|e| fault(&e))?;
-            Ok(Cow::Owned(out.into_bytes()))
+            as_go_writes(&value.unwrap_or_default(), &mut out);
+            Cow::Owned(out.into_bytes())
         }
-        _ => Ok(Cow::Borrowed(content)),
+        _ => return Ok(Cow::Borrowed(content)),
+    };
+    let value: &RawValue = serde_json::from_slice(&text).map_err(|e| fault(&e))?;
+    let mut out = String::new();
+    canonical(value, 0, &mut out).map_err(|e| fault(&e))?;
+    Ok(Cow::Owned(out.into_bytes()))
+}
+
+/// What was YAML as Go's encoder writes it: the shortest decimal, an exponent only below 1e-6 and from 1e21.
+fn as_go_writes(value: &Value, out: &mut String) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let float = number.as_f64().unwrap_or_default();
+            let exponent = float != 0.0 && !(1e-6..1e21).contains(&float.abs());
+            out.push_str(&match exponent {
+                true => format!("{float:e}").replace('e', if float.abs() < 1.0 { "e" } else { "e+" }),
+                false => format!("{float}"),
+            });
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for (n, item) in items.iter().enumerate() {
+                out.push_str(if n > 0 { "," } else { "" });
+                as_go_writes(item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(map) => {
+            out.push('{');
+            for (n, (key, item)) in map.iter().enumerate() {
+                out.push_str(if n > 0 { "," } else { "" });
+                string(key, out);
+                out.push(':');
+                as_go_writes(item, out);
+            }
+            out.push('}');
+        }
+        plain => out.push_str(&plain.to_string()),
     }
 }
 

@@ -112,8 +112,8 @@ fn a_signed_bundle_is_opened_and_a_tampered_one_is_not() {
 /// What JSON means, byte for byte as OPA's bundle signing hashes it: the digest of a canonical text.
 #[test]
 fn structured_files_are_hashed_as_opa_does() {
-    let text = |json: &str| {
-        let files = Files::from([("data.json".to_owned(), json.as_bytes().to_vec())]);
+    let text = |name: &str, json: &str| {
+        let files = Files::from([(name.to_owned(), json.as_bytes().to_vec())]);
         let signed = signature::sign(&files, &signing("secret")).expect("signs");
         let token = serde_json::from_slice::<Value>(&signed).expect("JSON")["signatures"][0].clone();
         let (_, payload) =
@@ -121,14 +121,18 @@ fn structured_files_are_hashed_as_opa_does() {
         let claims: Value = serde_json::from_slice(&payload).expect("JSON");
         claims["files"][0]["hash"].as_str().expect("text").to_owned()
     };
-    for (json, canonical) in [
-        ("{\"b\": 1, \"a\": [ 2.50, \"x\" ]}", "{\"a\":[2.50,\"x\"],\"b\":1}"),
-        ("{\"<&>\": \"\\u2028\\u0001\\u00e9\"}", "{\"<&>\":\"\\u2028\\u0001é\"}"),
-        ("123.456789111111111111111111111111111111", "123.456789111111111111111111111111111111"),
-        ("{\"a\": 1, \"a\": 2}", "{\"a\":2}"),
-        (" null ", "null"),
+    for (name, json, canonical) in [
+        ("a/data.yaml", "b: 1.0\na: [2.50, 1e21, 0.0000001, -3, x]\n", "{\"a\":[2.5,1e+21,1e-7,-3,\"x\"],\"b\":1}"),
+        ("data.yaml", "{\"a\": 1.0}", "{\"a\":1.0}"),
+        ("p.rego", "package  p\n", "package  p\n"),
+        ("data.yml", "a:   1\n", "a:   1\n"),
+        ("data.json", "{\"b\": 1, \"a\": [ 2.50, \"x\" ]}", "{\"a\":[2.50,\"x\"],\"b\":1}"),
+        ("data.json", "{\"<&>\": \"\\u2028\\u0001\\u00e9\"}", "{\"<&>\":\"\\u2028\\u0001é\"}"),
+        ("data.json", "123.456789111111111111111111111111111111", "123.456789111111111111111111111111111111"),
+        ("data.json", "{\"a\": 1, \"a\": 2}", "{\"a\":2}"),
+        ("data.json", " null ", "null"),
     ] {
-        assert_eq!(text(json), Digest::of(canonical.as_bytes()).hex(), "{json}");
+        assert_eq!(text(name, json), Digest::of(canonical.as_bytes()).hex(), "{name}: {json}");
     }
 }
 
