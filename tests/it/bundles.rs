@@ -182,9 +182,20 @@ async fn a_bundle_over_https_is_polled_verified_and_kept() {
     assert_eq!(sets.len(), 3, "start, 2 and 4");
     assert!(!server.messages().contains("s3cret"));
 
-    // Without its server it starts with what was good at last; without its state there is nothing to start with.
-    let home = tempfile::tempdir().expect("a directory");
-    copy(&server.dir().join(".portcullis/bundles"), &home.path().join(".portcullis/bundles"));
+    // It starts with what was good at last, where its server has a bundle that is not, and where it is gone.
+    let home_of = |server: &Server| {
+        let home = tempfile::tempdir().expect("a directory");
+        copy(&server.dir().join(".portcullis/bundles"), &home.path().join(".portcullis/bundles"));
+        home
+    };
+    let home = home_of(&server);
+    drop(server);
+    upstream.set("/stored", Answer::Content(GZIP, bundle(dir.path(), 5, Some("stranger.pem"))));
+    let server = Server::start_in(home, &args);
+    assert!(says(&server).await.contains("bundled 4"));
+    until_readyz(&server, "its signature is not of the given key").await;
+    assert_eq!(metric(&server, "portcullis_reload_failing").await, 1.0);
+    let home = home_of(&server);
     drop((server, upstream));
     let server = Server::start_in(home, &args);
     assert!(says(&server).await.contains("bundled 4"));
