@@ -114,9 +114,8 @@ fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, 
                 packages.values().filter(|p| p.is_policy()).map(|p| policy_name(&p.path).to_string()).collect();
             let near =
                 nearest(&binding.policy, names.iter().map(String::as_str)).map(|n| format!("; did you mean `{n}`?"));
-            let message =
-                format!("binding `{}`: no policy `{}`{}", binding.name, binding.policy, near.unwrap_or_default());
-            errors.push(LoadError::new(&binding.file, "binding", message));
+            let message = format!("no policy `{}`{}", binding.policy, near.unwrap_or_default());
+            errors.push(binding.fault_at(&["spec", "policyRef", "name"], &message));
         }
     }
     let data = Value::from(serde_json::Value::Object(sources.data.clone()));
@@ -335,17 +334,14 @@ fn uses(
                 None => {
                     let near = nearest(key, metadata.parameters.keys().map(String::as_str));
                     let near = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
-                    let message = format!("binding `{}`: policy `{name}` has no parameter `{key}`{near}", binding.name);
-                    errors.push(LoadError::new(&binding.file, "binding", message));
+                    let message = format!("policy `{name}` has no parameter `{key}`{near}");
+                    errors.push(binding.fault_at(&["spec", "parameters", key], &message));
                 }
                 Some(default)
                     if !default.is_null() && std::mem::discriminant(default) != std::mem::discriminant(value) =>
                 {
-                    let message = format!(
-                        "binding `{}`: parameter `{key}` has another type than its default `{default}`",
-                        binding.name
-                    );
-                    errors.push(LoadError::new(&binding.file, "binding", message));
+                    let message = format!("parameter `{key}` has another type than its default `{default}`");
+                    errors.push(binding.fault_at(&["spec", "parameters", key], &message));
                 }
                 Some(default) => *default = value.clone(),
             }
@@ -374,7 +370,7 @@ fn modules_digest(modules: &[&Parsed<'_>]) -> Digest {
 
 fn policy_set(parsed: &[Parsed<'_>], bindings: &[PolicyBinding], library: Vec<Content>) -> Digest {
     let modules = parsed.iter().map(|m| ("module", m.info.package.join("/"), Digest::of(m.source.text.as_bytes())));
-    let bindings = bindings.iter().map(|b| ("binding", b.name.clone(), Digest::of(b.document.to_string().as_bytes())));
+    let bindings = bindings.iter().map(|b| ("binding", b.name.clone(), Digest::of(b.document.value.to_string().as_bytes())));
     let items: Vec<Content> = modules.chain(bindings).chain(library).collect();
     digest_set(items.iter().map(|(kind, name, digest)| (*kind, name.as_str(), *digest)))
 }

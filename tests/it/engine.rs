@@ -8,6 +8,7 @@ use portcullis::engine::{
     Cause, CompileOptions, Context, Decision, Endpoint, ErrorCode, FailureMode, FailureModes, Inventory, Pool,
     PoolOptions, Snapshot, Verdict, answer, compile, decide,
 };
+use portcullis::policy::gatekeeper::Document;
 use portcullis::policy::{Enforcement, LoadError, PolicyBinding, SourceFile, Sources};
 use serde_json::{Value, json};
 
@@ -25,6 +26,10 @@ fn snapshot(files: &[(&str, &str)]) -> Arc<Snapshot> {
 fn load_errors(files: &[(&str, &str)]) -> Vec<String> {
     let errors = compile(&sources(files), CompileOptions::default()).expect_err("must not compile");
     errors.iter().map(LoadError::to_string).collect()
+}
+
+fn binding_of(value: Value) -> PolicyBinding {
+    PolicyBinding::read(&Document::of_value("b.yaml", value)).expect("reads")
 }
 
 /// A request on a Pod of namespace `shop` by alice.
@@ -138,10 +143,10 @@ fn a_ceiling_and_bindings_change_enforcement() {
         json!({"apiVersion": "portcullis.io/v1alpha1", "kind": "PolicyBinding", "metadata": {"name": "b"},
         "spec": {"policyRef": {"name": name}, "enforcement": "warn", "match": {"namespaces": ["shop"]}}})
     };
-    set.bindings = vec![PolicyBinding::from_document("b.yaml", binding("p")).expect("reads")];
+    set.bindings = vec![binding_of(binding("p"))];
     let snapshot = Arc::new(compile(&set, CompileOptions::default()).expect("compiles").snapshot);
     assert_eq!(decide(&snapshot, &inventory(), &bad, &context(Endpoint::Validate)).warnings.len(), 1);
-    set.bindings = vec![PolicyBinding::from_document("b.yaml", binding("q")).expect("reads")];
+    set.bindings = vec![binding_of(binding("q"))];
     let errors = compile(&set, CompileOptions::default()).expect_err("no such policy");
     assert!(errors[0].to_string().contains("no policy `q`"), "{errors:?}");
 }
@@ -211,7 +216,7 @@ fn where_a_bindings_selector_leaves_out_the_policy_stands() {
     };
     let bad = request("CREATE", pod("x:latest"), Value::Null);
     for (tenant, verdict) in [("a", Verdict::Allow), ("other", Verdict::Deny)] {
-        set.bindings = vec![PolicyBinding::from_document("b.yaml", binding(tenant)).expect("reads")];
+        set.bindings = vec![binding_of(binding(tenant))];
         let snapshot = Arc::new(compile(&set, CompileOptions::default()).expect("compiles").snapshot);
         let decision = decide(&snapshot, &inventory(), &bad, &context(Endpoint::Validate));
         assert_eq!((decision.verdict, decision.violations.len()), (verdict, 1), "{tenant}");

@@ -1,0 +1,94 @@
+//! What the libraries say of a document, in the words of whoever wrote it: no Rust, and the nearest name for a slip.
+
+use crate::policy::nearest::nearest;
+
+/// Words of Rust that serde's messages have, with what stands in the document.
+const WORDS: [(&str, &str); 9] = [
+    ("unit value", "nothing"),
+    ("unit variant", "one of its words"),
+    ("newtype variant", "a mapping"),
+    ("struct variant", "a mapping"),
+    ("a sequence", "a list"),
+    ("sequence", "a list"),
+    ("a map", "a mapping"),
+    ("map", "a mapping"),
+    ("null", "nothing"),
+];
+
+/// A message of serde's or of the YAML library's, for people.
+#[must_use]
+pub fn plain(message: &str) -> String {
+    unknown(message).or_else(|| mistyped(message)).unwrap_or_else(|| message.to_owned())
+}
+
+/// The keys that lead to a fault, and what it is, with its path.
+#[must_use]
+pub fn of_path(error: &serde_path_to_error::Error<serde_json::Error>) -> (Vec<String>, String) {
+    let path = error.path().to_string();
+    let keys = path.split('.').map(|key| key.split('[').next().unwrap_or_default().to_owned());
+    let keys = keys.filter(|key| !key.is_empty() && key != "?").collect();
+    let message = plain(&error.inner().to_string());
+    (keys, if path == "." { message } else { format!("`{path}`: {message}") })
+}
+
+/// `unknown field `x`, expected one of `a`, `b``: the nearest of them, or all where none is near.
+fn unknown(message: &str) -> Option<String> {
+    let (found, expected) = message.split_once(", expected ").or_else(|| message.split_once(", there are no "))?;
+    let what = ["unknown field `", "unknown variant `"].iter().find(|w| found.starts_with(**w))?;
+    let name = found.strip_prefix(what)?.strip_suffix('`')?;
+    let what = if what.contains("field") { "field" } else { "value" };
+    let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+    let hint = match nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "there are none".to_owned(),
+        None => format!("write {}", listed(&known)),
+    };
+    Some(format!("unknown {what} `{name}`; {hint}"))
+}
+
+fn listed(names: &[&str]) -> String {
+    let all: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
+    match all.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        one => one.join(""),
+    }
+}
+
+/// `invalid type: sequence, expected struct MatchSpec`: what stands there and what should.
+fn mistyped(message: &str) -> Option<String> {
+    let rest = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "))?;
+    let (found, expected) = rest.split_once(", expected ")?;
+    let expected = match expected.split_once(' ') {
+        Some(("struct" | "enum", name)) => {
+            if expected.starts_with("struct") && !name.contains("variant") { "a mapping" } else { "one of its words" }
+        }
+        _ => expected,
+    };
+    Some(format!("must be {}, not {}", worded(expected), worded(found)))
+}
+
+fn worded(text: &str) -> String {
+    WORDS.iter().find(|(rust, _)| *rust == text).map_or_else(|| text.to_owned(), |(_, plain)| (*plain).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_rust_and_the_nearest_name() {
+        for (said, told) in [
+            ("unknown field `polices`, expected one of `policies`, `data`", "unknown field `polices`; did you mean `policies`?"),
+            ("unknown field `x`, expected `name` or `kind`", "unknown field `x`; write `name` or `kind`"),
+            ("unknown field `x`, expected `name`", "unknown field `x`; write `name`"),
+            ("unknown variant `warning`, expected one of `dryrun`, `warn`, `deny`", "unknown value `warning`; write `dryrun`, `warn` or `deny`"),
+            ("invalid type: sequence, expected struct MatchSpec", "must be a mapping, not a list"),
+            ("invalid type: map, expected a sequence", "must be a list, not a mapping"),
+            ("invalid type: string \"x\", expected a map", "must be a mapping, not string \"x\""),
+            ("invalid type: integer `5`, expected a string", "must be a string, not integer `5`"),
+            ("missing field `name`", "missing field `name`"),
+        ] {
+            assert_eq!(plain(said), told);
+        }
+    }
+}
