@@ -29,7 +29,7 @@ fn shipped() -> (Arc<Snapshot>, Inventory) {
     let options = LoadOptions {
         policies: vec![root.join("policies")],
         data: vec![root.join("policies/example-data")],
-        example_data: false,
+        ..LoadOptions::default()
     };
     let loaded = load(&options).expect("the shipped policies load");
     let snapshot = compile(&loaded.sources, CompileOptions::default()).expect("the shipped policies compile").snapshot;

@@ -14,7 +14,7 @@ use crate::config::{Certificates, ClusterAccess, Options};
 use crate::decisions::{DecisionLog, Labels, LogOptions, MaskKey, Masker};
 use crate::engine::{CompileOptions, Compiled, FailureMode, Pool, PoolOptions, Snapshot, compile};
 use crate::inventory::{self, ClusterNamespaces};
-use crate::policy::LoadError;
+use crate::policy::{Instant, LoadError};
 use crate::server::{
     Check, ConnectionLimits, Limits, Phase, Phases, Readiness, Reviewer, ServingCertificate, TlsIdentity, Transport,
     World, admin_router, serve, server_config, webhook_router,
@@ -169,6 +169,7 @@ fn load(options: &Options) -> anyhow::Result<(Compiled, Vec<String>)> {
     let loading = LoadOptions {
         policies: options.policies.clone(),
         data: options.data.clone(),
+        exceptions: options.exceptions.clone(),
         example_data: !connected && options.data.is_empty(),
     };
     let fault = |errors: Vec<LoadError>| {
@@ -290,6 +291,7 @@ impl Gauges {
     fn policies(&self) -> Check {
         let snapshot = Arc::clone(&self.published.borrow());
         let count = snapshot.policies().count();
+        self.metrics.exceptions_at(&snapshot, Instant::from_nanos(now_ns()));
         Check { name: "policies", ready: count > 0, detail: format!("{count} loaded, {}", snapshot.policy_set()) }
     }
 
@@ -333,6 +335,10 @@ impl Gauges {
         let detail = if phase == Phase::Serve { "serving" } else { "draining" };
         Check { name: "phase", ready: phase == Phase::Serve, detail: detail.to_owned() }
     }
+}
+
+fn now_ns() -> i64 {
+    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 fn number(count: usize) -> i64 {

@@ -14,8 +14,8 @@ use crate::cli::manifest::{self, Circumstances};
 use crate::cli::style::Style;
 use crate::cli::{Exit, PolicyArgs, now_ns, report_load_errors};
 use crate::engine::{
-    CompileOptions, Context, Decision, Endpoint, FailureModes, Inventory, NamespaceMetadata, Namespaces, Pool,
-    PoolOptions, Snapshot, Verdict, compile,
+    CompileOptions, Context, Decision, Endpoint, Excepted, FailureModes, Inventory, NamespaceMetadata, Namespaces,
+    Pool, PoolOptions, Snapshot, Verdict, Violation, compile,
 };
 use crate::policy::gatekeeper::EnforcementPoint;
 use crate::policy::{Enforcement, yaml};
@@ -366,6 +366,14 @@ fn print_pretty(judged: &Judged) {
                 println!("       {}", style.dim(&format!("by  {location}")));
             }
         }
+        for excepted in &decision.exceptions {
+            let (violation, exception) = (&excepted.violation, &excepted.exception);
+            println!("  {} {}: {}", style.yellow("let pass"), style.bold(&violation.policy), violation.msg);
+            if let Some(field) = &violation.field {
+                println!("       at  {field}");
+            }
+            println!("       by  exception {} ({}) until {}", exception.name, exception.ticket, exception.expires);
+        }
         for failure in &decision.failures {
             println!(
                 "  {} {}: {} ({})",
@@ -405,11 +413,21 @@ fn to_json(judged: &Judged) -> Value {
     })
 }
 
-fn decision_json(decision: &Decision) -> Value {
-    let violations: Vec<Value> = decision.violations.iter().map(|v| json!({
+fn violation_json(v: &Violation) -> Value {
+    json!({
         "policy": &*v.policy, "enforcement": v.enforcement, "severity": v.severity, "controls": &*v.controls, "msg": v.msg,
         "field": v.field, "details": v.details, "fix": v.fix, "location": v.location.as_ref().map(ToString::to_string),
-    })).collect();
+    })
+}
+
+fn decision_json(decision: &Decision) -> Value {
+    let violations: Vec<Value> = decision.violations.iter().map(violation_json).collect();
+    let excepted = |e: &Excepted| {
+        let given = &e.exception;
+        json!({"name": given.name, "policy": &*e.violation.policy, "ticket": given.ticket, "approver": given.approver,
+               "reason": given.reason, "expires": given.expires.to_string(), "violation": violation_json(&e.violation)})
+    };
+    let exceptions: Vec<Value> = decision.exceptions.iter().map(excepted).collect();
     let errors: Vec<Value> = decision
         .failures
         .iter()
@@ -423,6 +441,7 @@ fn decision_json(decision: &Decision) -> Value {
     let runs: Vec<Value> = decision.runs.iter().map(|r| json!({
         "policy": &*r.policy, "result": r.ending.as_str(), "duration_ns": u64::try_from(r.took.as_nanos()).unwrap_or(u64::MAX),
     })).collect();
-    json!({"verdict": decision.verdict, "cause": decision.cause, "violations": violations, "errors": errors,
+    json!({"verdict": decision.verdict, "cause": decision.cause, "violations": violations, "exceptions": exceptions,
+           "errors": errors,
            "warnings": decision.warnings, "patch": decision.patch, "auditAnnotations": decision.audit_annotations, "policies": runs})
 }

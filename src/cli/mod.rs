@@ -63,6 +63,9 @@ struct PolicyArgs {
     /// File or directory of data (JSON, YAML, Kubernetes manifests); may be given more than once.
     #[arg(long, value_name = "PATH", env = "PORTCULLIS_DATA", value_delimiter = ',')]
     data: Vec<PathBuf>,
+    /// File or directory of exceptions; may be given more than once. They count from here and from nowhere else.
+    #[arg(long, value_name = "PATH", env = "PORTCULLIS_EXCEPTIONS", value_delimiter = ',')]
+    exceptions: Vec<PathBuf>,
 }
 
 impl PolicyArgs {
@@ -70,6 +73,7 @@ impl PolicyArgs {
         LoadOptions {
             policies: self.policies.iter().chain(more).cloned().collect(),
             data: self.data.clone(),
+            exceptions: self.exceptions.clone(),
             example_data,
         }
     }

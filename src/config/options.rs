@@ -84,6 +84,8 @@ pub struct Options {
     pub policies: Vec<PathBuf>,
     /// Files and directories of data.
     pub data: Vec<PathBuf>,
+    /// Files and directories of exceptions.
+    pub exceptions: Vec<PathBuf>,
     /// Ceiling over the policies' enforcement.
     pub max_enforcement: Option<Enforcement>,
     /// Address of the webhook.
@@ -156,6 +158,7 @@ impl Options {
             admin_listen: settings.admin_listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
             policies: settings.policies,
             data: settings.data,
+            exceptions: settings.exceptions,
             max_enforcement: settings.max_enforcement,
             client_ca: settings.client_ca,
             durability: settings.durability.unwrap_or(Durability::Flush),

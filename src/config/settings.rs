@@ -41,6 +41,11 @@ pub struct Settings {
     #[arg(long, env = "PORTCULLIS_DATA", value_name = "PATH", value_delimiter = ',')]
     pub data: Vec<PathBuf>,
 
+    /// Exceptions (`PolicyException`): a file or directory; repeatable, or separated by commas. They count from here
+    /// and from nowhere else
+    #[arg(long, env = "PORTCULLIS_EXCEPTIONS", value_name = "PATH", value_delimiter = ',')]
+    pub exceptions: Vec<PathBuf>,
+
     /// No policy does more than this, whatever it says: the brake while rolling out
     #[arg(long, env = "PORTCULLIS_MAX_ENFORCEMENT", value_name = "deny|warn|dryrun", value_parser = word::<Enforcement>)]
     #[serde(alias = "max-enforcement")]
@@ -174,6 +179,7 @@ impl Settings {
             kind: file.kind,
             policies: first(self.policies, file.policies),
             data: first(self.data, file.data),
+            exceptions: first(self.exceptions, file.exceptions),
             max_enforcement: self.max_enforcement.or(file.max_enforcement),
             listen: self.listen.or(file.listen),
             admin_listen: self.admin_listen.or(file.admin_listen),

@@ -15,6 +15,7 @@ mod context;
 mod decide;
 mod decision;
 mod evaluate;
+mod exceptions;
 mod input;
 mod notes;
 mod output;
@@ -35,11 +36,12 @@ pub use compile::{CompileOptions, Compiled, DEFAULT_TIME_BUDGET, MAX_NESTING, co
 pub use context::{Context, FailureMode, FailureModes, Inventory, NamespaceMetadata, Namespaces};
 pub use decide::decide;
 pub use decision::{
-    Cause, Decision, Ending, Endpoint, ErrorCode, Location, PolicyFailure, Read, Run, Verdict, Violation,
+    Cause, Decision, Ending, Endpoint, ErrorCode, Excepted, Location, PolicyFailure, Read, Run, Verdict, Violation,
 };
+pub use exceptions::ExceptionSummary;
 pub use pool::{Job, Pool, PoolOptions, PoolStats};
 #[doc(hidden)]
 pub use query::{Query, QueryInput, bindings, query};
-pub use snapshot::{PolicySummary, Snapshot};
+pub use snapshot::{BindingSummary, PolicySummary, Snapshot};
 pub use suite::{SuiteFiles, run_suite};
 pub use testing::{FileCoverage, TestEnding, TestReport, TestResult, check_tests, run_tests};

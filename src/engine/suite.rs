@@ -16,7 +16,7 @@ use crate::engine::{
     TestEnding, TestResult, compile,
 };
 use crate::policy::gatekeeper::{Case, Document, EnforcementPoint, Suite, SuiteTest, insert_into_inventory};
-use crate::policy::{LoadError, SourceFile, Sources};
+use crate::policy::{LoadError, PolicyException, SourceFile, Sources};
 
 /// The files that a suite names, by the name that it gives them.
 pub type SuiteFiles = BTreeMap<String, Result<SourceFile, LoadError>>;
@@ -156,12 +156,17 @@ impl Runner<'_> {
         let expands = |d: &Document| d.kind() == "ExpansionTemplate";
         // Reviews are judged as they are; only manifests are expanded.
         let unexpanded = subject.is_review && sources.gatekeeper.iter().any(expands);
-        if case.inventory.is_empty() && !unexpanded {
+        if case.inventory.is_empty() && case.exceptions.is_empty() && !unexpanded {
             return Ok(Arc::clone(plain));
         }
         let mut sources = sources.clone();
         if unexpanded {
             sources.gatekeeper.retain(|d| !expands(d));
+        }
+        for file in &case.exceptions {
+            let documents = self.documents("exception", file)?;
+            let read = documents.iter().map(PolicyException::read).collect::<Result<Vec<_>, _>>();
+            sources.exceptions.extend(read.map_err(|e| vec![e])?);
         }
         let mut inventory = Map::new();
         for file in &case.inventory {

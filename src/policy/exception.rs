@@ -126,7 +126,8 @@ impl PolicyException {
     /// What is wrong with it, with its line.
     pub fn read(document: &Document) -> Result<Self, LoadError> {
         let label = format!("exception `{}`", document.name());
-        let fault = |path: &[&str], message: String| document.fault_at("exception", path, format!("{label}: {message}"));
+        let fault =
+            |path: &[&str], message: String| document.fault_at("exception", path, format!("{label}: {message}"));
         let parsed: ExceptionDocument = serde_path_to_error::deserialize(&document.value).map_err(|e| {
             let (path, message) = wording::of_path(&e);
             fault(&path.iter().map(String::as_str).collect::<Vec<_>>(), message)
@@ -156,7 +157,8 @@ impl PolicyException {
                 return Err(fault(&["spec", key], message));
             }
         }
-        let expires = Instant::parse(&spec.expires).map_err(|m| fault(&["spec", "expires"], format!("`expires`: {m}")))?;
+        let expires =
+            Instant::parse(&spec.expires).map_err(|m| fault(&["spec", "expires"], format!("`expires`: {m}")))?;
         let matching = spec.matching.map(MatchSpec::check).transpose().map_err(|m| fault(&["spec", "match"], m))?;
         Ok(Self {
             name: parsed.metadata.name,
@@ -368,11 +370,17 @@ spec:
 
     #[test]
     fn labels_must_be_on_what_is_asked_for_and_on_every_view_of_the_namespace() {
-        let text = WHOLE.replace("kinds: [Pod]}", "labelSelector: {matchLabels: {old: '1'}}, namespaceSelector: {matchLabels: {env: dev}}}");
+        let text = WHOLE.replace(
+            "kinds: [Pod]}",
+            "labelSelector: {matchLabels: {old: '1'}}, namespaceSelector: {matchLabels: {env: dev}}}",
+        );
         let exception = read(&text).expect("reads");
         let member = json!({"groups": ["team-a"]});
         assert!(exception.takes(&request(&member, "shop", &json!({"old": "1"})), None));
-        assert!(!exception.takes(&request(&member, "shop", &Value::Null), None), "the old object's label counts for nothing");
+        assert!(
+            !exception.takes(&request(&member, "shop", &Value::Null), None),
+            "the old object's label counts for nothing"
+        );
         let (dev, prod) = (json!({"env": "dev"}), json!({"env": "prod"}));
         assert!(exception.takes_namespace(&[&dev]));
         assert!(!exception.takes_namespace(&[&dev, &prod]) && !exception.takes_namespace(&[]));
@@ -381,13 +389,37 @@ spec:
     #[test]
     fn faults_have_lines() {
         for (from, to, told) in [
-            ("ticket: SEC-1", "ticket: ''", "e.yaml:13:3: exception `legacy`: `ticket` is empty: an exception needs one"),
+            (
+                "ticket: SEC-1",
+                "ticket: ''",
+                "e.yaml:13:3: exception `legacy`: `ticket` is empty: an exception needs one",
+            ),
             ("  ticket: SEC-1\n", "", "e.yaml:4:1: exception `legacy`: `spec`: missing field `ticket`"),
-            ("ticket:", "tickets:", "e.yaml:13:3: exception `legacy`: `spec.tickets`: unknown field `tickets`; did you mean `ticket`?"),
-            ("2026-12-31T00:00:00+01:00", "2026-12-31", "e.yaml:15:3: exception `legacy`: `expires`: `2026-12-31` names a day but no time; write `2026-12-31T00:00:00Z`"),
-            ("kinds: [Pod]", "kinds: [Pods]", "e.yaml:11:3: exception `legacy`: `Pods` in `match.kinds` is not a built-in kind (did you mean `Pod`?); for custom resources write `match.rules`"),
-            ("kind: Group, name", "kind: Team, name", "e.yaml:8:3: exception `legacy`: `spec.subjects[0].kind`: unknown value `Team`; write `User`, `Group` or `ServiceAccount`"),
-            ("name: legacy", "name: Legacy", "e.yaml:3:1: exception `Legacy`: `metadata.name` is no name of RFC 1123: lower case letters, digits, `-` and `.`"),
+            (
+                "ticket:",
+                "tickets:",
+                "e.yaml:13:3: exception `legacy`: `spec.tickets`: unknown field `tickets`; did you mean `ticket`?",
+            ),
+            (
+                "2026-12-31T00:00:00+01:00",
+                "2026-12-31",
+                "e.yaml:15:3: exception `legacy`: `expires`: `2026-12-31` names a day but no time; write `2026-12-31T00:00:00Z`",
+            ),
+            (
+                "kinds: [Pod]",
+                "kinds: [Pods]",
+                "e.yaml:11:3: exception `legacy`: `Pods` in `match.kinds` is not a built-in kind (did you mean `Pod`?); for custom resources write `match.rules`",
+            ),
+            (
+                "kind: Group, name",
+                "kind: Team, name",
+                "e.yaml:8:3: exception `legacy`: `spec.subjects[0].kind`: unknown value `Team`; write `User`, `Group` or `ServiceAccount`",
+            ),
+            (
+                "name: legacy",
+                "name: Legacy",
+                "e.yaml:3:1: exception `Legacy`: `metadata.name` is no name of RFC 1123: lower case letters, digits, `-` and `.`",
+            ),
         ] {
             assert_eq!(read(&WHOLE.replace(from, to)).expect_err(to).to_string(), told);
         }

@@ -165,8 +165,14 @@ mod tests {
 
     #[test]
     fn what_is_no_point_in_time() {
-        for text in ["", "tomorrow", "2026-02-30T00:00:00Z", "2026-12-31T24:00:00Z", "2026-12-31T00:00:00", "2026-1-1T00:00:00Z"]
-        {
+        for text in [
+            "",
+            "tomorrow",
+            "2026-02-30T00:00:00Z",
+            "2026-12-31T24:00:00Z",
+            "2026-12-31T00:00:00",
+            "2026-1-1T00:00:00Z",
+        ] {
             assert!(Instant::parse(text).expect_err(text).contains("such as `2026-12-31T00:00:00Z`"), "{text}");
         }
         assert!(Instant::parse("2026-12-31").expect_err("a day").contains("write `2026-12-31T00:00:00Z`"));

@@ -60,7 +60,11 @@ fn mistyped(message: &str) -> Option<String> {
     let (found, expected) = rest.split_once(", expected ")?;
     let expected = match expected.split_once(' ') {
         Some(("struct" | "enum", name)) => {
-            if expected.starts_with("struct") && !name.contains("variant") { "a mapping" } else { "one of its words" }
+            if expected.starts_with("struct") && !name.contains("variant") {
+                "a mapping"
+            } else {
+                "one of its words"
+            }
         }
         _ => expected,
     };
@@ -78,10 +82,16 @@ mod tests {
     #[test]
     fn no_rust_and_the_nearest_name() {
         for (said, told) in [
-            ("unknown field `polices`, expected one of `policies`, `data`", "unknown field `polices`; did you mean `policies`?"),
+            (
+                "unknown field `polices`, expected one of `policies`, `data`",
+                "unknown field `polices`; did you mean `policies`?",
+            ),
             ("unknown field `x`, expected `name` or `kind`", "unknown field `x`; write `name` or `kind`"),
             ("unknown field `x`, expected `name`", "unknown field `x`; write `name`"),
-            ("unknown variant `warning`, expected one of `dryrun`, `warn`, `deny`", "unknown value `warning`; write `dryrun`, `warn` or `deny`"),
+            (
+                "unknown variant `warning`, expected one of `dryrun`, `warn`, `deny`",
+                "unknown value `warning`; write `dryrun`, `warn` or `deny`",
+            ),
             ("invalid type: sequence, expected struct MatchSpec", "must be a mapping, not a list"),
             ("invalid type: map, expected a sequence", "must be a list, not a mapping"),
             ("invalid type: string \"x\", expected a map", "must be a mapping, not string \"x\""),

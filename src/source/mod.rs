@@ -3,6 +3,7 @@
 //! Knows paths and file formats; must not know how policies are judged or who asks.
 
 mod data;
+mod exceptions;
 mod files;
 mod policies;
 mod shipped;
@@ -22,6 +23,8 @@ pub struct LoadOptions {
     pub policies: Vec<PathBuf>,
     /// Files and directories of data, read as `opa run` reads them; Kubernetes manifests become `data.inventory`.
     pub data: Vec<PathBuf>,
+    /// Files and directories of exceptions: the only place that they count from.
+    pub exceptions: Vec<PathBuf>,
     /// Whether the shipped example data stands in where `data` is empty.
     pub example_data: bool,
 }
@@ -44,13 +47,19 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<LoadError>> {
     let mut sources = Sources::default();
     let mut from = Vec::new();
     let local = Path::new("policies");
+    let of_policies = [local.to_owned()];
+    let roots = if options.policies.is_empty() { of_policies.as_slice() } else { &options.policies };
+    if let Some(root) = roots.iter().find(|root| exceptions::holds(&options.exceptions, root)) {
+        let message = "policies are not read from where `--exceptions` points: keep exceptions in a place of their own";
+        errors.push(LoadError::new(root.display().to_string(), "exception", message));
+    }
     if !options.policies.is_empty() {
         for path in &options.policies {
-            policies::read(path, &mut sources, &mut errors);
+            policies::read(path, &options.exceptions, &mut sources, &mut errors);
             from.push(format!("policies: {}", path.display()));
         }
     } else if files::holds_policies(local) {
-        policies::read(local, &mut sources, &mut errors);
+        policies::read(local, &options.exceptions, &mut sources, &mut errors);
         from.push("policies: policies (in the current directory)".to_owned());
     } else {
         shipped::policies(&mut sources, &mut errors);
@@ -71,8 +80,13 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<LoadError>> {
             from.push("data: the shipped example (three tenants), inside the binary".to_owned());
         }
     }
+    for path in &options.exceptions {
+        exceptions::read(path, &mut sources, &mut errors);
+        from.push(format!("exceptions: {}", path.display()));
+    }
     sources.modules.sort_by(|a, b| a.path.cmp(&b.path));
     sources.bindings.sort_by(|a, b| a.name.cmp(&b.name));
+    sources.exceptions.sort_by(|a, b| a.name.cmp(&b.name));
     errors.sort();
     if errors.is_empty() { Ok(Loaded { sources, from }) } else { Err(errors) }
 }

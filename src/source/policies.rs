@@ -1,19 +1,22 @@
 //! Policies from files: `.rego`, and documents of `portcullis.io` and of Gatekeeper in YAML or JSON beside them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::policy::gatekeeper::Document;
 use crate::policy::{LoadError, PolicyBinding, SourceFile, Sources, nearest};
-use crate::source::files;
+use crate::source::{exceptions, files};
 
 /// Reads a file or a directory. A file named outright must be a policy or a document; in a directory, others are
-/// passed over.
-pub(super) fn read(root: &Path, sources: &mut Sources, errors: &mut Vec<LoadError>) {
+/// passed over, and so is what is among the `exceptions`.
+pub(super) fn read(root: &Path, exceptions: &[PathBuf], sources: &mut Sources, errors: &mut Vec<LoadError>) {
     if !root.exists() {
         errors.push(LoadError::new(root.display().to_string(), "io", "there is no such file or directory"));
         return;
     }
     for path in files::walk(root, errors) {
+        if exceptions::holds(exceptions, &path) {
+            continue;
+        }
         let rego = files::has_extension(&path, &["rego"]);
         if !rego && !files::has_extension(&path, &["yaml", "yml", "json"]) {
             if path == root {

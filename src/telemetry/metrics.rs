@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use prometheus::core::Collector as _;
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -10,7 +11,7 @@ use prometheus::{
 
 use crate::admission::Request;
 use crate::engine::{Cause, Decision, Ending, Endpoint, Snapshot, Verdict};
-use crate::policy::Enforcement;
+use crate::policy::{Enforcement, Instant};
 use crate::telemetry::KindClass;
 
 /// 100 us to 30 s, which is the longest time the API server waits.
@@ -68,6 +69,8 @@ pub struct Metrics {
     evaluation_errors: IntCounterVec,
     evaluation_duration: HistogramVec,
     violations: IntCounterVec,
+    exceptions: IntGaugeVec,
+    exception_hits: IntCounterVec,
     policy_set: IntGaugeVec,
     policies: IntGaugeVec,
     lookups: IntCounterVec,
@@ -146,6 +149,13 @@ impl Metrics {
             )?,
             evaluation_duration: histograms(&r, "policy_duration_seconds", "Time by policy.", &["policy"])?,
             violations: counters(&r, "violations_total", "Violations found.", &["policy", "enforcement"])?,
+            exceptions: gauges(&r, "exceptions", "Exceptions loaded.", &["state"])?,
+            exception_hits: counters(
+                &r,
+                "exception_hits_total",
+                "Decisions in which an exception let something pass.",
+                &["exception"],
+            )?,
             policy_set: gauges(&r, "policy_set_info", "Digests of what is loaded.", &["policy_set", "data"])?,
             policies: gauges(&r, "policies", "Policies loaded.", &["enforcement"])?,
             lookups: counters(&r, "namespace_lookups_total", "Namespaces looked up.", &["result"])?,
@@ -201,6 +211,11 @@ impl Metrics {
             if let Ending::Fail(code) = run.ending {
                 self.evaluation_errors.with_label_values(&[&run.policy, code.as_str()]).inc();
             }
+        }
+        let used: std::collections::BTreeSet<&str> =
+            decision.exceptions.iter().map(|e| e.exception.name.as_str()).collect();
+        for exception in used {
+            self.exception_hits.with_label_values(&[exception]).inc();
         }
         for violation in &decision.violations {
             self.violations.with_label_values(&[&violation.policy, violation.enforcement.as_str()]).inc();
@@ -260,11 +275,37 @@ impl Metrics {
         for policy in snapshot.policies() {
             drop(self.policy_time(&policy.name));
         }
+        let exceptions = snapshot.exceptions();
+        for name in self.counted_exceptions() {
+            if !exceptions.iter().any(|e| e.exception.name == name) {
+                drop(self.exception_hits.remove_label_values(&[&name]));
+            }
+        }
+        for e in exceptions {
+            // From zero on, so that one that nobody uses is seen too.
+            drop(self.exception_hits.with_label_values(&[&e.exception.name]));
+        }
         for endpoint in [Endpoint::Validate, Endpoint::Mutate] {
             for reason in [Cause::Overload, Cause::Deadline] {
                 drop(self.shed.with_label_values(&[endpoint.as_str(), reason.as_str()]));
             }
         }
+    }
+
+    /// Says how many exceptions count at `now`, and how many have ended.
+    pub fn exceptions_at(&self, snapshot: &Snapshot, now: Instant) {
+        let exceptions = snapshot.exceptions();
+        let active = exceptions.iter().filter(|e| e.is_live(now)).count();
+        for (state, count) in [("active", active), ("expired", exceptions.len() - active)] {
+            self.exceptions.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// The exceptions that are counted.
+    fn counted_exceptions(&self) -> Vec<String> {
+        let families = self.exception_hits.collect();
+        let label = |m: &prometheus::proto::Metric| m.get_label().first().map(|l| l.value().to_owned());
+        families.iter().flat_map(|f| f.get_metric()).filter_map(label).collect()
     }
 
     /// Raises a counter whose count is kept elsewhere to `total`.

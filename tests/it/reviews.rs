@@ -58,7 +58,7 @@ pub(crate) fn cases() -> Vec<Case> {
 pub(crate) fn shipped() -> (Arc<Snapshot>, Inventory) {
     let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
     let options =
-        LoadOptions { data: vec![policies.join("example-data")], policies: vec![policies], example_data: false };
+        LoadOptions { data: vec![policies.join("example-data")], policies: vec![policies], ..LoadOptions::default() };
     let loaded = load(&options).expect("the shipped policies load");
     let snapshot = compile(&loaded.sources, CompileOptions::default()).expect("they compile").snapshot;
     let inventory = Inventory::fixed(snapshot.fixed_namespaces());

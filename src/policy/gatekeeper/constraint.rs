@@ -3,9 +3,9 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::policy::names::is_subdomain;
 use crate::policy::gatekeeper::schema::Finding;
 use crate::policy::gatekeeper::{ConstraintMatch, Document, Template};
+use crate::policy::names::is_subdomain;
 use crate::policy::{Enforcement, LabelSelector, LoadError};
 
 /// Where a decision is made; scoped enforcement actions name it.

@@ -52,6 +52,8 @@ pub struct Case {
     pub object: String,
     /// Files of objects for `data.inventory`.
     pub inventory: Vec<String>,
+    /// Files of exceptions that count in this case: ours, `gator` has none.
+    pub exceptions: Vec<String>,
     /// It is not run.
     pub skip: bool,
     /// Every one must hold; none: no violation is expected.
@@ -120,6 +122,8 @@ struct CaseDoc {
     #[serde(default)]
     inventory: Vec<String>,
     #[serde(default)]
+    exceptions: Vec<String>,
+    #[serde(default)]
     skip: bool,
     #[serde(default)]
     assertions: Vec<AssertionDoc>,
@@ -158,8 +162,8 @@ impl Suite {
                     LoadError::new(&document.file, "suite", message).at(line, 1)
                 };
                 let assertions = case.assertions.iter().map(assertion).collect::<Result<_, _>>().map_err(place)?;
-                let CaseDoc { name, object, inventory, skip, .. } = case;
-                cases.push(Case { name, line, object, inventory, skip, assertions });
+                let CaseDoc { name, object, inventory, exceptions, skip, .. } = case;
+                cases.push(Case { name, line, object, inventory, exceptions, skip, assertions });
             }
             let TestDoc { name, template, constraint, expansion, invalid, skip, .. } = test;
             let expansion = Some(expansion).filter(|e| !e.is_empty());
@@ -171,7 +175,8 @@ impl Suite {
     /// Every file that the suite names, as it names it.
     pub fn references(&self) -> impl Iterator<Item = &str> {
         self.tests.iter().flat_map(|t| {
-            let cases = t.cases.iter().flat_map(|c| std::iter::once(&c.object).chain(&c.inventory));
+            let cases =
+                t.cases.iter().flat_map(|c| std::iter::once(&c.object).chain(&c.inventory).chain(&c.exceptions));
             [&t.template, &t.constraint].into_iter().chain(&t.expansion).chain(cases).map(String::as_str)
         })
     }

@@ -72,6 +72,7 @@ fn allowed() -> Decision {
         verdict: Verdict::Allow,
         cause: Cause::None,
         violations: Vec::new(),
+        exceptions: Vec::new(),
         failures: Vec::new(),
         warnings: Vec::new(),
         patch: None,
