@@ -70,16 +70,24 @@ impl Exceptions {
     pub(crate) fn notes<'p>(&self, policies: impl Iterator<Item = &'p Arc<str>> + Clone) -> Vec<LoadError> {
         let mut notes = Vec::new();
         for e in &self.all {
-            let mut note = |path: &[&str], message: String| {
-                notes.push(e.document.fault_at("exception", path, format!("exception `{}`: {message}", e.name)));
+            let mut note = |code, path: &[&str], message: String| {
+                notes.push(e.document.fault_at(code, path, format!("exception `{}`: {message}", e.name)));
             };
             for unknown in e.refs.iter().filter(|r| !policies.clone().any(|p| r.names(p))) {
                 let near = nearest(&unknown.name, policies.clone().map(|p| &**p));
                 let near = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
-                note(&["spec", "policyRefs"], format!("it refers to no policy: `{}`{near}", unknown.name));
+                note(
+                    "exception_policy",
+                    &["spec", "policyRefs"],
+                    format!("it refers to no policy: `{}`{near}", unknown.name),
+                );
             }
             if e.subjects.is_empty() && e.matching.is_none() && e.refs.iter().any(|r| r.is_whole()) {
-                note(&["spec"], "it lets every request pass: give it `match` or `subjects`".to_owned());
+                note(
+                    "exception_wide",
+                    &["spec"],
+                    "it lets every request pass: give it `match` or `subjects`".to_owned(),
+                );
             }
         }
         notes

@@ -15,6 +15,7 @@ mod conformance;
 mod decisions;
 mod deploy;
 mod engine;
+mod exceptions;
 mod gatekeeper;
 mod rego_tests;
 mod reviews;
