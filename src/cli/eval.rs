@@ -14,8 +14,8 @@ use crate::cli::manifest::{self, Circumstances};
 use crate::cli::style::Style;
 use crate::cli::{Exit, PolicyArgs, now_ns, report_load_errors};
 use crate::engine::{
-    CompileOptions, Context, Decision, Endpoint, Excepted, FailureModes, Inventory, NamespaceMetadata, Namespaces,
-    Pool, PoolOptions, Snapshot, Verdict, Violation, compile,
+    self, CompileOptions, Context, Decision, Endpoint, Excepted, FailureModes, Inventory, NamespaceMetadata,
+    Namespaces, Pool, PoolOptions, Snapshot, Unsettled, Verdict, Violation, compile,
 };
 use crate::policy::gatekeeper::EnforcementPoint;
 use crate::policy::{Enforcement, yaml};
@@ -25,7 +25,8 @@ use crate::source;
 ///
 /// Each document is mutated first and judged then, like the API server does. Manifests become the request that the
 /// given operation, user and groups would make; nothing is defaulted, so what the API server would fill in is absent.
-/// Exit codes: 0 all allowed, 1 at least one denied, 2 at least one could not be judged.
+/// What mutations come to is mutated once more: a change then is a finding, since an object must settle.
+/// Exit codes: 0 all allowed, 1 at least one denied or unsettled, 2 at least one could not be judged.
 #[derive(Debug, Args)]
 pub(super) struct EvalArgs {
     /// Files, directories, or `-` for standard input: JSON or YAML, one or many documents.
@@ -95,6 +96,8 @@ struct Judged {
     source: String,
     request: Arc<Request>,
     mutation: Option<Decision>,
+    /// What a second pass would change again.
+    unsettled: Vec<Unsettled>,
     validation: Option<Decision>,
 }
 
@@ -139,11 +142,13 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
     }
     let endings: Vec<Exit> = judged.iter().map(Judged::exit).collect();
     if args.output == Output::Pretty && judged.len() > 1 {
+        let restless = judged.iter().filter(|j| j.exit() == Exit::Finding && !j.denied()).count();
+        let unsettled = if restless > 0 { format!(", {restless} unsettled") } else { String::new() };
         let count = |exit| endings.iter().filter(|e| **e == exit).count();
         println!(
-            "{} allowed, {} denied, {} could not be judged",
+            "{} allowed, {} denied{unsettled}, {} could not be judged",
             count(Exit::Fine),
-            count(Exit::Finding),
+            count(Exit::Finding) - restless,
             count(Exit::CouldNotRun)
         );
     }
@@ -159,9 +164,13 @@ impl Judged {
         self.decisions().flat_map(|d| &d.failures).any(|f| f.enforcement == Enforcement::Deny)
     }
 
-    fn exit(&self) -> Exit {
+    fn denied(&self) -> bool {
         let refused = |d: &Decision| d.violations.iter().any(|v| v.enforcement == Enforcement::Deny);
-        if self.decisions().any(refused) {
+        self.decisions().any(refused)
+    }
+
+    fn exit(&self) -> Exit {
+        if self.denied() || (!self.unsettled.is_empty() && !self.failed()) {
             Exit::Finding
         } else if self.failed() || self.decisions().any(|d| d.verdict == Verdict::Deny) {
             Exit::CouldNotRun
@@ -186,15 +195,13 @@ fn judge(
     };
     let mutation = (args.endpoint != Endpoints::Validate).then(|| decide(Endpoint::Mutate, &request)).transpose()?;
     let mut mutated = Arc::clone(&request);
+    let mut unsettled = Vec::new();
     if let Some(patch) = mutation.as_ref().and_then(|d| d.patch.as_ref()) {
-        let mut review = request.review().as_ref().clone();
-        if let Some(object) = review.pointer_mut("/request/object") {
-            json_patch::patch(object, patch).context("the patch does not apply")?;
-        }
-        mutated = Arc::new(decode(review.to_string().as_bytes())?);
+        mutated = Arc::new(engine::mutated(&request, patch)?);
+        unsettled = engine::settle(&decide(Endpoint::Mutate, &mutated)?);
     }
     let validation = (args.endpoint != Endpoints::Mutate).then(|| decide(Endpoint::Validate, &mutated)).transpose()?;
-    Ok(Judged { source, request, mutation, validation })
+    Ok(Judged { source, request, mutation, unsettled, validation })
 }
 
 fn to_request(
@@ -337,6 +344,7 @@ fn print_pretty(judged: &Judged) {
     let style = Style::stdout();
     let word = match judged.exit() {
         Exit::Fine => style.green("ALLOW"),
+        Exit::Finding if !judged.denied() => style.red("UNSETTLED"),
         Exit::Finding => style.red("DENY"),
         Exit::CouldNotRun => style.red("ERROR"),
     };
@@ -389,6 +397,10 @@ fn print_pretty(judged: &Judged) {
                 println!("       fix give its labels with --namespace-labels, or its manifest with --data");
             }
         }
+        for c in &decision.conflicts {
+            let told = format!("`{}` writes over what `{}` wrote at {}", c.second, c.first, c.path);
+            println!("  {} {told}", style.yellow("conflict"));
+        }
         if let Some(patch) = &decision.patch {
             println!("  {} {} operations:", style.yellow("patch"), patch.0.len());
             for operation in &patch.0 {
@@ -396,12 +408,17 @@ fn print_pretty(judged: &Judged) {
             }
         }
     }
+    for u in &judged.unsettled {
+        let told = "a second pass changes it again: write the rule so that it has nothing to say on its own result";
+        println!("  {} {} at {}: {told}", style.red("unsettled"), style.bold(&u.policy), u.path);
+    }
 }
 
 fn to_json(judged: &Judged) -> Value {
     let request = &judged.request;
     let verdict = match judged.exit() {
         Exit::Fine => "allow",
+        Exit::Finding if !judged.denied() => "unsettled",
         Exit::Finding => "deny",
         Exit::CouldNotRun => "error",
     };
@@ -409,6 +426,7 @@ fn to_json(judged: &Judged) -> Value {
         "source": judged.source, "uid": request.uid, "operation": request.operation, "kind": request.kind,
         "resource": request.resource_path(), "namespace": request.namespace, "name": request.name,
         "user": request.user.username, "verdict": verdict,
+        "unsettled": judged.unsettled.iter().map(|u| json!({"policy": u.policy, "path": u.path})).collect::<Vec<_>>(),
         "mutate": judged.mutation.as_ref().map(decision_json), "validate": judged.validation.as_ref().map(decision_json),
     })
 }
@@ -443,5 +461,7 @@ fn decision_json(decision: &Decision) -> Value {
     })).collect();
     json!({"verdict": decision.verdict, "cause": decision.cause, "violations": violations, "exceptions": exceptions,
            "errors": errors,
+           "conflicts": decision.conflicts.iter().map(|c| json!({"path": c.path, "first": &*c.first, "second": &*c.second}))
+               .collect::<Vec<_>>(),
            "warnings": decision.warnings, "patch": decision.patch, "auditAnnotations": decision.audit_annotations, "policies": runs})
 }

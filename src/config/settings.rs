@@ -11,7 +11,7 @@ use serde::de::value::{Error as WordError, StrDeserializer};
 use crate::config::LogFormat;
 use crate::decisions::Durability;
 use crate::engine::FailureMode;
-use crate::policy::Enforcement;
+use crate::policy::{Enforcement, wording};
 use crate::units::{ByteSize, Span};
 
 /// The settings of `serve`. A flag counts before its environment variable, that before the file, that before the
@@ -212,5 +212,5 @@ fn first<T>(above: Vec<T>, below: Vec<T>) -> Vec<T> {
 
 /// A value from a closed list, spelled as in the file.
 fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    T::deserialize(StrDeserializer::<WordError>::new(text)).map_err(|e| e.to_string())
+    T::deserialize(StrDeserializer::<WordError>::new(text)).map_err(|e| wording::plain(&e.to_string()))
 }

@@ -467,6 +467,8 @@ mod tests {
             cause: Cause::Policy,
             violations: vec![violation],
             exceptions: Vec::new(),
+            mutations: Vec::new(),
+            conflicts: Vec::new(),
             failures: vec![failure],
             warnings: vec!["secret-warning".to_owned()],
             patch: Some(serde_json::from_value(patch).expect("a patch")),

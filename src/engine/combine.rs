@@ -6,10 +6,12 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::admission::Request;
+use crate::engine::conflicts::{Mutation, conflicts};
+use crate::engine::difference::difference;
 use crate::engine::review::{Outcome, Review};
 use crate::engine::{
     Cause, Decision, Endpoint, ErrorCode, Excepted, FailureMode, FailureModes, PolicyFailure, Run, Snapshot, Verdict,
-    Violation, patch,
+    Violation,
 };
 use crate::policy::{Enforcement, PolicyException};
 
@@ -17,6 +19,7 @@ use crate::policy::{Enforcement, PolicyException};
 pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc<Value>>) -> Decision {
     let mut violations: Vec<Violation> = Vec::new();
     let mut exceptions: Vec<Excepted> = Vec::new();
+    let mut mutations = Vec::new();
     let mut failures = Vec::new();
     let mut annotations = BTreeMap::new();
     let mut runs = Vec::new();
@@ -69,6 +72,11 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
                 for (key, value) in seen {
                     annotations.entry(key.clone()).or_insert_with(|| value.clone());
                 }
+                if let (Enforcement::Deny, Some(patch)) = (enforcement, &output.patch)
+                    && review.spared(step).is_none()
+                {
+                    mutations.push(Mutation { policy: Arc::clone(&policy.name), patch: patch.clone() });
+                }
                 let spared = output.patch.is_some().then(|| review.spared(step)).flatten();
                 if let Some(patch) =
                     output.patch.as_ref().filter(|_| enforcement != Enforcement::Deny || spared.is_some())
@@ -94,7 +102,7 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
     exceptions.dedup();
     let (verdict, cause) = judge(&violations, &failures, &review.context.failure);
     let patch = match verdict {
-        Verdict::Allow => object.and_then(|o| patch::difference(review.request.object(), o)),
+        Verdict::Allow => object.and_then(|o| difference(review.request.object(), o)),
         Verdict::Deny => None,
     };
     let mut decision = Decision {
@@ -102,6 +110,8 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
         verdict,
         cause,
         warnings: Vec::new(),
+        conflicts: conflicts(review.request.object(), &mutations),
+        mutations,
         violations,
         exceptions,
         failures,
@@ -207,6 +217,8 @@ impl Decision {
                 FailureMode::Allow => vec![format!("not judged ({}): let pass by failure mode", cause.as_str())],
                 FailureMode::Deny => Vec::new(),
             },
+            mutations: Vec::new(),
+            conflicts: Vec::new(),
             patch: None,
             audit_annotations: BTreeMap::new(),
             runs: Vec::new(),

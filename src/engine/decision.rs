@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::engine::{Conflict, Mutation};
 use crate::policy::{Digest, Enforcement, PolicyException, Severity};
 
 /// The answer.
@@ -253,6 +254,10 @@ pub struct Decision {
     pub failures: Vec<PolicyFailure>,
     /// What the client sees beside the verdict, in a stable order.
     pub warnings: Vec<String>,
+    /// What each policy changed, in order: by name. Without what was only tried out.
+    pub mutations: Vec<Mutation>,
+    /// Where policies want different things: the later one has it.
+    pub conflicts: Vec<Conflict>,
     /// The merged patch; `None` when nothing changes.
     pub patch: Option<json_patch::Patch>,
     /// From the policies' `audit_annotations`, keys made valid.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::review::{Review, Step, label_sets};
-use crate::policy::{Digest, Instant, LoadError, PolicyException, nearest};
+use crate::policy::{Digest, Instant, LoadError, PolicyException, PolicyRef, nearest};
 
 /// The exceptions of a policy set.
 #[derive(Debug, Default)]
@@ -82,7 +82,7 @@ impl Exceptions {
                     format!("it refers to no policy: `{}`{near}", unknown.name),
                 );
             }
-            if e.subjects.is_empty() && e.matching.is_none() && e.refs.iter().any(|r| r.is_whole()) {
+            if e.subjects.is_empty() && e.matching.is_none() && e.refs.iter().any(PolicyRef::is_whole) {
                 note(
                     "exception_wide",
                     &["spec"],

@@ -10,13 +10,16 @@ mod builtins;
 mod check;
 mod combine;
 mod compile;
+mod conflicts;
 mod constraints;
 mod context;
 mod decide;
 mod decision;
+mod difference;
 mod evaluate;
 mod exceptions;
 mod input;
+mod mutation;
 mod notes;
 mod output;
 mod outputs;
@@ -33,12 +36,14 @@ mod testing;
 
 pub use answer::answer;
 pub use compile::{CompileOptions, Compiled, DEFAULT_TIME_BUDGET, MAX_NESTING, compile};
+pub use conflicts::{Conflict, Mutation};
 pub use context::{Context, FailureMode, FailureModes, Inventory, NamespaceMetadata, Namespaces};
 pub use decide::decide;
 pub use decision::{
     Cause, Decision, Ending, Endpoint, ErrorCode, Excepted, Location, PolicyFailure, Read, Run, Verdict, Violation,
 };
 pub use exceptions::ExceptionSummary;
+pub use mutation::{MutationError, Unsettled, mutated, settle};
 pub use pool::{Job, Pool, PoolOptions, PoolStats};
 #[doc(hidden)]
 pub use query::{Query, QueryInput, bindings, query};

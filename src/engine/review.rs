@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::admission::{Operation, Origin, Request};
 use crate::engine::asker;
+use crate::engine::difference::difference;
 use crate::engine::evaluate::{Fault, World, caught};
 use crate::engine::input::{self, Inputs, Seen};
 use crate::engine::output::{self, Finding};
@@ -345,8 +346,9 @@ impl Review {
 
     fn mutated(&self, result: &Value, object: Option<&Arc<Value>>) -> Result<Output, Fault> {
         let before = object.map_or_else(|| self.request.object(), |o| o.as_ref());
-        let after = patch::apply(before, result).map_err(|m| fault(ErrorCode::Patch, &m))?;
-        let patch = patch::difference(before, &after);
+        let after =
+            patch::apply(before, &self.request.sub_resource, result).map_err(|m| fault(ErrorCode::Patch, &m))?;
+        let patch = difference(before, &after);
         let object = patch.is_some().then(|| Arc::new(after));
         Ok(Output { object, patch, ..Output::default() })
     }

@@ -16,7 +16,7 @@ use crate::engine::{
     TestEnding, TestResult, compile,
 };
 use crate::policy::gatekeeper::{Case, Document, EnforcementPoint, Suite, SuiteTest, insert_into_inventory};
-use crate::policy::{LoadError, PolicyException, SourceFile, Sources};
+use crate::policy::{LoadError, SourceFile, Sources};
 
 /// The files that a suite names, by the name that it gives them.
 pub type SuiteFiles = BTreeMap<String, Result<SourceFile, LoadError>>;
@@ -163,11 +163,7 @@ impl Runner<'_> {
         if unexpanded {
             sources.gatekeeper.retain(|d| !expands(d));
         }
-        for file in &case.exceptions {
-            let documents = self.documents("exception", file)?;
-            let read = documents.iter().map(PolicyException::read).collect::<Result<Vec<_>, _>>();
-            sources.exceptions.extend(read.map_err(|e| vec![e])?);
-        }
+        sources.exceptions.clone_from(&case.exceptions);
         let mut inventory = Map::new();
         for file in &case.inventory {
             let documents = self.documents("inventory", file)?;

@@ -18,7 +18,25 @@ const WORDS: [(&str, &str); 9] = [
 /// A message of serde's or of the YAML library's, for people.
 #[must_use]
 pub fn plain(message: &str) -> String {
-    unknown(message).or_else(|| mistyped(message)).unwrap_or_else(|| message.to_owned())
+    let known = || unknown(message).or_else(|| mistyped(message)).or_else(|| wanted(message));
+    known().unwrap_or_else(|| message.to_owned())
+}
+
+/// What the YAML library says of a value that it cannot take.
+fn wanted(message: &str) -> Option<String> {
+    let what = match message {
+        "expected sequence start" => "a list",
+        "expected mapping start" => "a mapping",
+        "expected string scalar" | "expected scalar" => "text",
+        other => match other.strip_prefix("invalid ")? {
+            "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, at least 0",
+            "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+            "f32" | "f64" | "floating point value" => "a number",
+            "bool" | "boolean" => "true or false",
+            _ => return None,
+        },
+    };
+    Some(format!("must be {what}"))
 }
 
 /// The keys that lead to a fault, and what it is, with its path.
@@ -37,8 +55,10 @@ fn unknown(message: &str) -> Option<String> {
     let what = ["unknown field `", "unknown variant `"].iter().find(|w| found.starts_with(**w))?;
     let name = found.strip_prefix(what)?.strip_suffix('`')?;
     let what = if what.contains("field") { "field" } else { "value" };
-    let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-    let hint = match nearest(name, known.iter().copied()) {
+    // The other spelling of a key (`max-enforcement` for `maxEnforcement`) is an alias.
+    let mut known: Vec<&str> = expected.trim_start_matches("one of ").split([',', '`', ' ']).collect();
+    known.retain(|word| !matches!(*word, "" | "or") && !word.contains('-'));
+    let hint = match nearest(&name.replace('-', ""), known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => "there are none".to_owned(),
         None => format!("write {}", listed(&known)),
@@ -96,6 +116,17 @@ mod tests {
             ("invalid type: map, expected a sequence", "must be a list, not a mapping"),
             ("invalid type: string \"x\", expected a map", "must be a mapping, not string \"x\""),
             ("invalid type: integer `5`, expected a string", "must be a string, not integer `5`"),
+            (
+                "unknown field `polices`, expected one of policies, max-enforcement",
+                "unknown field `polices`; did you mean `policies`?",
+            ),
+            (
+                "unknown field `max-enforcment`, expected one of data, maxEnforcement",
+                "unknown field `max-enforcment`; did you mean `maxEnforcement`?",
+            ),
+            ("expected sequence start", "must be a list"),
+            ("invalid u64", "must be a whole number, at least 0"),
+            ("invalid !!binary base64", "invalid !!binary base64"),
             ("missing field `name`", "missing field `name`"),
         ] {
             assert_eq!(plain(said), told);

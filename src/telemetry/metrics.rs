@@ -69,6 +69,7 @@ pub struct Metrics {
     evaluation_errors: IntCounterVec,
     evaluation_duration: HistogramVec,
     violations: IntCounterVec,
+    mutation_conflicts: IntCounterVec,
     exceptions: IntGaugeVec,
     exception_hits: IntCounterVec,
     policy_set: IntGaugeVec,
@@ -149,6 +150,12 @@ impl Metrics {
             )?,
             evaluation_duration: histograms(&r, "policy_duration_seconds", "Time by policy.", &["policy"])?,
             violations: counters(&r, "violations_total", "Violations found.", &["policy", "enforcement"])?,
+            mutation_conflicts: counters(
+                &r,
+                "mutation_conflicts_total",
+                "Values that one policy wrote over another's.",
+                &["policy", "over"],
+            )?,
             exceptions: gauges(&r, "exceptions", "Exceptions loaded.", &["state"])?,
             exception_hits: counters(
                 &r,
@@ -216,6 +223,9 @@ impl Metrics {
             decision.exceptions.iter().map(|e| e.exception.name.as_str()).collect();
         for exception in used {
             self.exception_hits.with_label_values(&[exception]).inc();
+        }
+        for conflict in &decision.conflicts {
+            self.mutation_conflicts.with_label_values(&[&conflict.second, &conflict.first]).inc();
         }
         for violation in &decision.violations {
             self.violations.with_label_values(&[&violation.policy, violation.enforcement.as_str()]).inc();
@@ -305,7 +315,7 @@ impl Metrics {
     fn counted_exceptions(&self) -> Vec<String> {
         let families = self.exception_hits.collect();
         let label = |m: &prometheus::proto::Metric| m.get_label().first().map(|l| l.value().to_owned());
-        families.iter().flat_map(|f| f.get_metric()).filter_map(label).collect()
+        families.iter().flat_map(prometheus::proto::MetricFamily::get_metric).filter_map(label).collect()
     }
 
     /// Raises a counter whose count is kept elsewhere to `total`.

@@ -14,6 +14,9 @@ use portcullis::source::{LoadOptions, load};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::support::client::{Client, metric};
+use crate::support::server::{Server, command};
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
@@ -231,4 +234,146 @@ fn they_count_from_their_own_place_only() {
     assert!(told(&[&approved, &other]).contains("exception `e` stands in"));
     fs::write(&other, given.replace("PolicyException", "PolicyExeption")).expect("written");
     assert!(told(&[&approved, &other]).contains("not a `PolicyException`"));
+}
+
+const GIVEN: &str = "apiVersion: portcullis.io/v1alpha1
+kind: PolicyException
+metadata: {name: old-shell}
+spec:
+  policyRefs: [{name: no_latest}]
+  match: {namespaces: [shop], names: ['web*']}
+  reason: r
+  ticket: SEC-9
+  approver: jane
+  expires: '2200-01-01T00:00:00Z'
+---
+apiVersion: portcullis.io/v1alpha1
+kind: PolicyException
+metadata: {name: ended}
+spec: {policyRefs: [{name: no_latest}], match: {names: [x]}, reason: r, ticket: SEC-2, approver: joe, expires: '2020-01-01T00:00:00Z'}
+---
+apiVersion: portcullis.io/v1alpha1
+kind: PolicyException
+metadata: {name: astray}
+spec:
+  policyRefs:
+    - name: no_latst
+  match: {names: [x]}
+  reason: r
+  ticket: SEC-3
+  approver: joe
+  expires: '2200-01-01T00:00:00Z'
+";
+
+const POLICY: &str = "# METADATA\n# scope: package\n# custom:\n#   match: {kinds: [Pod]}\npackage portcullis.no_latest\n\n\
+                      deny contains \"latest\" if endswith(input.request.object.spec.containers[_].image, \":latest\")\n";
+
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web-1, namespace: shop}\nspec: {containers: [{name: a, image: 'x:latest'}]}\n";
+
+fn project() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a directory");
+    for folder in ["policies", "approved"] {
+        fs::create_dir(dir.path().join(folder)).expect("made");
+    }
+    for (name, text) in [("policies/p.rego", POLICY), ("approved/e.yaml", GIVEN), ("pod.yaml", POD)] {
+        fs::write(dir.path().join(name), text).expect("written");
+    }
+    dir
+}
+
+fn run(dir: &Path, args: &[&str]) -> (Option<i32>, String) {
+    let output = command(dir, args).output().expect("runs");
+    let text = [output.stdout, output.stderr].map(|t| String::from_utf8_lossy(&t).into_owned()).concat();
+    (output.status.code(), text)
+}
+
+#[test]
+fn check_tells_what_has_ended_and_what_refers_to_nothing() {
+    let dir = project();
+    let (code, text) = run(dir.path(), &["check", "--exceptions", "approved"]);
+    assert_eq!(code, Some(1), "{text}");
+    for told in [
+        "exception old-shell no_latest until 2200-01-01T00:00:00Z (SEC-9, approved by jane)",
+        "exception ended no_latest expired 2020-01-01T00:00:00Z (SEC-2, approved by joe)",
+        "error approved/e.yaml:15:1: exception `ended`: it expired at 2020-01-01T00:00:00Z and lets nothing pass any more: renew or remove it",
+        "error approved/e.yaml:21:3: exception `astray`: it refers to no policy: `no_latst`; did you mean `no_latest`?",
+        "1 policies, 2 errors, 0 notes",
+    ] {
+        assert!(text.contains(told), "{told}\n{text}");
+    }
+    let (code, text) = run(dir.path(), &["check", "--exceptions", "approved", "-o", "json"]);
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    let states: Vec<&str> = (0..3).filter_map(|i| report["exceptions"][i]["state"].as_str()).collect();
+    assert_eq!((code, states), (Some(1), vec!["active", "expired", "active"]));
+    let soon = jiff::Timestamp::now() + std::time::Duration::from_secs(5 * 86_400);
+    let near = GIVEN
+        .replace("'2200-01-01T00:00:00Z'", &format!("'{soon}'"))
+        .replace("2020", "2200")
+        .replace("latst", "latest");
+    fs::write(dir.path().join("approved/e.yaml"), near).expect("written");
+    let (code, text) = run(dir.path(), &["check", "--exceptions", "approved"]);
+    assert!(
+        code == Some(0) && text.contains("note approved/e.yaml:10:3: exception `old-shell`: it expires in 4 days"),
+        "{text}"
+    );
+}
+
+#[test]
+fn eval_lets_pass_and_says_by_what() {
+    let dir = project();
+    assert_eq!(run(dir.path(), &["eval", "pod.yaml"]).0, Some(1));
+    let (code, text) = run(dir.path(), &["eval", "pod.yaml", "--exceptions", "approved"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("let pass no_latest: latest\n       by  exception old-shell (SEC-9) until 2200-01-01T00:00:00Z"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_lets_pass_records_and_counts() {
+    let server = Server::start_in(project(), &["--policies", "policies", "--exceptions", "approved"]);
+    assert!(
+        server.banner.contains("exception old-shell: no_latest, until 2200-01-01T00:00:00Z (SEC-9)"),
+        "{}",
+        server.banner
+    );
+    assert!(server.banner.contains("exception ended: no_latest, EXPIRED 2020-01-01T00:00:00Z"), "{}", server.banner);
+    assert!(server.messages().contains("it refers to no policy"), "{}", server.messages());
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web-1"}, "spec": {"containers": [{"image": "x:latest"}]}});
+    let review = |name: &str| {
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {"uid": "u", "operation": "CREATE",
+            "name": name, "namespace": "shop", "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"}, "userInfo": {"username": "alice"}, "object": pod}})
+        .to_string()
+    };
+    let mut client = Client::http1(&server).await;
+    let let_pass = client.post("/v1/validate", &review("web-1")).await.response();
+    let warning = "no_latest: let pass by exception `old-shell` (SEC-9) until 2200-01-01T00:00:00Z";
+    assert_eq!((&let_pass["allowed"], &let_pass["warnings"]), (&json!(true), &json!([warning])), "{let_pass}");
+    assert_eq!(client.post("/v1/validate", &review("api")).await.response()["allowed"], false);
+    let records = server.records();
+    let decisions: Vec<&Value> = records.iter().filter(|r| r["type"] == "decision").collect();
+    let given = &decisions[0]["exceptions"][0];
+    assert_eq!(
+        (&given["name"], &given["approver"], &given["ticket"]),
+        (&json!("old-shell"), &json!("jane"), &json!("SEC-9"))
+    );
+    assert_eq!((&given["violation"]["msg"], &given["violation"]["enforcement"]), (&json!("latest"), &json!("deny")));
+    assert_eq!((&decisions[0]["cause"], &decisions[0]["violations"]), (&json!("none"), &json!([])));
+    for (name, value) in [
+        ("portcullis_exceptions{state=\"active\"}", 2.0),
+        ("portcullis_exceptions{state=\"expired\"}", 1.0),
+        ("portcullis_exception_hits_total{exception=\"old-shell\"}", 1.0),
+        ("portcullis_exception_hits_total{exception=\"astray\"}", 0.0),
+    ] {
+        assert_eq!(metric(&server, name).await, value, "{name}");
+    }
+    let log = ".portcullis/decisions";
+    let (_, text) = run(server.dir(), &["check", "--exceptions", "approved", "--decision-log", log]);
+    assert!(text.contains("(SEC-9, approved by jane), used 1 times, last at 2"), "{text}");
+    assert!(text.contains("exception `astray`: none of 2 decisions since 2"), "{text}");
+    let id = decisions[0]["decision_id"].as_str().expect("an id");
+    let (_, text) = run(server.dir(), &["decisions", "show", id, "--decision-log", log]);
+    assert!(text.contains("let pass  no_latest, by exception old-shell") && text.contains("approver:  jane"), "{text}");
 }

@@ -17,6 +17,7 @@ mod deploy;
 mod engine;
 mod exceptions;
 mod gatekeeper;
+mod mutations;
 mod rego_tests;
 mod reviews;
 mod serve;

@@ -116,7 +116,7 @@ impl Document {
                 let rest = content.trim_start_matches('"').strip_prefix(key).map(|r| r.trim_start_matches('"'));
                 let left = within.is_some_and(|parent| column <= parent);
                 let here = rest.is_some_and(|r| r.starts_with(':'));
-                (left || here).then(|| (index, column)).map(|place| (!left).then_some(place))
+                (left || here).then_some((!left).then_some((index, column)))
             });
             match found.flatten() {
                 Some((index, column)) => {

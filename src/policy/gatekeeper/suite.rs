@@ -4,8 +4,8 @@ use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::policy::LoadError;
 use crate::policy::gatekeeper::Document;
+use crate::policy::{LoadError, PolicyException, wording};
 
 /// A suite. The files that it names stand beside it.
 #[derive(Debug, Clone)]
@@ -52,8 +52,9 @@ pub struct Case {
     pub object: String,
     /// Files of objects for `data.inventory`.
     pub inventory: Vec<String>,
-    /// Files of exceptions that count in this case: ours, `gator` has none.
-    pub exceptions: Vec<String>,
+    /// Exceptions that count in this case: ours, `gator` has none. They stand in the suite, because a file of them
+    /// among policies would be an error.
+    pub exceptions: Vec<PolicyException>,
     /// It is not run.
     pub skip: bool,
     /// Every one must hold; none: no violation is expected.
@@ -122,7 +123,7 @@ struct CaseDoc {
     #[serde(default)]
     inventory: Vec<String>,
     #[serde(default)]
-    exceptions: Vec<String>,
+    exceptions: Vec<Value>,
     #[serde(default)]
     skip: bool,
     #[serde(default)]
@@ -149,7 +150,7 @@ impl Suite {
     /// What is wrong with it.
     pub fn read(document: &Document) -> Result<Self, LoadError> {
         let parsed: SuiteDoc = serde_path_to_error::deserialize(&document.value)
-            .map_err(|e| document.fault("suite", format!("suite: `{}`: {}", e.path(), e.inner())))?;
+            .map_err(|e| document.fault("suite", format!("suite: {}", wording::of_path(&e).1)))?;
         let mut lines = Lines::new(document);
         let mut tests = Vec::new();
         for test in parsed.tests {
@@ -162,7 +163,10 @@ impl Suite {
                     LoadError::new(&document.file, "suite", message).at(line, 1)
                 };
                 let assertions = case.assertions.iter().map(assertion).collect::<Result<_, _>>().map_err(place)?;
-                let CaseDoc { name, object, inventory, exceptions, skip, .. } = case;
+                let exceptions = case.exceptions.into_iter().map(|e| Document::of_value(&document.file, e));
+                let exceptions = exceptions.map(|e| PolicyException::read(&e).map_err(|e| place(e.message)));
+                let exceptions = exceptions.collect::<Result<_, _>>()?;
+                let CaseDoc { name, object, inventory, skip, .. } = case;
                 cases.push(Case { name, line, object, inventory, exceptions, skip, assertions });
             }
             let TestDoc { name, template, constraint, expansion, invalid, skip, .. } = test;
@@ -175,8 +179,7 @@ impl Suite {
     /// Every file that the suite names, as it names it.
     pub fn references(&self) -> impl Iterator<Item = &str> {
         self.tests.iter().flat_map(|t| {
-            let cases =
-                t.cases.iter().flat_map(|c| std::iter::once(&c.object).chain(&c.inventory).chain(&c.exceptions));
+            let cases = t.cases.iter().flat_map(|c| std::iter::once(&c.object).chain(&c.inventory));
             [&t.template, &t.constraint].into_iter().chain(&t.expansion).chain(cases).map(String::as_str)
         })
     }
