@@ -79,7 +79,8 @@ impl App {
         follow_certificate(options, webhook.ip(), certificate, metrics.clone());
         let world = world(options, &snapshot).await?;
 
-        let pool = Arc::new(Pool::start(PoolOptions { threads: options.threads, queue: options.max_in_flight }));
+        let pool = Pool::start(PoolOptions { threads: options.threads, queue: options.max_in_flight });
+        let pool = Arc::new(pool.context("--threads: no thread can be started to judge on")?);
         let in_flight = Arc::new(Semaphore::new(options.max_in_flight));
         let (phase, phases) = Phases::begin();
         let (admin_phase, admin_phases) = Phases::begin();

@@ -62,7 +62,7 @@ pub(super) struct EvalArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Endpoints {
+pub(super) enum Endpoints {
     Both,
     Validate,
     Mutate,
@@ -92,12 +92,14 @@ struct Document {
 }
 
 /// What one document came to.
-struct Judged {
+pub(super) struct Judged {
     source: String,
     request: Arc<Request>,
+    /// As the API server goes on with it.
+    pub(super) mutated: Arc<Request>,
     mutation: Option<Decision>,
     /// What a second pass would change again.
-    unsettled: Vec<Unsettled>,
+    pub(super) unsettled: Vec<Unsettled>,
     validation: Option<Decision>,
 }
 
@@ -125,13 +127,14 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
     let documents = read_documents(&args.files)?;
     anyhow::ensure!(!documents.is_empty(), "there is no document to judge");
     let operation = operation(args, old.as_ref(), &documents)?;
-    let inventory = Inventory { namespaces: Arc::new(Labelled::new(args, &snapshot)), age: None };
-    let pool = Pool::start(PoolOptions { threads: 1, queue: 1 });
+    let labels = args.namespace_labels.clone().map(|l| l.into_iter().collect());
+    let inventory = Inventory { namespaces: Arc::new(Labelled::new(labels, &snapshot)), age: None };
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 1 }).context("no thread can be started to judge on")?;
     let mut judged = Vec::new();
     for (number, document) in documents.into_iter().enumerate() {
         let request = to_request(&document, old.as_ref(), operation, args, number + 1)
             .with_context(|| format!("`{}`", document.source))?;
-        judged.push(judge(args, document.source, request, &snapshot, &inventory, &pool)?);
+        judged.push(judge(args.endpoint, document.source, request, &snapshot, &inventory, &pool, now_ns())?);
     }
     match args.output {
         Output::Pretty => judged.iter().for_each(print_pretty),
@@ -156,7 +159,7 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
 }
 
 impl Judged {
-    fn decisions(&self) -> impl Iterator<Item = &Decision> {
+    pub(super) fn decisions(&self) -> impl Iterator<Item = &Decision> {
         self.mutation.iter().chain(&self.validation)
     }
 
@@ -164,12 +167,12 @@ impl Judged {
         self.decisions().flat_map(|d| &d.failures).any(|f| f.enforcement == Enforcement::Deny)
     }
 
-    fn denied(&self) -> bool {
+    pub(super) fn denied(&self) -> bool {
         let refused = |d: &Decision| d.violations.iter().any(|v| v.enforcement == Enforcement::Deny);
         self.decisions().any(refused)
     }
 
-    fn exit(&self) -> Exit {
+    pub(super) fn exit(&self) -> Exit {
         if self.denied() || (!self.unsettled.is_empty() && !self.failed()) {
             Exit::Finding
         } else if self.failed() || self.decisions().any(|d| d.verdict == Verdict::Deny) {
@@ -180,28 +183,29 @@ impl Judged {
     }
 }
 
-fn judge(
-    args: &EvalArgs,
+/// Mutates and judges one request, as the API server has it done.
+pub(super) fn judge(
+    endpoints: Endpoints,
     source: String,
     request: Arc<Request>,
     snapshot: &Arc<Snapshot>,
     inventory: &Inventory,
     pool: &Pool,
+    now_ns: i64,
 ) -> anyhow::Result<Judged> {
-    let context =
-        |endpoint| Context { endpoint, now_ns: now_ns(), seed: 0, deadline: None, failure: FailureModes::default() };
+    let context = |endpoint| Context { endpoint, now_ns, seed: 0, deadline: None, failure: FailureModes::default() };
     let decide = |endpoint, request: &Arc<Request>| {
         pool.decide(snapshot, inventory, request, &context(endpoint)).context("the evaluation gave no answer")
     };
-    let mutation = (args.endpoint != Endpoints::Validate).then(|| decide(Endpoint::Mutate, &request)).transpose()?;
+    let mutation = (endpoints != Endpoints::Validate).then(|| decide(Endpoint::Mutate, &request)).transpose()?;
     let mut mutated = Arc::clone(&request);
     let mut unsettled = Vec::new();
     if let Some(patch) = mutation.as_ref().and_then(|d| d.patch.as_ref()) {
         mutated = Arc::new(engine::mutated(&request, patch)?);
         unsettled = engine::settle(&decide(Endpoint::Mutate, &mutated)?);
     }
-    let validation = (args.endpoint != Endpoints::Mutate).then(|| decide(Endpoint::Validate, &mutated)).transpose()?;
-    Ok(Judged { source, request, mutation, unsettled, validation })
+    let validation = (endpoints != Endpoints::Mutate).then(|| decide(Endpoint::Validate, &mutated)).transpose()?;
+    Ok(Judged { source, request, mutated, mutation, unsettled, validation })
 }
 
 fn to_request(
@@ -260,14 +264,13 @@ fn operation(args: &EvalArgs, old: Option<&Value>, documents: &[Document]) -> an
 }
 
 /// The namespaces of the data, with the labels of `--namespace-labels` over them.
-struct Labelled {
+pub(super) struct Labelled {
     known: BTreeMap<String, NamespaceMetadata>,
     labels: Option<BTreeMap<String, String>>,
 }
 
 impl Labelled {
-    fn new(args: &EvalArgs, snapshot: &Snapshot) -> Self {
-        let labels = args.namespace_labels.clone().map(|l| l.into_iter().collect());
+    pub(super) fn new(labels: Option<BTreeMap<String, String>>, snapshot: &Snapshot) -> Self {
         Self { known: snapshot.fixed_namespaces(), labels }
     }
 }

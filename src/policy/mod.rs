@@ -3,6 +3,7 @@
 //!
 //! Knows no engine, files or clusters.
 
+mod cases;
 mod digest;
 mod error;
 mod exception;
@@ -19,6 +20,7 @@ mod sources;
 pub mod wording;
 pub mod yaml;
 
+pub use cases::{CaseRequest, CaseSuite, Expectation, ExpectedVerdict, ExpectedViolation, Given, PolicyCase};
 pub use digest::{Digest, digest_set};
 pub use error::LoadError;
 pub use exception::{PolicyException, PolicyRef, Subject};

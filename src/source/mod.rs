@@ -2,6 +2,7 @@
 //!
 //! Knows paths and file formats; must not know how policies are judged or who asks.
 
+mod cases;
 mod data;
 mod exceptions;
 mod files;
@@ -11,6 +12,7 @@ mod suites;
 
 use std::path::{Path, PathBuf};
 
+pub use cases::{LoadedCases, case_suites};
 pub use suites::{LoadedSuite, suites};
 
 use crate::policy::{LoadError, Sources};

@@ -74,10 +74,11 @@ fn take_document(document: &Document, sources: &mut Sources, errors: &mut Vec<Lo
             );
             errors.push(document.fault("exception", message));
         }
-        "Config" => {}
+        // What `test` reads.
+        "Suite" | "Config" => {}
         // Taking it for nothing would refuse what somebody approved, or worse, let them believe it counts.
         kind => {
-            let near = nearest(kind, ["PolicyBinding", "Config"].into_iter());
+            let near = nearest(kind, ["PolicyBinding", "Suite", "Config"].into_iter());
             let near = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
             errors.push(document.fault("document", format!("`{kind}` of portcullis.io is not known here{near}")));
         }

@@ -569,7 +569,7 @@ fn the_answer_never_waits_for_a_stuck_policy() {
     let stuck = with_meta(STUCK).replace("#   match", "#   budget: {time: 50ms}\n#   match");
     let good = "package portcullis.z\nwarn contains \"still judged\" if true\n";
     let snapshot = snapshot(&[("p.rego", &stuck), ("z.rego", good)]);
-    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 });
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 }).expect("starts");
     let create = request("CREATE", pod("x"), Value::Null);
     for (round, code) in [(1, ErrorCode::Stuck), (2, ErrorCode::Stuck), (3, ErrorCode::Quarantined)] {
         let started = Instant::now();
@@ -586,7 +586,7 @@ fn a_policy_whose_threads_come_back_is_not_quarantined() {
     let slow = with_meta("deny contains \"x\" if count(numbers.range(1, 2000000)) == 1")
         .replace("#   match", "#   budget: {time: 10ms}\n#   match");
     let snapshot = snapshot(&[("p.rego", &slow)]);
-    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 });
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 }).expect("starts");
     let create = request("CREATE", pod("x"), Value::Null);
     for round in 0..3 {
         let decision = pool.decide(&snapshot, &inventory(), &create, &context(Endpoint::Validate)).expect("an answer");
@@ -604,7 +604,7 @@ fn a_policy_whose_threads_come_back_is_not_quarantined() {
 fn a_policy_given_up_for_the_deadline_is_late_not_stuck() {
     let snapshot =
         snapshot(&[("p.rego", &with_meta(STUCK).replace("#   match", "#   budget: {time: 20s}\n#   match"))]);
-    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 });
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 }).expect("starts");
     let soon = Context { deadline: Some(Instant::now() + Duration::from_millis(300)), ..context(Endpoint::Validate) };
     let create = request("CREATE", pod("x"), Value::Null);
     let decision = pool.decide(&snapshot, &inventory(), &create, &soon).expect("an answer");
@@ -614,7 +614,7 @@ fn a_policy_given_up_for_the_deadline_is_late_not_stuck() {
 #[test]
 fn a_full_queue_hands_the_job_back() {
     let snapshot = snapshot(&[("z.rego", "package portcullis.z\nwarn contains \"w\"\n")]);
-    let pool = Pool::start(PoolOptions { threads: 1, queue: 0 });
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 0 }).expect("starts");
     let create = request("CREATE", pod("x"), Value::Null);
     assert!(pool.decide(&snapshot, &inventory(), &create, &context(Endpoint::Validate)).is_none());
 }

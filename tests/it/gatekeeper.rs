@@ -24,7 +24,7 @@ fn text(name: &str) -> String {
 
 /// Runs all suites below a folder; names without the path.
 fn run(name: &str) -> Vec<(String, TestResult)> {
-    let pool = Pool::start(PoolOptions { threads: 1, queue: 1 });
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 1 }).expect("starts");
     let suites = source::suites(&[folder(name)]).expect("reads");
     let results = suites.iter().flat_map(|s| run_suite(&s.suite, &s.files, &pool, &|_| true, 0));
     results.map(|r| (r.name.split("suite.yaml//").nth(1).expect("a name").to_owned(), r)).collect()

@@ -70,3 +70,37 @@ fn what_is_the_api_servers_is_not_touched() {
     let told = "the patch changes `/metadata/uid`, which is the API server's to set";
     assert_eq!(result["mutate"]["errors"][0]["msg"], told);
 }
+
+#[test]
+fn suites_judge_whole_requests_and_tell_what_does_not_hold() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/mutations");
+    let output = command(&root, &["test", "policies", "-o", "json"]).output().expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let told: Vec<(String, &str, &str)> = report["results"]
+        .as_array()
+        .expect("results")
+        .iter()
+        .map(|r| {
+            let text = |key: &str| r[key].as_str().unwrap_or_default();
+            let name = text("name").trim_start_matches("policies/suite.yaml//").to_owned();
+            (name, text("result"), text("message"))
+        })
+        .collect();
+    let wanted = [
+        ("a default is filled in, and settles", "pass", ""),
+        ("root is refused", "pass", ""),
+        ("but not with an exception", "pass", ""),
+        ("which ends", "pass", ""),
+        ("wrong verdict", "fail", "verdict deny (got allow: nothing was found)"),
+        ("wrong message", "fail", "a violation of `root` with `toor` (got root: root is not let in)"),
+        ("more violations than told", "fail", "no other violation (got root: root is not let in)"),
+        ("wrong result", "fail", "the result is another at /spec/securityContext/runAsUser (got `1000`)"),
+        ("what does not settle", "fail", "a second pass changes nothing (policy `grows` changes /data/n again)"),
+        ("no such file", "error", "policies/nowhere.yaml: cannot read: No such file or directory (os error 2)"),
+    ];
+    assert_eq!(told, wanted.map(|(name, result, message)| (name.to_owned(), result, message)));
+    assert_eq!(report["results"][4]["location"]["line"], 35);
+    let output = command(&root, &["check", "policies"]).output().expect("runs");
+    assert_eq!(output.status.code(), Some(0), "a suite among the policies is none of them");
+}

@@ -237,19 +237,19 @@ impl Assertion {
 }
 
 /// Finds the lines of the names of tests and cases, which stand in the order of the document.
-struct Lines<'a> {
+pub(crate) struct Lines<'a> {
     lines: std::iter::Peekable<std::iter::Enumerate<std::str::Lines<'a>>>,
     before: u32,
     last: u32,
 }
 
 impl<'a> Lines<'a> {
-    fn new(document: &'a Document) -> Self {
+    pub(crate) fn new(document: &'a Document) -> Self {
         let last = document.first_line();
         Self { lines: document.text.lines().enumerate().peekable(), before: document.lines_before, last }
     }
 
-    fn of_name(&mut self, name: &str) -> u32 {
+    pub(crate) fn of_name(&mut self, name: &str) -> u32 {
         let is_name = |line: &str| {
             let content = line.trim_start_matches([' ', '-']);
             let value = content.strip_prefix("name:").map(|v| v.split(" #").next().unwrap_or(v).trim());
