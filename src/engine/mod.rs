@@ -33,6 +33,7 @@ mod snapshot;
 mod suite;
 mod syntax;
 mod testing;
+mod wording;
 
 pub use answer::answer;
 pub use compile::{CompileOptions, Compiled, DEFAULT_TIME_BUDGET, MAX_NESTING, compile};

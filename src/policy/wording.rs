@@ -18,8 +18,19 @@ const WORDS: [(&str, &str); 9] = [
 /// A message of serde's or of the YAML library's, for people.
 #[must_use]
 pub fn plain(message: &str) -> String {
-    let known = || unknown(message).or_else(|| mistyped(message)).or_else(|| wanted(message));
+    let known =
+        || unknown(message).or_else(|| mistyped(message)).or_else(|| wanted(message)).or_else(|| misplaced(message));
     known().unwrap_or_else(|| message.to_owned())
+}
+
+/// What stands there instead of what should, where that is not told by a type.
+fn misplaced(message: &str) -> Option<String> {
+    if let Some(key) = message.strip_prefix("duplicate mapping key: ") {
+        let key = key.split(',').next().unwrap_or(key);
+        return Some(format!("the key `{key}` stands here twice"));
+    }
+    let of_struct = message.starts_with("invalid length") && message.contains("expected struct");
+    of_struct.then(|| "must be a mapping, not a list".to_owned())
 }
 
 /// What the YAML library says of a value that it cannot take.
@@ -123,6 +134,11 @@ mod tests {
             (
                 "unknown field `max-enforcment`, expected one of data, maxEnforcement",
                 "unknown field `max-enforcment`; did you mean `maxEnforcement`?",
+            ),
+            ("invalid length 0, expected struct BindingSpec with 5 elements", "must be a mapping, not a list"),
+            (
+                "duplicate mapping key: a, set DuplicateKeyPolicy in Options if acceptable",
+                "the key `a` stands here twice",
             ),
             ("expected sequence start", "must be a list"),
             ("invalid u64", "must be a whole number, at least 0"),
