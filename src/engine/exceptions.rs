@@ -82,6 +82,14 @@ impl Exceptions {
                     format!("it refers to no policy: `{}`{near}", unknown.name),
                 );
             }
+            let of_constraints = |r: &PolicyRef| {
+                let mut named = policies.clone().filter(|p| r.names(p)).peekable();
+                named.peek().is_some() && named.all(|p| p.contains('/'))
+            };
+            for useless in e.refs.iter().filter(|r| r.needs_field() && of_constraints(r)) {
+                let message = "constraints give no field, so `fields`, `containers` and `images` never fit";
+                note("exception_field", &["spec", "policyRefs"], format!("`{}`: {message}", useless.name));
+            }
             if e.subjects.is_empty() && e.matching.is_none() && e.refs.iter().any(PolicyRef::is_whole) {
                 note(
                     "exception_wide",

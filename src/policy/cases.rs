@@ -71,6 +71,8 @@ pub struct Expectation {
     pub violations: Option<Vec<ExpectedViolation>>,
     /// Is part of the object after all mutations: mappings may hold more, all else is the same.
     pub result: Option<Value>,
+    /// Exactly this goes out (RFC 6902); empty: the object stays as it is.
+    pub patch: Option<Vec<Value>>,
 }
 
 /// How a request is answered.
@@ -127,6 +129,7 @@ struct CaseDocument {
     verdict: ExpectedVerdict,
     violations: Option<Vec<ViolationDocument>>,
     result: Option<Value>,
+    patch: Option<Vec<Value>>,
 }
 
 #[derive(Deserialize)]
@@ -214,7 +217,12 @@ impl CaseDocument {
             },
             exceptions: exceptions.collect::<Result<_, _>>()?,
             now: self.now.map(|text| Instant::parse(&text)).transpose()?,
-            expect: Expectation { verdict: self.verdict, violations: violations.transpose()?, result: self.result },
+            expect: Expectation {
+                verdict: self.verdict,
+                violations: violations.transpose()?,
+                result: self.result,
+                patch: self.patch,
+            },
         })
     }
 }

@@ -240,6 +240,12 @@ impl PolicyRef {
         [&self.messages, &self.fields, &self.containers, &self.images].iter().all(|list| list.is_empty())
     }
 
+    /// Whether it takes only violations with a field.
+    #[must_use]
+    pub fn needs_field(&self) -> bool {
+        [&self.fields, &self.containers, &self.images].iter().any(|list| !list.is_empty())
+    }
+
     fn covers(&self, msg: &str, field: Option<&str>, object: &Value) -> bool {
         let fits = |globs: &[String], text: Option<&str>| {
             globs.is_empty() || text.is_some_and(|t| globs.iter().any(|g| glob_matches(g, t)))

@@ -96,11 +96,16 @@ fn suites_judge_whole_requests_and_tell_what_does_not_hold() {
         ("wrong message", "fail", "a violation of `root` with `toor` (got root: root is not let in)"),
         ("more violations than told", "fail", "no other violation (got root: root is not let in)"),
         ("wrong result", "fail", "the result is another at /spec/securityContext/runAsUser (got `1000`)"),
+        (
+            "wrong patch",
+            "fail",
+            r#"the patch [] (got [{"op":"add","path":"/spec/securityContext","value":{"runAsUser":1000}}])"#,
+        ),
         ("what does not settle", "fail", "a second pass changes nothing (policy `grows` changes /data/n again)"),
         ("no such file", "error", "policies/nowhere.yaml: cannot read: No such file or directory (os error 2)"),
     ];
     assert_eq!(told, wanted.map(|(name, result, message)| (name.to_owned(), result, message)));
-    assert_eq!(report["results"][4]["location"]["line"], 35);
+    assert_eq!(report["results"][4]["location"]["line"], 36);
     let output = command(&root, &["check", "policies"]).output().expect("runs");
     assert_eq!(output.status.code(), Some(0), "a suite among the policies is none of them");
 }

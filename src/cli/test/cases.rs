@@ -107,6 +107,7 @@ fn missed(expect: &Expectation, judged: &Judged) -> Option<String> {
             let wanted = expect.result.as_ref()?;
             differing(wanted, judged.mutated.object(), "").map(|at| format!("the result is another at {at}"))
         })
+        .or_else(|| patch(expect.patch.as_deref()?, judged))
         .or_else(|| {
             let again = judged.unsettled.first()?;
             Some(format!("a second pass changes nothing (policy `{}` changes {} again)", again.policy, again.path))
@@ -158,6 +159,13 @@ fn fits(wanted: &ExpectedViolation, v: &Violation, exception: Option<&str>) -> b
         && wanted.message.as_ref().is_none_or(|m| m.is_match(&v.msg))
         && wanted.enforcement.is_none_or(|e| e == v.enforcement)
         && wanted.exception.as_deref() == exception
+}
+
+fn patch(wanted: &[Value], judged: &Judged) -> Option<String> {
+    let found = judged.decisions().find_map(|d| d.patch.as_ref()).map(|p| p.0.as_slice()).unwrap_or_default();
+    let found: Vec<Value> = found.iter().filter_map(|o| serde_json::to_value(o).ok()).collect();
+    let shown = |operations: &[Value]| Value::from(operations.to_vec()).to_string();
+    (found != wanted).then(|| format!("the patch {} (got {})", shown(wanted), shown(&found)))
 }
 
 /// The first place where `found` lacks what is wanted: mappings may hold more.
