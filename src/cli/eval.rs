@@ -401,8 +401,7 @@ fn print_pretty(judged: &Judged) {
             }
         }
         for c in &decision.conflicts {
-            let told = format!("`{}` writes over what `{}` wrote at {}", c.second, c.first, c.path);
-            println!("  {} {told}", style.yellow("conflict"));
+            println!("  {} {}", style.yellow("conflict"), c.sentence());
         }
         if let Some(patch) = &decision.patch {
             println!("  {} {} operations:", style.yellow("patch"), patch.0.len());

@@ -26,6 +26,14 @@ pub struct Conflict {
     pub second: Arc<str>,
 }
 
+impl Conflict {
+    /// Who undoes what of whom, as authors read it.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        format!("`{}` writes over what `{}` wrote at {}", self.second, self.first, self.path)
+    }
+}
+
 /// The conflicts among the mutations of `object`, in order.
 pub(crate) fn conflicts(object: &Value, mutations: &[Mutation]) -> Vec<Conflict> {
     if mutations.len() < 2 {

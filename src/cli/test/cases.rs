@@ -11,7 +11,7 @@ use crate::cli::eval::{Endpoints, Judged, Labelled, judge};
 use crate::cli::manifest::{self, Circumstances};
 use crate::cli::{Exit, now_ns};
 use crate::engine::{
-    CompileOptions, Decision, Inventory, Location, Pool, Snapshot, TestEnding, TestResult, Violation, compile,
+    CompileOptions, Conflict, Decision, Inventory, Location, Pool, Snapshot, TestEnding, TestResult, Violation, compile,
 };
 use crate::policy::gatekeeper::EnforcementPoint;
 use crate::policy::{
@@ -44,9 +44,9 @@ pub(super) fn run(
                 sources.exceptions.extend(case.exceptions.iter().cloned());
                 snapshot(sources)?
             };
-            let ending = ending(case, loaded, &snapshot, pool);
+            let (ending, prints) = ending(case, loaded, &snapshot, pool);
             let at = Location { file: loaded.suite.file.clone(), line: case.line, column: 1 };
-            results.push(TestResult { name, at, ending, took: started.elapsed(), prints: Vec::new() });
+            results.push(TestResult { name, at, ending, took: started.elapsed(), prints });
         }
     }
     Ok(results)
@@ -57,7 +57,7 @@ fn snapshot(sources: Sources) -> Result<Arc<Snapshot>, Vec<LoadError>> {
     compile(&sources, options).map(|c| Arc::new(c.snapshot))
 }
 
-fn ending(case: &PolicyCase, loaded: &LoadedCases, snapshot: &Arc<Snapshot>, pool: &Pool) -> TestEnding {
+fn ending(case: &PolicyCase, loaded: &LoadedCases, snapshot: &Arc<Snapshot>, pool: &Pool) -> (TestEnding, Vec<String>) {
     let judged = request(&case.request, loaded).and_then(|request| {
         let labels = case.request.namespace_labels.clone();
         let inventory = Inventory { namespaces: Arc::new(Labelled::new(labels, snapshot)), age: None };
@@ -65,11 +65,15 @@ fn ending(case: &PolicyCase, loaded: &LoadedCases, snapshot: &Arc<Snapshot>, poo
         judge(Endpoints::Both, String::new(), request, snapshot, &inventory, pool, now).map_err(|e| format!("{e:#}"))
     });
     match judged {
-        Err(msg) => TestEnding::Error { at: None, msg },
-        Ok(judged) => match missed(&case.expect, &judged) {
-            None => TestEnding::Pass,
-            Some(expression) => TestEnding::Fail { at: None, expression },
-        },
+        Err(msg) => (TestEnding::Error { at: None, msg }, Vec::new()),
+        Ok(judged) => {
+            let conflicts = judged.decisions().flat_map(|d| &d.conflicts).map(Conflict::sentence).collect();
+            let ending = match missed(&case.expect, &judged) {
+                None => TestEnding::Pass,
+                Some(expression) => TestEnding::Fail { at: None, expression },
+            };
+            (ending, conflicts)
+        }
     }
 }
 
