@@ -19,7 +19,7 @@ use crate::config::{Certificates, ClusterAccess, Options};
 use crate::decisions::{DecisionLog, Labels, LogOptions, MaskKey};
 use crate::engine::{Compiled, FailureMode, Pool, PoolOptions, Snapshot};
 use crate::inventory::{self, ClusterNamespaces};
-use crate::policy::LoadError;
+use crate::policy::{Instant, LoadError};
 use crate::server::{
     Check, ConnectionLimits, InForce, Limits, Phase, Phases, Readiness, Reviewer, ServingCertificate, TlsIdentity,
     Transport, World, admin_router, serve, server_config, webhook_router,
@@ -94,7 +94,8 @@ impl App {
         follow_certificate(options, webhook.ip(), certificate, metrics.clone());
         let world = world(options).await?;
 
-        let pool = Arc::new(Pool::start(PoolOptions { threads: options.threads, queue: options.max_in_flight }));
+        let pool = Pool::start(PoolOptions { threads: options.threads, queue: options.max_in_flight });
+        let pool = Arc::new(pool.context("--threads: no thread can be started to judge on")?);
         let in_flight = Arc::new(Semaphore::new(options.max_in_flight));
         let (phase, phases) = Phases::begin();
         let snapshot = Arc::clone(&current.snapshot);
@@ -318,6 +319,7 @@ impl Gauges {
     fn policies(&self) -> Check {
         let snapshot = Arc::clone(&self.published.borrow().snapshot);
         let count = snapshot.policies().count();
+        self.metrics.exceptions_at(&snapshot, Instant::from_nanos(now_ns()));
         let mut detail = format!("{count} loaded, {}", snapshot.policy_set());
         for complaint in self.standing.complaints() {
             detail = format!("{detail}; these are the last good ones: {complaint}");
@@ -368,6 +370,10 @@ impl Gauges {
         let detail = if phase == Phase::Serve { "serving" } else { "draining" };
         Check { name: "phase", ready: phase == Phase::Serve, detail: detail.to_owned() }
     }
+}
+
+fn now_ns() -> i64 {
+    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 fn number(count: usize) -> i64 {

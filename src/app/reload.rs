@@ -58,6 +58,7 @@ impl Loader {
         let places = Places::choose(&LoadOptions {
             policies: options.policies.clone(),
             data: options.data.clone(),
+            exceptions: options.exceptions.clone(),
             example_data: !connected && options.data.is_empty(),
             bundles: options.bundles.clone(),
         });

@@ -74,6 +74,9 @@ struct PolicyArgs {
     /// File or directory of data (JSON, YAML, Kubernetes manifests); may be given more than once.
     #[arg(long, value_name = "PATH", env = "PORTCULLIS_DATA", value_delimiter = ',')]
     data: Vec<PathBuf>,
+    /// File or directory of exceptions; may be given more than once. They count from here and from nowhere else.
+    #[arg(long, value_name = "PATH", env = "PORTCULLIS_EXCEPTIONS", value_delimiter = ',')]
+    exceptions: Vec<PathBuf>,
     #[command(flatten)]
     bundle: BundleSettings,
 }
@@ -83,6 +86,7 @@ impl PolicyArgs {
         Ok(LoadOptions {
             policies: self.policies.iter().chain(more).cloned().collect(),
             data: self.data.clone(),
+            exceptions: self.exceptions.clone(),
             example_data,
             bundles: self.bundle.check(None)?,
         })

@@ -9,8 +9,9 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
-use crate::cli::Exit;
+use crate::cli::{Exit, now_ns};
 use crate::config::{self, Certificates, ClusterAccess, Environment, LogFormat, Options, Settings};
+use crate::policy::{Instant, PolicyException};
 use crate::telemetry;
 
 /// A captured review that is denied, if we are in the repository.
@@ -109,6 +110,18 @@ fn banner(app: &App, options: &Options) -> String {
         let line = format!("  {:<6} {:<width$}  {title}", policy.enforcement.as_str(), policy.name);
         text.push_str(line.trim_end());
         text.push('\n');
+    }
+    for b in app.snapshot.bindings() {
+        let _ = writeln!(text, "binding {}: {} {}", b.name, b.enforcement.as_str(), b.policy);
+    }
+    for e in app.snapshot.exceptions() {
+        let policies = if e.policies.is_empty() { "no policy".to_owned() } else { e.policies.join(", ") };
+        let PolicyException { name, expires, ticket, .. } = e.exception.as_ref();
+        let state = if e.is_live(Instant::from_nanos(now_ns())) { "until" } else { "EXPIRED" };
+        let _ = writeln!(text, "exception {name}: {policies}, {state} {expires} ({ticket})");
+    }
+    if let Some(most) = options.max_enforcement {
+        let _ = writeln!(text, "at most:      {} (--max-enforcement)", most.as_str());
     }
     let namespaces = match &options.cluster {
         ClusterAccess::None => format!("{} from data files", app.snapshot.fixed_namespaces().len()),

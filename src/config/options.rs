@@ -86,6 +86,8 @@ pub struct Options {
     pub policies: Vec<PathBuf>,
     /// Files and directories of data.
     pub data: Vec<PathBuf>,
+    /// Files and directories of exceptions.
+    pub exceptions: Vec<PathBuf>,
     /// How bundles are fetched and whom they must be from.
     pub bundles: BundleOptions,
     /// How often servers of bundles are asked.
@@ -164,6 +166,7 @@ impl Options {
             admin_listen: settings.admin_listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
             policies: settings.policies,
             data: settings.data,
+            exceptions: settings.exceptions,
             bundles: settings.bundle.check(Some(state_dir.join("bundles")))?,
             bundle_poll: settings.bundle.poll()?,
             reload_interval: reload_interval(settings.reload_interval)?,

@@ -11,7 +11,7 @@ use serde::de::value::{Error as WordError, StrDeserializer};
 use crate::config::{BundleSettings, LogFormat};
 use crate::decisions::Durability;
 use crate::engine::FailureMode;
-use crate::policy::Enforcement;
+use crate::policy::{Enforcement, wording};
 use crate::units::{ByteSize, Span};
 
 /// The settings of `serve`. A flag counts before its environment variable, that before the file, that before the
@@ -40,6 +40,11 @@ pub struct Settings {
     /// [default: the shipped example if no cluster is connected]
     #[arg(long, env = "PORTCULLIS_DATA", value_name = "PATH", value_delimiter = ',')]
     pub data: Vec<PathBuf>,
+
+    /// Exceptions (`PolicyException`): a file or directory; repeatable, or separated by commas. They count from here
+    /// and from nowhere else
+    #[arg(long, env = "PORTCULLIS_EXCEPTIONS", value_name = "PATH", value_delimiter = ',')]
+    pub exceptions: Vec<PathBuf>,
 
     /// How often policies and data are looked at for changes; 0: only at SIGHUP [default: 1s]
     #[arg(long, env = "PORTCULLIS_RELOAD_INTERVAL", value_name = "DURATION")]
@@ -183,6 +188,7 @@ impl Settings {
             kind: file.kind,
             policies: first(self.policies, file.policies),
             data: first(self.data, file.data),
+            exceptions: first(self.exceptions, file.exceptions),
             bundle: self.bundle.over(file.bundle),
             reload_interval: self.reload_interval.or(file.reload_interval),
             max_enforcement: self.max_enforcement.or(file.max_enforcement),
@@ -217,5 +223,5 @@ fn first<T>(above: Vec<T>, below: Vec<T>) -> Vec<T> {
 
 /// A value from a closed list, spelled as in the file.
 fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    T::deserialize(StrDeserializer::<WordError>::new(text)).map_err(|e| e.to_string())
+    T::deserialize(StrDeserializer::<WordError>::new(text)).map_err(|e| wording::plain(&e.to_string()))
 }

@@ -71,11 +71,11 @@ fn the_flag_for_all_failure_modes_covers_the_file() {
 #[test]
 fn errors_in_the_file_have_a_place() {
     for (text, wanted) in [
-        ("listen: 127.0.0.1:1\nlisden: x\n", "c.yaml:2:1: unknown field `lisden`"),
-        ("failure:\n  logs: deny\n", "c.yaml:2:3: unknown field `logs`"),
-        ("durability: sometimes\n", "c.yaml:1:13: unknown variant `sometimes`"),
+        ("listen: 127.0.0.1:1\nlisden: x\n", "c.yaml:2:1: unknown field `lisden`; did you mean `listen`?"),
+        ("failure:\n  logs: deny\n", "c.yaml:2:3: unknown field `logs`; did you mean `log`?"),
+        ("durability: sometimes\n", "c.yaml:1:13: unknown value `sometimes`; write `flush` or `fsync`"),
         ("drainDelay: 5\n", "c.yaml:1:13: `5` is not a duration"),
-        ("threads: many\n", "c.yaml:1:10: "),
+        ("threads: many\n", "c.yaml:1:10: must be a whole number, at least 0"),
         ("kind: Pod\n", "c.yaml: `kind` is `Pod`; write `Config`, or leave it out"),
         ("apiVersion: v1\n", "c.yaml: `apiVersion` is `v1`; write `portcullis.io/v1alpha1`, or leave it out"),
     ] {

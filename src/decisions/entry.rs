@@ -15,10 +15,10 @@ use crate::decisions::body::{Body, BodyLine, Detail, salted};
 use crate::decisions::clip;
 use crate::decisions::mask::{Masker, Masking};
 use crate::decisions::record::{
-    CallerRecord, ConfigRecord, DecisionRecord, ENGINE, ErrorRecord, InputRecord, InventoryRecord, RecordType,
-    RequestRecord, UserRecord, ViolationRecord,
+    CallerRecord, ConfigRecord, DecisionRecord, ENGINE, ErrorRecord, ExceptionRecord, InputRecord, InventoryRecord,
+    RecordType, RequestRecord, UserRecord, ViolationRecord,
 };
-use crate::engine::{Decision, Location, PolicyFailure, Read, Violation};
+use crate::engine::{Decision, Excepted, Location, PolicyFailure, Read, Violation};
 use crate::policy::Digest;
 
 /// Who called the webhook.
@@ -123,6 +123,8 @@ struct Shown {
     request: RequestRecord,
     violations: Vec<ViolationRecord>,
     violations_omitted: u64,
+    exceptions: Vec<ExceptionRecord>,
+    exceptions_omitted: u64,
     errors: Vec<ErrorRecord>,
     errors_omitted: u64,
     warnings: Vec<String>,
@@ -136,7 +138,8 @@ struct Shown {
 /// How the 32 KiB of an envelope are shared out, in bytes of JSON. With the fixed fields (digests, ids, names: at most
 /// 7 KiB) the sum stays below [`MAX_ENVELOPE`](crate::decisions::MAX_ENVELOPE).
 mod room {
-    pub(super) const VIOLATIONS: usize = 10 * 1024;
+    pub(super) const VIOLATIONS: usize = 8 * 1024;
+    pub(super) const EXCEPTIONS: usize = 3 * 1024;
     pub(super) const ERRORS: usize = 3 * 1024;
     pub(super) const WARNINGS: usize = 2 * 1024;
     pub(super) const GROUPS: usize = 2 * 1024;
@@ -181,7 +184,10 @@ fn show(meta: &DecisionMeta, request: &Request, decision: &Decision, masker: &Ma
         mask.recurrences_in_output(&mut detail.details, &pointer);
         detail.fix = detail.fix.as_ref().map(|fix| mask.text(fix, &pointer));
     }
-    let violation = |(i, v): (usize, &Violation)| violation(v, &mask, i);
+    let excepted =
+        |(i, e): (usize, &Excepted)| exception(e, violation(&e.violation, &mask, &format!("/exceptions/{i}")));
+    let exceptions = clip::list(decision.exceptions.iter().enumerate().map(excepted), room::EXCEPTIONS);
+    let violation = |(i, v): (usize, &Violation)| violation(v, &mask, &format!("/violations/{i}"));
     let (violations, cut) = clip::list(decision.violations.iter().enumerate().map(violation), room::VIOLATIONS);
     let rest = decision.violations.iter().enumerate().skip(violations.len()).map(violation);
     // The envelope's count covers what has no room here either.
@@ -207,6 +213,8 @@ fn show(meta: &DecisionMeta, request: &Request, decision: &Decision, masker: &Ma
         request: asked(request, |text, pointer| mask.identity(text, pointer), |text, pointer| mask.name(text, pointer)),
         violations,
         violations_omitted: cut,
+        exceptions: exceptions.0,
+        exceptions_omitted: exceptions.1,
         errors,
         errors_omitted,
         warnings,
@@ -224,6 +232,8 @@ fn hide(request: &Request, decision: &Decision, masker: &Masker) -> Shown {
     let bare =
         |v: &Violation| ViolationRecord { msg: HIDDEN.to_owned(), field: None, ..violation_of(v, String::new(), None) };
     let (violations, violations_omitted) = clip::list(decision.violations.iter().map(bare), room::VIOLATIONS);
+    let excepted = |e: &Excepted| exception(e, bare(&e.violation));
+    let (exceptions, exceptions_omitted) = clip::list(decision.exceptions.iter().map(excepted), room::EXCEPTIONS);
     let (errors, errors_omitted) = clip::list(decision.failures.iter().map(|f| failure(f, HIDDEN)), room::ERRORS);
     let hide = |text: &str, _: &str| if text.is_empty() { String::new() } else { HIDDEN.to_owned() };
     let named = masker.has_pointers();
@@ -231,6 +241,8 @@ fn hide(request: &Request, decision: &Decision, masker: &Masker) -> Shown {
         request: asked(request, |text, pointer| if named { hide(text, pointer) } else { text.to_owned() }, hide),
         violations,
         violations_omitted,
+        exceptions,
+        exceptions_omitted,
         errors,
         errors_omitted,
         warnings: Vec::new(),
@@ -277,7 +289,8 @@ fn entry(meta: &DecisionMeta, decision: &Decision, shown: Shown, salt: [u8; 32])
         errors_omitted: shown.errors_omitted,
         warnings: shown.warnings,
         warnings_omitted: shown.warnings_omitted,
-        exceptions: Vec::new(),
+        exceptions: shown.exceptions,
+        exceptions_omitted: shown.exceptions_omitted,
         policy_set: decision.policy_set,
         data_digest: decision.data_digest,
         inventory: decision
@@ -316,10 +329,29 @@ fn details(decision: &Decision, mask: &mut Masking<'_>) -> (Vec<Detail>, u64) {
     clip::list(with_more.into_iter().map(detail), room::DETAILS)
 }
 
-fn violation(v: &Violation, mask: &Masking<'_>, index: usize) -> ViolationRecord {
-    let pointer = format!("/violations/{index}");
-    let field = v.field.as_ref().map(|f| mask.name(&clip::text(f, room::TEXT), &pointer));
-    violation_of(v, mask.text(&clip::text(&v.msg, room::TEXT), &pointer), field)
+fn violation(v: &Violation, mask: &Masking<'_>, pointer: &str) -> ViolationRecord {
+    let field = v.field.as_ref().map(|f| mask.name(&clip::text(f, room::TEXT), pointer));
+    violation_of(v, mask.text(&clip::text(&v.msg, room::TEXT), pointer), field)
+}
+
+/// Short enough that one always fits: who approved what must not be what is cut.
+fn exception(e: &Excepted, violation: ViolationRecord) -> ExceptionRecord {
+    let given = &e.exception;
+    ExceptionRecord {
+        name: clip::text(&given.name, room::SHORT),
+        policy: clip::text(&e.violation.policy, room::SHORT),
+        ticket: clip::text(&given.ticket, room::SHORT),
+        approver: clip::text(&given.approver, room::SHORT),
+        expires: given.expires.to_string(),
+        violation: ViolationRecord {
+            controls: Vec::new(),
+            controls_omitted: u64::try_from(e.violation.controls.len()).unwrap_or(u64::MAX),
+            msg: clip::text(&violation.msg, room::NAME),
+            field: violation.field.map(|f| clip::text(&f, room::SHORT)),
+            location: violation.location.map(|l| Location { file: clip::text(&l.file, room::SHORT), ..l }),
+            ..violation
+        },
+    }
 }
 
 fn violation_of(v: &Violation, msg: String, field: Option<String>) -> ViolationRecord {
@@ -468,6 +500,9 @@ mod tests {
             verdict: Verdict::Deny,
             cause: Cause::Policy,
             violations: vec![violation],
+            exceptions: Vec::new(),
+            mutations: Vec::new(),
+            conflicts: Vec::new(),
             failures: vec![failure],
             warnings: vec!["secret-warning".to_owned()],
             patch: Some(serde_json::from_value(patch).expect("a patch")),

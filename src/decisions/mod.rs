@@ -33,8 +33,8 @@ pub use log::{
 pub use mask::{MaskKey, Masker, commitment};
 pub use query::{BodyState, Filter, Found, LogReader, Record};
 pub use record::{
-    CallerRecord, ConfigRecord, DecisionRecord, ErrorRecord, GapRecord, Head, InputRecord, InventoryRecord, Labels,
-    MAX_ENVELOPE, PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord, UserRecord, VERSION,
-    ViolationRecord,
+    CallerRecord, ConfigRecord, DecisionRecord, ErrorRecord, ExceptionRecord, GapRecord, Head, InputRecord,
+    InventoryRecord, Labels, MAX_ENVELOPE, PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord, UserRecord,
+    VERSION, ViolationRecord,
 };
 pub use storage::{Appendable, Disk, Storage};

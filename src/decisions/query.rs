@@ -104,7 +104,9 @@ impl Filter {
     fn takes_decision(&self, d: &DecisionRecord) -> bool {
         let fits = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|w| glob_matches(w, has));
         let extra = || d.request.user.extra.values().flatten();
-        let policies = || d.violations.iter().map(|v| &v.policy).chain(d.errors.iter().map(|e| &e.policy));
+        let spared = || d.exceptions.iter().map(|e| &e.policy);
+        let policies =
+            || d.violations.iter().map(|v| &v.policy).chain(d.errors.iter().map(|e| &e.policy)).chain(spared());
         fits(&self.namespace, &d.request.namespace)
             && self.uid.as_ref().is_none_or(|uid| *uid == d.request.uid)
             && self.verdict.is_none_or(|v| v == d.verdict)

@@ -129,9 +129,12 @@ pub struct DecisionRecord {
     /// Warnings cut.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub warnings_omitted: u64,
-    /// Exceptions that applied.
+    /// What exceptions let pass.
     #[serde(default)]
-    pub exceptions: Vec<serde_json::Value>,
+    pub exceptions: Vec<ExceptionRecord>,
+    /// Exceptions cut.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub exceptions_omitted: u64,
     /// Digest of the policy set that judged.
     pub policy_set: Digest,
     /// Digest of the data documents.
@@ -251,6 +254,23 @@ pub struct ViolationRecord {
     /// The rule that found it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
+}
+
+/// A violation that an exception let pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExceptionRecord {
+    /// The exception's name.
+    pub name: String,
+    /// The policy that it spared the request.
+    pub policy: String,
+    /// Where the exception was asked for.
+    pub ticket: String,
+    /// Who approved it.
+    pub approver: String,
+    /// When it ends (RFC 3339, UTC).
+    pub expires: String,
+    /// What the policy found, with the enforcement that it would have had.
+    pub violation: ViolationRecord,
 }
 
 /// A policy that could not be judged.

@@ -10,6 +10,7 @@ use regorus::Value;
 use crate::engine::check::{self, Package};
 use crate::engine::constraints;
 use crate::engine::evaluate::{self, Unit, UnitModule};
+use crate::engine::exceptions::Exceptions;
 use crate::engine::notes;
 use crate::engine::rewrite::rewrite;
 use crate::engine::scan;
@@ -114,9 +115,8 @@ fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, 
                 packages.values().filter(|p| p.is_policy()).map(|p| policy_name(&p.path).to_string()).collect();
             let near =
                 nearest(&binding.policy, names.iter().map(String::as_str)).map(|n| format!("; did you mean `{n}`?"));
-            let message =
-                format!("binding `{}`: no policy `{}`{}", binding.name, binding.policy, near.unwrap_or_default());
-            errors.push(LoadError::new(&binding.file, "binding", message));
+            let message = format!("no policy `{}`{}", binding.policy, near.unwrap_or_default());
+            errors.push(binding.fault_at(&["spec", "policyRef", "name"], &message));
         }
     }
     let data = Value::from(serde_json::Value::Object(sources.data.clone()));
@@ -145,14 +145,23 @@ fn compile_here(sources: &Sources, options: CompileOptions) -> Result<Compiled, 
     summaries.extend(library.summaries);
     bound.sort_by(|a, b| a.policy.name.cmp(&b.policy.name));
     summaries.sort_by(|a: &PolicySummary, b| a.name.cmp(&b.name));
+    let names = summaries.iter().map(|p| &p.name);
+    let exceptions = Exceptions::new(&sources.exceptions, names.clone());
+    notes.extend(exceptions.notes(names));
+    let mut contents = library.contents;
+    contents.extend(exceptions.contents());
+    // A ceiling changes what every policy does; without one nothing is added.
+    let ceiling = options.max_enforcement.map(Enforcement::as_str);
+    contents.extend(ceiling.map(|most| ("max-enforcement", most.to_owned(), Digest::of(most.as_bytes()))));
     let snapshot = Snapshot {
         bound,
-        policy_set: policy_set(&parsed, &sources.bindings, library.contents),
+        policy_set: policy_set(&parsed, &sources.bindings, contents),
         data_digest: Digest::of(serde_json::Value::Object(sources.data.clone()).to_string().as_bytes()),
         namespaces: sources.namespaces.iter().map(|(name, m)| (name.clone(), Arc::new(m.clone()))).collect(),
         mask_pointers,
-        summaries,
         expansions: library.expansions,
+        summaries,
+        exceptions,
     };
     Ok(Compiled { snapshot, notes })
 }
@@ -351,22 +360,20 @@ fn uses(
                 None => {
                     let near = nearest(key, metadata.parameters.keys().map(String::as_str));
                     let near = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
-                    let message = format!("binding `{}`: policy `{name}` has no parameter `{key}`{near}", binding.name);
-                    errors.push(LoadError::new(&binding.file, "binding", message));
+                    let message = format!("policy `{name}` has no parameter `{key}`{near}");
+                    errors.push(binding.fault_at(&["spec", "parameters", key], &message));
                 }
                 Some(default)
                     if !default.is_null() && std::mem::discriminant(default) != std::mem::discriminant(value) =>
                 {
-                    let message = format!(
-                        "binding `{}`: parameter `{key}` has another type than its default `{default}`",
-                        binding.name
-                    );
-                    errors.push(LoadError::new(&binding.file, "binding", message));
+                    let message = format!("parameter `{key}` has another type than its default `{default}`");
+                    errors.push(binding.fault_at(&["spec", "parameters", key], &message));
                 }
                 Some(default) => *default = value.clone(),
             }
         }
         uses.push(Use {
+            binding: Some(binding.name.clone()),
             narrowed: binding.matching.clone(),
             parameters: Value::from(serde_json::Value::Object(parameters)),
             enforcement: binding.enforcement.unwrap_or(metadata.enforcement).min(ceiling),
@@ -374,6 +381,7 @@ fn uses(
         });
     }
     uses.push(Use {
+        binding: None,
         narrowed: None,
         parameters: Value::from(serde_json::Value::Object(metadata.parameters.clone())),
         enforcement: metadata.enforcement.min(ceiling),
@@ -395,7 +403,8 @@ fn policy_set(parsed: &[Parsed<'_>], bindings: &[PolicyBinding], library: Vec<Co
     };
     let kind = |m: &Parsed<'_>| if declared_v0(&m) { "module of Rego v0" } else { "module" };
     let modules = parsed.iter().map(|m| (kind(m), m.info.package.join("/"), Digest::of(m.source.text.as_bytes())));
-    let bindings = bindings.iter().map(|b| ("binding", b.name.clone(), Digest::of(b.document.to_string().as_bytes())));
+    let bindings =
+        bindings.iter().map(|b| ("binding", b.name.clone(), Digest::of(b.document.value.to_string().as_bytes())));
     let items: Vec<Content> = modules.chain(bindings).chain(library).collect();
     digest_set(items.iter().map(|(kind, name, digest)| (*kind, name.as_str(), *digest)))
 }

@@ -207,6 +207,7 @@ impl<'t> CompiledTemplate<'t> {
             health: Arc::default(),
         };
         let using = Use {
+            binding: None,
             narrowed: None,
             parameters: Value::from(constraint.parameters.clone()),
             enforcement,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::admission::Request;
 use crate::engine::combine::combine;
-use crate::engine::review::{Outcome, Review};
+use crate::engine::review::{Outcome, Review, Step};
 use crate::engine::{Context, Decision, Inventory, Snapshot};
 use crate::policy::Enforcement;
 
@@ -37,13 +37,12 @@ pub(crate) struct Progress {
 impl Progress {
     /// Takes the outcome of the next step.
     pub(crate) fn take(&mut self, review: &Review, outcome: Outcome) {
-        let applies = review
-            .steps
-            .get(self.outcomes.len())
-            .and_then(|step| review.using(step))
-            .is_some_and(|using| using.enforcement == Enforcement::Deny);
-        if let (true, Ok(output)) = (applies, &outcome.result)
+        let applies = |step: &Step| {
+            review.using(step).is_some_and(|u| u.enforcement == Enforcement::Deny) && review.spared(step).is_none()
+        };
+        if let Ok(output) = &outcome.result
             && let Some(object) = &output.object
+            && review.steps.get(self.outcomes.len()).is_some_and(applies)
         {
             self.object = Some(Arc::clone(object));
         }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use regorus::utils::limits::{ExecutionTimerConfig, PolicyLengthConfig};
 use regorus::{Engine, LimitError, Value};
 
-use crate::engine::{Endpoint, ErrorCode, Location};
+use crate::engine::{Endpoint, ErrorCode, Location, wording};
 use crate::engine::{builtins, outputs};
 use crate::policy::RegoVersion;
 
@@ -236,7 +236,7 @@ pub(crate) fn fault(error: &anyhow::Error) -> Fault {
     let msg = text.lines().rev().find_map(|l| l.trim_start().strip_prefix("error: ")).unwrap_or(text.trim());
     Fault {
         code: if limit { ErrorCode::Budget } else { ErrorCode::Evaluation },
-        msg: msg.to_owned(),
+        msg: wording::plain(msg),
         location: location.filter(|l| l.file != "entry"),
     }
 }

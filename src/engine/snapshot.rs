@@ -11,7 +11,8 @@ use crate::admission::Request;
 use crate::engine::check::Definitions;
 use crate::engine::constraints::Places;
 use crate::engine::evaluate::Unit;
-use crate::engine::{Endpoint, NamespaceMetadata};
+use crate::engine::exceptions::Exceptions;
+use crate::engine::{Endpoint, ExceptionSummary, NamespaceMetadata};
 use crate::policy::gatekeeper::{self, ExpansionTemplate, Generated};
 use crate::policy::{Digest, Enforcement, Match, OnUpdate, Severity, Taken};
 
@@ -25,6 +26,18 @@ pub struct Snapshot {
     pub(crate) mask_pointers: Vec<String>,
     pub(crate) summaries: Vec<PolicySummary>,
     pub(crate) expansions: Vec<ExpansionTemplate>,
+    pub(crate) exceptions: Exceptions,
+}
+
+/// A binding, for lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindingSummary {
+    /// `metadata.name`.
+    pub name: String,
+    /// The policy that it binds.
+    pub policy: String,
+    /// What violations do where it counts, after the ceiling.
+    pub enforcement: Enforcement,
 }
 
 /// One policy, for lists and messages.
@@ -91,6 +104,8 @@ pub(crate) struct Bound {
 
 /// Parameters, enforcement and scope of one use of a policy.
 pub(crate) struct Use {
+    /// The binding that it comes from; `None`: the policy as it stands.
+    pub binding: Option<String>,
     /// Narrows the policy's own match.
     pub narrowed: Option<Match>,
     pub parameters: Value,
@@ -180,7 +195,26 @@ impl Snapshot {
         self.summaries.iter()
     }
 
-    /// Digest over policies and bindings.
+    /// The bindings, sorted by name.
+    #[must_use]
+    pub fn bindings(&self) -> Vec<BindingSummary> {
+        let uses = self.bound.iter().flat_map(|b| b.uses.iter().map(move |u| (b, u)));
+        let summary = |(b, u): (&Bound, &Use)| {
+            let (name, policy) = (u.binding.clone()?, b.policy.name.to_string());
+            Some(BindingSummary { name, policy, enforcement: u.enforcement })
+        };
+        let mut found: Vec<BindingSummary> = uses.filter_map(summary).collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found
+    }
+
+    /// The exceptions, sorted by name.
+    #[must_use]
+    pub fn exceptions(&self) -> Vec<ExceptionSummary> {
+        self.exceptions.summaries()
+    }
+
+    /// Digest over policies, bindings, exceptions and the ceiling of enforcement.
     #[must_use]
     pub fn policy_set(&self) -> Digest {
         self.policy_set
@@ -233,7 +267,11 @@ impl Snapshot {
         !request.namespace.is_empty()
             && !request.is_on_namespace()
             && self.bound.iter().any(|b| match b.takes(endpoint, request) {
-                Some((uses, _)) => b.policy.reads_namespace || b.selects_by_namespace(&uses),
+                Some((uses, _)) => {
+                    b.policy.reads_namespace
+                        || b.selects_by_namespace(&uses)
+                        || self.exceptions.look_at_namespace(&b.policy.name)
+                }
                 None => expands && b.policy.is_constraint() && looks(b),
             })
     }

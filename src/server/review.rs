@@ -257,6 +257,10 @@ fn note(id: &Uuid, request: &Request, decision: &Decision, took: Duration) {
             )
         };
     }
+    for conflict in &decision.conflicts {
+        let (first, second) = (&conflict.first, &conflict.second);
+        tracing::warn!(decision_id = %id, path = %conflict.path, %first, %second, "mutations conflict; the second counts");
+    }
     match (decision.verdict, decision.cause) {
         (Verdict::Allow, Cause::None) => event!(tracing::Level::DEBUG),
         (_, Cause::None | Cause::Policy) => event!(tracing::Level::INFO),

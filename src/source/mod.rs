@@ -3,7 +3,9 @@
 //! Knows paths and file formats; must not know how policies are judged or who asks.
 
 mod bundle;
+mod cases;
 mod data;
+mod exceptions;
 mod files;
 mod places;
 mod policies;
@@ -15,6 +17,7 @@ mod suites;
 use std::path::{Path, PathBuf};
 
 pub use bundle::{BundleBuilt, Manifest, Signing, build};
+pub use cases::{LoadedCases, case_suites};
 pub use places::Places;
 pub use remote::{FallBack, Polled, RemoteOptions, Remotes};
 pub use stamp::Stamp;
@@ -30,6 +33,8 @@ pub struct LoadOptions {
     pub policies: Vec<PathBuf>,
     /// Files and directories of data, read as `opa run` reads them; Kubernetes manifests become `data.inventory`.
     pub data: Vec<PathBuf>,
+    /// Files and directories of exceptions: the only place that they count from.
+    pub exceptions: Vec<PathBuf>,
     /// Whether the shipped example data stands in where `data` is empty and no bundle brings any.
     pub example_data: bool,
     /// How bundles are fetched and whom they must be from.

@@ -8,7 +8,7 @@ use crate::policy::{LoadError, Sources};
 use crate::source::bundle::{self, Bundle, Verification};
 use crate::source::remote::{self, Remotes};
 use crate::source::stamp::Stamp;
-use crate::source::{BundleOptions, LoadOptions, Loaded, data, files, policies, shipped};
+use crate::source::{BundleOptions, LoadOptions, Loaded, data, exceptions, files, policies, shipped};
 
 /// Where people keep policies who name none.
 const LOCAL: &str = "policies";
@@ -19,6 +19,7 @@ const LOCAL: &str = "policies";
 pub struct Places {
     policies: PolicyPlaces,
     data: DataPlaces,
+    exceptions: Vec<PathBuf>,
     bundles: BundleOptions,
     remotes: Arc<Remotes>,
 }
@@ -79,7 +80,13 @@ impl Places {
             named => DataPlaces::Named(named.to_vec()),
         };
         let remotes = Remotes::new(policies.addresses(), options.bundles.remote.clone());
-        Self { policies, data, bundles: options.bundles.clone(), remotes: Arc::new(remotes) }
+        Self {
+            policies,
+            data,
+            exceptions: options.exceptions.clone(),
+            bundles: options.bundles.clone(),
+            remotes: Arc::new(remotes),
+        }
     }
 
     /// The bundles that somebody serves. They are not asked here: [`load`](Self::load) takes what they held at last.
@@ -111,6 +118,7 @@ impl Places {
         let mut sources = Sources::default();
         let mut from = Vec::new();
         let mut notes = Vec::new();
+        errors.extend(self.misplaced());
         match &self.policies {
             PolicyPlaces::Named(places) => {
                 let verification = self.bundles.verification().map_err(|e| errors.push(e)).unwrap_or_default();
@@ -118,7 +126,7 @@ impl Places {
                 for place in places {
                     let opened = match place {
                         Place::Path(path) => {
-                            policies::read(path, &mut sources, &mut errors);
+                            policies::read(path, &self.exceptions, &mut sources, &mut errors);
                             from.push(format!("policies: {}", path.display()));
                             continue;
                         }
@@ -138,7 +146,7 @@ impl Places {
                 errors.extend(bundle::conflicts(&bundles));
             }
             PolicyPlaces::Local => {
-                policies::read(Path::new(LOCAL), &mut sources, &mut errors);
+                policies::read(Path::new(LOCAL), &self.exceptions, &mut sources, &mut errors);
                 from.push(format!("policies: {LOCAL} (in the current directory)"));
             }
             PolicyPlaces::Shipped => {
@@ -163,8 +171,13 @@ impl Places {
             }
             DataPlaces::Nothing => {}
         }
+        for path in &self.exceptions {
+            exceptions::read(path, &mut sources, &mut errors);
+            from.push(format!("exceptions: {}", path.display()));
+        }
         sources.modules.sort_by(|a, b| a.path.cmp(&b.path));
         sources.bindings.sort_by(|a, b| a.name.cmp(&b.name));
+        sources.exceptions.sort_by(|a, b| a.name.cmp(&b.name));
         errors.sort();
         if errors.is_empty() { Ok(Loaded { sources, from, notes }) } else { Err(errors) }
     }
@@ -172,18 +185,22 @@ impl Places {
     /// What the files look like now, without reading them. Another one than before: something has changed.
     #[must_use]
     pub fn stamp(&self) -> Stamp {
-        let mut roots: Vec<&Path> = match &self.policies {
-            PolicyPlaces::Named(places) => places.iter().filter_map(Place::path).collect(),
-            PolicyPlaces::Local => vec![Path::new(LOCAL)],
-            PolicyPlaces::Shipped => Vec::new(),
-        };
+        let mut roots = self.policies.paths();
         match &self.data {
             DataPlaces::Named(paths) => roots.extend(paths.iter().map(PathBuf::as_path)),
             DataPlaces::Example(path) => roots.push(path),
             DataPlaces::ShippedExample | DataPlaces::Nothing => {}
         }
+        roots.extend(self.exceptions.iter().map(PathBuf::as_path));
         roots.extend(self.bundles.key.as_deref());
         Stamp::of(roots)
+    }
+
+    /// A place of policies within the one for exceptions, whose files nobody would read as policies.
+    fn misplaced(&self) -> Option<LoadError> {
+        let root = self.policies.paths().into_iter().find(|root| exceptions::holds(&self.exceptions, root))?;
+        let message = "policies are not read from where `--exceptions` points: keep exceptions in a place of their own";
+        Some(LoadError::new(root.display().to_string(), "exception", message))
     }
 
     fn open_remote(&self, address: &str, verification: Option<&Verification>) -> Result<Bundle, LoadError> {
@@ -214,6 +231,15 @@ impl PolicyPlaces {
         match self {
             Self::Named(places) => places,
             Self::Local | Self::Shipped => &[],
+        }
+    }
+
+    /// What of them is on this machine.
+    fn paths(&self) -> Vec<&Path> {
+        match self {
+            Self::Named(places) => places.iter().filter_map(Place::path).collect(),
+            Self::Local => vec![Path::new(LOCAL)],
+            Self::Shipped => Vec::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use prometheus::core::Collector as _;
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -10,7 +11,7 @@ use prometheus::{
 
 use crate::admission::Request;
 use crate::engine::{Cause, Decision, Ending, Endpoint, Snapshot, Verdict};
-use crate::policy::Enforcement;
+use crate::policy::{Enforcement, Instant};
 use crate::telemetry::KindClass;
 
 /// 100 us to 30 s, which is the longest time the API server waits.
@@ -88,6 +89,9 @@ pub struct Metrics {
     evaluation_errors: IntCounterVec,
     evaluation_duration: HistogramVec,
     violations: IntCounterVec,
+    mutation_conflicts: IntCounterVec,
+    exceptions: IntGaugeVec,
+    exception_hits: IntCounterVec,
     policy_set: IntGaugeVec,
     policies: IntGaugeVec,
     lookups: IntCounterVec,
@@ -172,6 +176,19 @@ impl Metrics {
             )?,
             evaluation_duration: histograms(&r, "policy_duration_seconds", "Time by policy.", &["policy"])?,
             violations: counters(&r, "violations_total", "Violations found.", &["policy", "enforcement"])?,
+            mutation_conflicts: counters(
+                &r,
+                "mutation_conflicts_total",
+                "Values that one policy wrote over another's.",
+                &["policy", "over"],
+            )?,
+            exceptions: gauges(&r, "exceptions", "Exceptions loaded.", &["state"])?,
+            exception_hits: counters(
+                &r,
+                "exception_hits_total",
+                "Decisions in which an exception let something pass.",
+                &["exception"],
+            )?,
             policy_set: gauges(&r, "policy_set_info", "Digests of what is loaded.", &["policy_set", "data"])?,
             policies: gauges(&r, "policies", "Policies loaded.", &["enforcement"])?,
             lookups: counters(&r, "namespace_lookups_total", "Namespaces looked up.", &["result"])?,
@@ -236,6 +253,14 @@ impl Metrics {
                 self.evaluation_errors.with_label_values(&[&run.policy, code.as_str()]).inc();
             }
         }
+        let used: std::collections::BTreeSet<&str> =
+            decision.exceptions.iter().map(|e| e.exception.name.as_str()).collect();
+        for exception in used {
+            self.exception_hits.with_label_values(&[exception]).inc();
+        }
+        for conflict in &decision.conflicts {
+            self.mutation_conflicts.with_label_values(&[&conflict.second, &conflict.first]).inc();
+        }
         for violation in &decision.violations {
             self.violations.with_label_values(&[&violation.policy, violation.enforcement.as_str()]).inc();
         }
@@ -297,6 +322,16 @@ impl Metrics {
         for result in ["success", "failure"] {
             drop(self.reloads.with_label_values(&[result]));
         }
+        let exceptions = snapshot.exceptions();
+        for name in self.counted_exceptions() {
+            if !exceptions.iter().any(|e| e.exception.name == name) {
+                drop(self.exception_hits.remove_label_values(&[&name]));
+            }
+        }
+        for e in exceptions {
+            // From zero on, so that one that nobody uses is seen too.
+            drop(self.exception_hits.with_label_values(&[&e.exception.name]));
+        }
         for endpoint in [Endpoint::Validate, Endpoint::Mutate] {
             for reason in [Cause::Overload, Cause::Deadline] {
                 drop(self.shed.with_label_values(&[endpoint.as_str(), reason.as_str()]));
@@ -321,6 +356,22 @@ impl Metrics {
             Poll::Failure => "failure",
         };
         self.polls.with_label_values(&[label]).inc_by(u64::try_from(servers).unwrap_or(u64::MAX));
+    }
+
+    /// Says how many exceptions count at `now`, and how many have ended.
+    pub fn exceptions_at(&self, snapshot: &Snapshot, now: Instant) {
+        let exceptions = snapshot.exceptions();
+        let active = exceptions.iter().filter(|e| e.is_live(now)).count();
+        for (state, count) in [("active", active), ("expired", exceptions.len() - active)] {
+            self.exceptions.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// The exceptions that are counted.
+    fn counted_exceptions(&self) -> Vec<String> {
+        let families = self.exception_hits.collect();
+        let label = |m: &prometheus::proto::Metric| m.get_label().first().map(|l| l.value().to_owned());
+        families.iter().flat_map(prometheus::proto::MetricFamily::get_metric).filter_map(label).collect()
     }
 
     /// Raises a counter whose count is kept elsewhere to `total`.

@@ -493,7 +493,7 @@ fn what_cannot_be_served_is_said_and_exits_2() {
         (&["--listen", &busy] as &[&str], "--listen: cannot listen on 127.0.0.1:"),
         (&["--listen", "127.0.0.1:0", "--admin-listen", &busy], "--admin-listen: cannot listen on"),
         (&["--config", "typo.yaml"], "typo.yaml:2:1: unknown field `lisen`"),
-        (&["--config", "value.yaml"], "value.yaml:1:14: unknown variant `maybe`"),
+        (&["--config", "value.yaml"], "value.yaml:1:14: unknown value `maybe`; write `deny` or `allow`"),
         (&["--config", "absent.yaml"], "--config: cannot read `absent.yaml`"),
         (&["--tls-cert", "a.crt"], "--tls-key: is missing"),
         (
@@ -504,7 +504,7 @@ fn what_cannot_be_served_is_said_and_exits_2() {
         (&["--policies", "empty"], "--policies: there is no policy"),
         (&["--log-level", "=%"], "--log-level: `=%`"),
         (&["--max-in-flight", "0"], "--max-in-flight: `0` is not within 1"),
-        (&["--failure-mode", "maybe"], "unknown variant `maybe`, expected `deny` or `allow`"),
+        (&["--failure-mode", "maybe"], "unknown value `maybe`; write `deny` or `allow`"),
         (
             &["--kubeconfig", "absent", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"],
             "--kubeconfig: `absent` cannot be used",

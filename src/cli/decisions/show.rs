@@ -138,6 +138,20 @@ fn violations(out: &mut impl Write, d: &DecisionRecord, details: &Body, style: S
         }
         line("content", &v.digest.to_string())?;
     }
+    for e in &d.exceptions {
+        let v = &e.violation;
+        let (name, policy) = (style.bold(&plain(&e.name)), plain(&e.policy));
+        writeln!(out, "  {}  {policy}, by exception {name}", style.yellow("let pass"))?;
+        writeln!(out, "        {} ({})", plain(&v.msg), v.enforcement.as_str())?;
+        let mut line = |name: &str, value: &str| writeln!(out, "        {:<10} {}", format!("{name}:"), plain(value));
+        if let Some(field) = &v.field {
+            line("field", field)?;
+        }
+        line("ticket", &e.ticket)?;
+        line("approver", &e.approver)?;
+        line("expires", &e.expires)?;
+    }
+    omitted(out, d.exceptions_omitted, "exceptions")?;
     let shown = u64::try_from(details.violations.len()).unwrap_or(u64::MAX);
     omitted(out, d.violations_omitted.saturating_sub(shown), "violations")?;
     for e in &d.errors {

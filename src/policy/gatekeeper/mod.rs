@@ -20,6 +20,7 @@ pub use document::Document;
 pub use expansion::{ExpansionTemplate, Generated, expand};
 pub use inventory::insert_into_inventory;
 pub use matching::{ConstraintMatch, Source};
+pub(crate) use suite::Lines;
 pub use suite::{Assertion, Case, Count, Suite, SuiteTest};
 pub use template::{EmbeddedRego, Template};
 

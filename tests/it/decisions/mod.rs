@@ -15,8 +15,9 @@ use portcullis::admission::{Request, decode};
 use portcullis::decisions::{
     Caller, DecisionLog, DecisionMeta, Durability, Entry, Labels, LogOptions, MaskKey, Masker, Record,
 };
-use portcullis::engine::{Cause, Decision, Endpoint, Verdict, Violation};
-use portcullis::policy::{Digest, Enforcement};
+use portcullis::engine::{Cause, Decision, Endpoint, Excepted, Verdict, Violation};
+use portcullis::policy::gatekeeper::Document;
+use portcullis::policy::{Digest, Enforcement, PolicyException};
 use serde_json::{Value, json};
 
 fn key() -> MaskKey {
@@ -72,6 +73,9 @@ fn allowed() -> Decision {
         verdict: Verdict::Allow,
         cause: Cause::None,
         violations: Vec::new(),
+        exceptions: Vec::new(),
+        mutations: Vec::new(),
+        conflicts: Vec::new(),
         failures: Vec::new(),
         warnings: Vec::new(),
         patch: None,
@@ -102,6 +106,15 @@ fn violation(policy: &str, msg: &str) -> Violation {
         fix: None,
         location: None,
     }
+}
+
+/// The same let pass by an exception whose texts are these.
+fn excepted(violation: Violation, text: &str) -> Excepted {
+    let document = json!({"apiVersion": "portcullis.io/v1alpha1", "kind": "PolicyException",
+        "metadata": {"name": "legacy"}, "spec": {"policyRefs": [{"name": "*"}], "reason": text, "ticket": text,
+        "approver": text, "expires": "2027-01-01T00:00:00Z"}});
+    let exception = PolicyException::read(&Document::of_value("e.yaml", document)).expect("an exception");
+    Excepted { exception: exception.into(), violation }
 }
 
 /// A small decision that was allowed.
