@@ -10,8 +10,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::config::{Certificates, ClusterAccess, Options};
-use crate::decisions::{DecisionLog, Labels, LogOptions, MaskKey, Masker};
+use crate::config::{Certificates, ClusterAccess, Options, SigningKeySource};
+use crate::decisions::{DecisionLog, Durability, Labels, LogOptions, MaskKey, Masker, SigningSeed};
 use crate::engine::{CompileOptions, Compiled, FailureMode, Pool, PoolOptions, Snapshot, compile};
 use crate::inventory::{self, ClusterNamespaces};
 use crate::policy::LoadError;
@@ -91,7 +91,7 @@ impl App {
             published: published.clone(),
             world: world.clone(),
             log: log.clone(),
-            log_required: options.failure.log == FailureMode::Deny,
+            log_required: options.failure.log == FailureMode::Deny && options.durability != Durability::BestEffort,
             pool: Arc::clone(&pool),
             in_flight: Arc::clone(&in_flight),
             max_in_flight: options.max_in_flight,
@@ -205,10 +205,20 @@ fn open_log(options: &Options, snapshot: &Snapshot) -> anyhow::Result<(DecisionL
         },
         origin: format!("portcullis/{}/{}", options.cluster_name, options.replica),
         mask_key,
+        signing_seed: signing_seed(options)?,
+        checkpoint_copy: Some(options.state_dir.join("decisions.checkpoint")),
     })
     .context("--decision-log")?;
     let masker = log.masker(snapshot.mask_pointers().to_vec());
     Ok((log, masker))
+}
+
+fn signing_seed(options: &Options) -> anyhow::Result<SigningSeed> {
+    match &options.signing_key {
+        SigningKeySource::Own(path) => SigningSeed::load_or_create(path).context("--state-dir"),
+        SigningKeySource::File(path) => SigningSeed::load(path).context("--signing-key"),
+        SigningKeySource::Environment(seed) => Ok(seed.clone()),
+    }
 }
 
 fn certificate(options: &Options, ip: IpAddr) -> anyhow::Result<(Arc<ServingCertificate>, Option<PathBuf>)> {

@@ -17,11 +17,11 @@ fn flags(line: &str) -> Settings {
 }
 
 fn laptop() -> Environment {
-    Environment { in_cluster: false, hostname: Some("laptop".to_owned()), processors: 2 }
+    Environment { in_cluster: false, hostname: Some("laptop".to_owned()), processors: 2, signing_key: None }
 }
 
 fn pod() -> Environment {
-    Environment { in_cluster: true, hostname: Some("portcullis-0".to_owned()), processors: 2 }
+    Environment { in_cluster: true, hostname: Some("portcullis-0".to_owned()), processors: 2, signing_key: None }
 }
 
 fn refusal(line: &str, environment: &Environment) -> String {

@@ -15,8 +15,8 @@ use crate::decisions::body::{Body, BodyLine, Detail, salted};
 use crate::decisions::clip;
 use crate::decisions::mask::{Masker, Masking};
 use crate::decisions::record::{
-    CallerRecord, DecisionRecord, ENGINE, ErrorRecord, InputRecord, InventoryRecord, RequestRecord, UserRecord,
-    ViolationRecord,
+    CallerRecord, DecisionRecord, ENGINE, ErrorRecord, InputRecord, InventoryRecord, RecordType,
+    RequestRecord, UserRecord, ViolationRecord,
 };
 use crate::engine::{Decision, Location, PolicyFailure, Read, Violation};
 use crate::policy::Digest;
@@ -50,6 +50,7 @@ pub struct DecisionMeta {
 /// A decision ready to be written.
 #[derive(Debug, Clone)]
 pub struct Entry {
+    pub(super) record_type: RecordType,
     pub(super) decision_id: Uuid,
     pub(super) timestamp: Timestamp,
     /// The members after the head, as a JSON object.
@@ -264,6 +265,7 @@ fn entry(meta: &DecisionMeta, decision: &Decision, shown: Shown, salt: [u8; 32])
         metrics: metrics.into_iter().map(|(name, took)| ((*name).to_owned(), *took)).collect(),
     };
     Entry {
+        record_type: RecordType::Decision,
         decision_id: meta.decision_id,
         timestamp: meta.timestamp,
         members: json_of(&record).into_bytes(),

@@ -8,20 +8,29 @@
 //! 2. A decision that is not written is counted, and a `gap` record tells of it as soon as writing works again.
 //! 3. No secret reaches the disk: [`Entry::decision`] masks before anything is queued, and when masking fails
 //!    everything is masked.
-//! 4. An envelope has at most [`MAX_ENVELOPE`] bytes, the queue and the whole log are bounded.
+//! 4. Every envelope is a leaf of the log's Merkle tree; nothing is signed before it is on the disk, and nothing that is
+//!    not what was signed is signed again.
+//! 5. An envelope has at most [`MAX_ENVELOPE`] bytes, the queue and the whole log are bounded.
 
 mod body;
 mod clip;
 mod entry;
 mod error;
+mod gap;
 mod log;
 mod mask;
+mod notary;
+mod opening;
 mod query;
 mod queue;
 mod record;
+mod resume;
+mod retention;
 mod segments;
+mod signing;
 mod storage;
 mod syncer;
+mod tree_files;
 mod writer;
 
 pub use body::{Body, BodyLine, Detail};
@@ -33,7 +42,8 @@ pub use log::{
 pub use mask::{MaskKey, Masker, commitment};
 pub use query::{BodyState, Filter, Found, LogReader, Record};
 pub use record::{
-    CallerRecord, DecisionRecord, ErrorRecord, GapRecord, Head, InputRecord, InventoryRecord, Labels, MAX_ENVELOPE,
-    PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord, UserRecord, VERSION, ViolationRecord,
+    CallerRecord, DecisionRecord, ErrorRecord, GapRecord, Head, InputRecord, InventoryRecord, KeyRecord, Labels,
+    MAX_ENVELOPE, PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord, UserRecord, VERSION, ViolationRecord,
 };
+pub use signing::SigningSeed;
 pub use storage::{Appendable, Disk, Storage};

@@ -73,7 +73,7 @@ pub(super) struct Recovered {
 }
 
 /// Finds the end of the log and cuts off what was not finished there; the cut bytes are kept in `<dir>/cut/`.
-pub(super) fn recover(storage: &impl Storage, dir: &Path) -> Result<Recovered, LogError> {
+pub(super) fn recover(storage: &dyn Storage, dir: &Path) -> Result<Recovered, LogError> {
     let mut recovered = Recovered { segments: segments(dir)?, ..Recovered::default() };
     let Some(last) = recovered.segments.last().cloned() else { return Ok(recovered) };
     let path = envelope_path(dir, last.first_seq);
@@ -171,7 +171,7 @@ fn last_line_end(path: &Path, length: u64) -> Result<u64, LogError> {
 }
 
 /// Cuts `path` to `end` and keeps what is cut as `<dir>/cut/<name>.<end>`.
-fn cut(storage: &impl Storage, dir: &Path, path: &Path, end: u64, length: u64) -> Result<u64, LogError> {
+fn cut(storage: &dyn Storage, dir: &Path, path: &Path, end: u64, length: u64) -> Result<u64, LogError> {
     if end >= length {
         return Ok(0);
     }

@@ -1,7 +1,8 @@
 //! The thread that brings written segments to the disk under `--durability flush`, so no answer waits for it. Knows
 //! files as handles; must not know lines.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,6 +22,8 @@ struct Dirty {
     state: Mutex<State>,
     written: Condvar,
     failed: AtomicBool,
+    /// Records that are on the disk.
+    synced: AtomicU64,
 }
 
 #[derive(Default)]
@@ -28,25 +31,30 @@ struct State {
     /// Files with writes that are not synced. A rotation adds two; a disk that is stuck for long leaves as many as
     /// there were rotations, some hundred at the most within the log's bound.
     files: Vec<File>,
+    /// Records in them and before them.
+    records: u64,
     ended: bool,
 }
 
 impl Syncer {
     /// Syncs what was written after `delay`, so that writes in between share one sync.
-    pub(super) fn start(delay: Duration, log: Arc<Shared>) -> Self {
+    ///
+    /// # Errors
+    /// The system has no thread for it.
+    pub(super) fn start(delay: Duration, log: Arc<Shared>) -> io::Result<Self> {
         let shared = Arc::new(Dirty::default());
         let thread = std::thread::Builder::new().name("decision-log-sync".to_owned()).spawn({
             let shared = Arc::clone(&shared);
             move || run(&shared, delay, &log)
         });
-        // Without the thread the kernel writes back by itself, later.
-        Self { shared, thread: thread.ok() }
+        Ok(Self { shared, thread: Some(thread?) })
     }
 
-    /// These files were written to.
-    pub(super) fn written(&self, envelopes: &File, bodies: &File) {
+    /// These files were written to; the log has so many records now.
+    pub(super) fn written(&self, envelopes: &File, bodies: &File, records: u64) {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = state.files.is_empty();
+        state.records = records;
         for file in [bodies, envelopes] {
             if !state.files.iter().any(|f| Arc::ptr_eq(f, file)) {
                 state.files.push(Arc::clone(file));
@@ -55,6 +63,11 @@ impl Syncer {
         if idle {
             self.shared.written.notify_one();
         }
+    }
+
+    /// How many records are on the disk, of those it was told of; 0 before the first.
+    pub(super) fn synced(&self) -> u64 {
+        self.shared.synced.load(Ordering::Acquire)
     }
 
     /// Whether a sync failed since this was last asked.
@@ -81,16 +94,20 @@ fn run(shared: &Dirty, delay: Duration, log: &Shared) {
         // Writes during the delay join this sync; an end cuts it short.
         let waited = shared.written.wait_timeout_while(state, delay, |s| !s.ended);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        let files = std::mem::take(&mut state.files);
+        let (files, records, mut all) = (std::mem::take(&mut state.files), state.records, true);
         let ended = state.ended;
         drop(state);
         for file in files {
             if let Err(e) = file.sync() {
+                all = false;
                 shared.failed.store(true, Ordering::Release);
                 let mut status = log.status();
                 status.health.sync_failures += 1;
                 status.health.last_error = Some(format!("cannot sync the decision log: {e}"));
             }
+        }
+        if all {
+            shared.synced.store(records, Ordering::Release);
         }
         if ended {
             return;

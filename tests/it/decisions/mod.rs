@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use portcullis::admission::{Request, decode};
 use portcullis::decisions::{
-    Caller, DecisionLog, DecisionMeta, Durability, Entry, Labels, LogOptions, MaskKey, Masker, Record,
+    Caller, DecisionLog, DecisionMeta, Durability, Entry, Labels, LogOptions, MaskKey, Masker, Record, SigningSeed,
 };
 use portcullis::engine::{Cause, Decision, Endpoint, Verdict, Violation};
 use portcullis::policy::{Digest, Enforcement};
@@ -36,6 +36,8 @@ fn options(dir: &Path) -> LogOptions {
         labels: Labels { cluster: "test".to_owned(), replica: "r-0".to_owned(), version: "0".to_owned() },
         origin: "test/r-0".to_owned(),
         mask_key: key(),
+        signing_seed: SigningSeed::from_bytes([5; 32]),
+        checkpoint_copy: None,
     }
 }
 
@@ -183,7 +185,7 @@ fn all_bytes(dir: &Path) -> String {
         if path.is_dir() {
             all.push_str(&all_bytes(&path));
         } else {
-            all.push_str(&fs::read_to_string(&path).expect("UTF-8"));
+            all.push_str(&String::from_utf8_lossy(&fs::read(&path).expect("readable")));
         }
     }
     all

@@ -33,7 +33,7 @@ fn what_was_acknowledged_is_there_after_a_start_without_a_stop() {
                             let entry = entry();
                             let id = entry.decision_id().to_string();
                             let receipt = log.append(entry, soon()).await.expect("appends");
-                            acknowledged.lock().expect("unpoisoned").insert(receipt.seq, id);
+                            acknowledged.lock().expect("unpoisoned").insert(receipt.seq.expect("written"), id);
                         }
                     });
                 });
@@ -108,7 +108,7 @@ fn the_name_of_a_log_stays() {
     let dir = temp();
     written(dir.path(), vec![entry()]);
     let log = DecisionLog::open(LogOptions { origin: "other".to_owned(), ..options(dir.path()) }).expect("opens");
-    assert_eq!(&**log.origin(), "test/r-0");
+    assert_eq!(&*log.origin(), "test/r-0");
     drop(log);
     assert!(records(dir.path()).iter().all(|r| r.head.origin == "test/r-0"));
 }
@@ -212,6 +212,7 @@ struct Faults {
     no_bodies: AtomicBool,
     no_envelopes: AtomicBool,
     no_files: AtomicBool,
+    no_replace: AtomicBool,
     no_sync: AtomicBool,
     no_truncate: AtomicBool,
     slow: AtomicU64,
@@ -236,6 +237,11 @@ impl Storage for Faulty {
         fails(&self.0.no_files)?;
         let body = path.to_string_lossy().contains("/bodies/");
         Ok(Arc::new(FaultyFile { file: Disk.open(path)?, body, faults: Arc::clone(&self.0) }))
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        fails(&self.0.no_replace)?;
+        Disk.replace(path, bytes)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -279,6 +285,10 @@ impl Appendable for FaultyFile {
     fn truncate(&self, length: u64) -> io::Result<()> {
         fails(&self.faults.no_truncate)?;
         self.file.truncate(length)
+    }
+
+    fn is_in_place(&self) -> io::Result<bool> {
+        self.file.is_in_place()
     }
 }
 
