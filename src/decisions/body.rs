@@ -66,7 +66,12 @@ impl BodyLine {
 
     /// The line, without line feed.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let (salt, digest) = (hex(&self.salt), hex(&self.digest()));
+        self.encode_with(&self.digest())
+    }
+
+    /// The line, without line feed, given its digest.
+    pub(super) fn encode_with(&self, digest: &[u8; 32]) -> Vec<u8> {
+        let (salt, digest) = (hex(&self.salt), hex(digest));
         let mut line = Vec::with_capacity(self.body.len() + PREFIX);
         line.extend_from_slice(br#"{"decision_id":""#);
         line.extend_from_slice(self.decision_id.as_bytes());

@@ -15,8 +15,8 @@ use crate::decisions::body::{Body, BodyLine, Detail, salted};
 use crate::decisions::clip;
 use crate::decisions::mask::{Masker, Masking};
 use crate::decisions::record::{
-    CallerRecord, DecisionRecord, ENGINE, ErrorRecord, InputRecord, InventoryRecord, RecordType,
-    RequestRecord, UserRecord, ViolationRecord,
+    CallerRecord, DecisionRecord, ENGINE, ErrorRecord, InputRecord, InventoryRecord, RecordType, RequestRecord,
+    UserRecord, ViolationRecord,
 };
 use crate::engine::{Decision, Location, PolicyFailure, Read, Violation};
 use crate::policy::Digest;

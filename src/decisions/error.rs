@@ -56,6 +56,16 @@ pub enum LogError {
         /// The file that is written.
         path: PathBuf,
     },
+    /// No checkpoint covers the record yet.
+    #[error(
+        "record {seq} is not signed yet: the latest checkpoint covers {size} records; a running server signs every second"
+    )]
+    Unsigned {
+        /// The record.
+        seq: u64,
+        /// What the checkpoint covers.
+        size: u64,
+    },
     /// A checkpoint, tile or key is not what it should be.
     #[error(transparent)]
     Tree(#[from] TlogError),
@@ -94,6 +104,7 @@ impl LogError {
             Self::MaskKey { .. } => "mask_key",
             Self::SigningKey { .. } => "signing_key",
             Self::Gone { .. } => "gone",
+            Self::Unsigned { .. } => "unsigned",
             Self::Tree(error) => error.code(),
             Self::Option { .. } => "option",
             Self::Foreign { .. } => "foreign",

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::decisions::gap::Gap;
 use crate::decisions::queue::{Closing, GaveUp, Job, Queue, Ticket};
 use crate::decisions::record::{Labels, RecordType};
-use crate::decisions::gap::Gap;
 use crate::decisions::writer::Writer;
 use crate::decisions::{Disk, Entry, LogError, MaskKey, Masker, SigningSeed, Storage};
 use crate::tlog::Checkpoint;

@@ -17,10 +17,12 @@ mod clip;
 mod entry;
 mod error;
 mod gap;
+mod lines;
 mod log;
 mod mask;
 mod notary;
 mod opening;
+mod prove;
 mod query;
 mod queue;
 mod record;
@@ -31,6 +33,7 @@ mod signing;
 mod storage;
 mod syncer;
 mod tree_files;
+mod verify;
 mod writer;
 
 pub use body::{Body, BodyLine, Detail};
@@ -40,10 +43,15 @@ pub use log::{
     DEFAULT_MAX_BYTES, DEFAULT_SEGMENT_BYTES, DecisionLog, Durability, FLUSH_TO_DISK, LogHealth, LogOptions, Receipt,
 };
 pub use mask::{MaskKey, Masker, commitment};
+pub use prove::{log_keys, prove};
 pub use query::{BodyState, Filter, Found, LogReader, Record};
 pub use record::{
     CallerRecord, DecisionRecord, ErrorRecord, GapRecord, Head, InputRecord, InventoryRecord, KeyRecord, Labels,
-    MAX_ENVELOPE, PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord, UserRecord, VERSION, ViolationRecord,
+    MAX_ENVELOPE, PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord, UserRecord, VERSION,
+    ViolationRecord,
 };
 pub use signing::SigningSeed;
 pub use storage::{Appendable, Disk, Storage};
+pub use verify::{
+    Anchor, BodyCount, Finding, FindingCode, Neighbour, Progress, Report, VerifyOptions, read_anchors, verify,
+};

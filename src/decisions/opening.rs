@@ -86,7 +86,8 @@ pub(super) fn open(
 /// Index of the first tile of leaf hashes that is there; 0 when there is none.
 pub(super) fn first_tile(dir: &Path) -> u64 {
     fn least(dir: &Path, above: u64) -> Option<u64> {
-        let mut names: Vec<String> = fs::read_dir(dir).ok()?.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+        let mut names: Vec<String> =
+            fs::read_dir(dir).ok()?.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
         // Of one place the file comes before the directory: `x` is after all digits.
         names.sort_unstable();
         names.iter().find_map(|name| {

@@ -2,8 +2,7 @@
 //! their bodies. Needs no lock; a line that is not finished yet is not there yet. Must not know the writer.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader};
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::decisions::body::BodyLine;
 use crate::decisions::entry::rfc3339;
+use crate::decisions::lines::Lines;
 use crate::decisions::record::{DecisionRecord, GapRecord, Head, RecordType};
 use crate::decisions::segments::{self, Segment};
 use crate::decisions::{LogError, PruneRecord};
@@ -337,16 +337,13 @@ impl LogReader {
 
 /// Calls `each` for every finished line, without its line feed.
 fn lines(path: &Path, mut each: impl FnMut(&[u8]) -> ControlFlow<()>) -> io::Result<ControlFlow<()>> {
-    let mut reader = BufReader::with_capacity(256 * 1024, File::open(path)?);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        reader.read_until(b'\n', &mut line)?;
-        let Some((b'\n', text)) = line.split_last() else { return Ok(ControlFlow::Continue(())) };
-        if each(text).is_break() {
+    let mut lines = Lines::open(path)?;
+    while let Some(line) = lines.next_finished()? {
+        if each(line.bytes).is_break() {
             return Ok(ControlFlow::Break(()));
         }
     }
+    Ok(ControlFlow::Continue(()))
 }
 
 /// The time in which ids that begin with `prefix` are made.

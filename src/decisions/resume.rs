@@ -4,14 +4,12 @@
 //! A log that does not lead to its own last checkpoint is not signed any further: it is set aside as evidence, and a
 //! new one under a new name is begun in its place.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::decisions::lines::Lines;
 use crate::decisions::segments::{Recovered, envelope_path};
 use crate::decisions::tree_files::{checkpoint_path, read_keys, read_note, read_tile, tile_path};
 use crate::decisions::{LogError, SigningSeed, Storage};
@@ -46,7 +44,9 @@ impl Known {
             let own = seed.under(&checkpoint.origin)?.verifier().clone();
             let trusted: Vec<VerifierKey> = keys.iter().cloned().chain([own]).collect();
             match note.verify(&trusted) {
-                Ok(_) if latest.as_ref().is_none_or(|(_, c)| c.size < checkpoint.size) => latest = Some((note, checkpoint)),
+                Ok(_) if latest.as_ref().is_none_or(|(_, c)| c.size < checkpoint.size) => {
+                    latest = Some((note, checkpoint));
+                }
                 Ok(_) => {}
                 Err(error) => {
                     let () = warn("a checkpoint", &LogError::Foreign { path, message: error.to_string() });
@@ -148,17 +148,16 @@ impl Builder<'_> {
                 continue;
             }
             let path = envelope_path(self.dir, segment.first_seq);
+            let fault = |e| LogError::io("read", &path, &e);
             let (mut seq, mut full) = (segment.first_seq, Vec::new());
-            each_line(&path, |line| {
-                if seq >= end.min(next) {
-                    return ControlFlow::Break(());
-                }
+            let mut lines = Lines::open(&path).map_err(fault)?;
+            while seq < end.min(next) {
+                let Some(line) = lines.next_finished().map_err(fault)? else { break };
                 if seq == self.tree.size() {
-                    self.tree.push(leaf_hash(line), &mut full);
+                    self.tree.push(leaf_hash(line.bytes), &mut full);
                 }
                 seq += 1;
-                ControlFlow::Continue(())
-            })?;
+            }
             self.write(&full)?;
         }
         if self.tree.size() < end {
@@ -173,20 +172,6 @@ impl Builder<'_> {
             let path = tile_path(self.dir, tile.id());
             self.storage.replace(&path, &tile.bytes()).map_err(|e| LogError::io("write", &path, &e))
         })
-    }
-}
-
-fn each_line(path: &Path, mut each: impl FnMut(&[u8]) -> ControlFlow<()>) -> Result<(), LogError> {
-    let fault = |e: std::io::Error| LogError::io("read", path, &e);
-    let mut reader = BufReader::with_capacity(256 * 1024, File::open(path).map_err(fault)?);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        reader.read_until(b'\n', &mut line).map_err(fault)?;
-        let Some((b'\n', text)) = line.split_last() else { return Ok(()) };
-        if each(text).is_break() {
-            return Ok(());
-        }
     }
 }
 

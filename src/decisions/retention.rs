@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::decisions::LogError;
 use crate::decisions::entry::rfc3339;
 use crate::decisions::record::{PruneRecord, RecordType};
 use crate::decisions::segments::{self, Segment};
 use crate::decisions::tree_files::tile_path;
 use crate::decisions::writer::{Lines, Writer, length};
-use crate::decisions::LogError;
 use crate::tlog::{Hash, TILE_WIDTH, TileId};
 
 /// How long a deletion that failed is left alone: each try writes a record.
@@ -21,6 +21,9 @@ const TILE_SHARE: u64 = 16;
 /// Tiles deleted at once; a record tells of them.
 const TILES_AT_ONCE: u64 = 256;
 const TILE_BYTES: u64 = TILE_WIDTH as u64 * Hash::LENGTH as u64;
+
+/// Kept free below the bound: the last record of a run is followed by no deletion, and may fill a tile.
+const HEADROOM: u64 = TILE_BYTES + 4096;
 
 /// What goes next.
 enum Oldest {
@@ -33,7 +36,7 @@ enum Oldest {
 impl Writer {
     /// Deletes until the log is within its bound. Each deletion is on record before it is done.
     pub(super) fn prune(&mut self) {
-        while self.bytes() > self.options.max_bytes && self.prune_after.is_none_or(|t| Instant::now() >= t) {
+        while self.bytes() + HEADROOM > self.options.max_bytes && self.prune_after.is_none_or(|t| Instant::now() >= t) {
             let Some((oldest, record)) = self.oldest("max_bytes") else { return };
             if self.write_own(RecordType::Prune, &record).is_err() {
                 return;

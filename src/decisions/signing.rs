@@ -141,8 +141,13 @@ mod tests {
         // Its public key, from section 10.1.
         let key = pem.under("rfc8410").expect("a key").verifier().to_string();
         let public = key.rsplit('+').next().and_then(|k| STANDARD.decode(k).ok()).unwrap_or_default();
-        assert_eq!(STANDARD.encode(public.get(1..).unwrap_or_default()), "Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=");
-        for wrong in ["", "abc", &RFC_8410_SEED[1..], &format!("+{}", &RFC_8410_SEED[1..]), &RFC_8410.replace("MC4C", "MC4D")] {
+        assert_eq!(
+            STANDARD.encode(public.get(1..).unwrap_or_default()),
+            "Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE="
+        );
+        for wrong in
+            ["", "abc", &RFC_8410_SEED[1..], &format!("+{}", &RFC_8410_SEED[1..]), &RFC_8410.replace("MC4C", "MC4D")]
+        {
             assert_eq!(SigningSeed::parse(wrong), None, "{wrong}");
         }
     }

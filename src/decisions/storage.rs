@@ -101,7 +101,10 @@ impl Storage for Disk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let removed = match fs::remove_file(path) {
             // Linux says the one, POSIX the other.
-            Err(e) if matches!(e.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::PermissionDenied) && path.is_dir() => {
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::PermissionDenied)
+                    && path.is_dir() =>
+            {
                 fs::remove_dir_all(path)
             }
             other => other,

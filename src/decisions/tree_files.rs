@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::decisions::LogError;
-use crate::tlog::{Checkpoint, Note, Tile, TileId, VerifierKey};
+use crate::tlog::{Checkpoint, Note, Tile, TileId, TlogError, VerifierKey};
 
 /// `<dir>/checkpoint`: the latest.
 pub(super) fn checkpoint_path(dir: &Path) -> PathBuf {
@@ -36,13 +36,17 @@ pub(super) fn partials_path(dir: &Path, id: TileId) -> PathBuf {
 /// Reads a tile; where a partial tile is gone, from the full one of the same place.
 pub(super) fn read_tile(dir: &Path, id: TileId) -> Result<Tile, LogError> {
     let path = tile_path(dir, id);
-    let bytes = match fs::read(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound && !id.is_full() => {
-            fs::read(tile_path(dir, id.full())).map_err(|_| LogError::io("read", &path, &e))
+    match fs::read(&path) {
+        Ok(bytes) if bytes.len() != id.length() => {
+            Err(TlogError::Tile { path: id.to_string(), found: bytes.len(), wanted: id.length() }.into())
         }
-        other => other.map_err(|e| LogError::io("read", &path, &e)),
-    };
-    Ok(Tile::parse(id, &bytes?)?)
+        Ok(bytes) => Ok(Tile::parse(id, &bytes)?),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !id.is_full() => {
+            let bytes = fs::read(tile_path(dir, id.full())).map_err(|_| LogError::io("read", &path, &e))?;
+            Ok(Tile::parse(id, &bytes)?)
+        }
+        Err(e) => Err(LogError::io("read", &path, &e)),
+    }
 }
 
 /// Reads a signed checkpoint; `None` when there is no such file.

@@ -76,7 +76,12 @@ impl Note {
         }
         first.ok_or_else(|| TlogError::Unsigned {
             wanted: keys.iter().map(|k| format!("`{}`", k.short())).collect::<Vec<_>>().join(", "),
-            found: self.signatures.iter().map(|s| format!("`{}+{:08x}`", s.name, s.key_id)).collect::<Vec<_>>().join(", "),
+            found: self
+                .signatures
+                .iter()
+                .map(|s| format!("`{}+{:08x}`", s.name, s.key_id))
+                .collect::<Vec<_>>()
+                .join(", "),
         })
     }
 }
@@ -278,7 +283,9 @@ mod tests {
         ] {
             assert!(VerifierKey::parse(wrong).is_err(), "{wrong}");
         }
-        for wrong in ["", "text\n", "text\n\n", "text\n\nno dash\n", "a\tb\n\n\u{2014} n AAAAAAAA\n", "t\n\n\u{2014} n AAAAAAAA"] {
+        for wrong in
+            ["", "text\n", "text\n\n", "text\n\nno dash\n", "a\tb\n\n\u{2014} n AAAAAAAA\n", "t\n\n\u{2014} n AAAAAAAA"]
+        {
             assert!(Note::parse(wrong).is_err(), "{wrong:?}");
         }
         assert!(SigningKey::from_seed("a b", &[0; 32]).is_err());

@@ -86,13 +86,9 @@ fn roots_are_the_published_ones() {
 #[test]
 fn paths_are_the_published_ones() {
     let hexes = |path: Vec<Hash>| path.iter().map(hex).collect::<Vec<_>>();
-    for (index, size, path) in [
-        (0, 8, &[A, B, C][..]),
-        (5, 8, &[D, E, ROOTS[4]]),
-        (2, 3, &[ROOTS[2]]),
-        (1, 5, &[ROOTS[1], B, D]),
-        (0, 1, &[]),
-    ] {
+    for (index, size, path) in
+        [(0, 8, &[A, B, C][..]), (5, 8, &[D, E, ROOTS[4]]), (2, 3, &[ROOTS[2]]), (1, 5, &[ROOTS[1], B, D]), (0, 1, &[])]
+    {
         let store = Store::of(&LEAVES[..size]);
         assert_eq!(hexes(store.reader().inclusion(index).expect("tiles")), path, "{index} of {size}");
     }
@@ -215,7 +211,7 @@ fn partial_tiles_are_those_of_the_specification() {
 
 #[test]
 fn a_proof_is_checked_with_the_key_alone() {
-    let store = Store::of(&LEAVES);
+    let store = Store::of(LEAVES);
     let key = SigningKey::from_seed("example.com/log", &[9; 32]).expect("a key");
     let checkpoint = Checkpoint { origin: "example.com/log".to_owned(), size: 8, root: store.tree.root() };
     let proof = InclusionProof {

@@ -109,7 +109,7 @@ impl Tile {
     /// [`TlogError::Tile`] when there are too few bytes, or another number than any tile has.
     pub fn parse(id: TileId, bytes: &[u8]) -> Result<Self, TlogError> {
         let wrong = || TlogError::Tile { path: id.to_string(), found: bytes.len(), wanted: id.length() };
-        if bytes.len() % Hash::LENGTH != 0 || bytes.len() > id.full().length() {
+        if !bytes.len().is_multiple_of(Hash::LENGTH) || bytes.len() > id.full().length() {
             return Err(wrong());
         }
         let wanted = bytes.get(..id.length()).ok_or_else(wrong)?;
@@ -158,7 +158,8 @@ mod tests {
             assert_eq!(id.to_string(), path);
             assert_eq!(TileId::parse(path), Some(id));
         }
-        for wrong in ["tile/0/0", "tile/0/001/000", "tile/00/000", "tile/0/000.p/256", "tile/0/000.p/08", "tile/x/000"] {
+        for wrong in ["tile/0/0", "tile/0/001/000", "tile/00/000", "tile/0/000.p/256", "tile/0/000.p/08", "tile/x/000"]
+        {
             assert_eq!(TileId::parse(wrong), None, "{wrong}");
         }
     }

@@ -41,7 +41,8 @@ pub fn read_anchors(path: &Path, origin: Option<&str>) -> Result<(Vec<Anchor>, u
     let text = if small { std::fs::read_to_string(path).ok() } else { None };
     if let Some(note) = text.as_deref().and_then(|text| Note::parse(text).ok()) {
         let checkpoint = Checkpoint::parse(&note.text);
-        let checkpoint = checkpoint.map_err(|e| LogError::Foreign { path: path.to_path_buf(), message: e.to_string() })?;
+        let checkpoint =
+            checkpoint.map_err(|e| LogError::Foreign { path: path.to_path_buf(), message: e.to_string() })?;
         found.take(checkpoint, Some(note), 1);
     } else {
         let mut lines = Lines::open(path).map_err(fault)?;
@@ -55,7 +56,9 @@ pub fn read_anchors(path: &Path, origin: Option<&str>) -> Result<(Vec<Anchor>, u
     if anchors.is_empty() {
         let whose = origin.map(|o| format!(" of `{o}`")).unwrap_or_default();
         let message = match others {
-            0 => format!("no checkpoint{whose} is in it; it takes signed checkpoints, lines of `<origin> <size> <root>`, and audit logs of the API server"),
+            0 => format!(
+                "no checkpoint{whose} is in it; it takes signed checkpoints, lines of `<origin> <size> <root>`, and audit logs of the API server"
+            ),
             n => format!("no checkpoint{whose} is in it, but {n} of other logs"),
         };
         return Err(LogError::Foreign { path: path.to_path_buf(), message });

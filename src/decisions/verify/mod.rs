@@ -8,6 +8,7 @@
 mod anchors;
 mod bodies;
 mod report;
+mod row;
 mod tiles;
 mod walk;
 
@@ -56,7 +57,8 @@ pub fn verify(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Re
         let message = "there is no record and no checkpoint in it".to_owned();
         return Err(LogError::Foreign { path: dir.clone(), message });
     }
-    let keys = if options.keys.is_empty() { own_keys(dir, &mut report) } else { options.keys.clone() };
+    let listed = own_keys(dir, &mut report);
+    let keys = if options.keys.is_empty() { listed.clone() } else { options.keys.clone() };
     let mut anchors = Vec::new();
     if let Some((note, checkpoint)) = &latest {
         report.origin = Some(checkpoint.origin.clone());
@@ -65,9 +67,18 @@ pub fn verify(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Re
             Ok(key) if key.name() == checkpoint.origin => report.signed_by = Some(key.clone()),
             Ok(key) => report.find(Finding::whole(
                 FindingCode::Signature,
-                format!("the checkpoint of `{}` is signed by the key of another log, `{}`", checkpoint.origin, key.short()),
+                format!(
+                    "the checkpoint of `{}` is signed by the key of another log, `{}`",
+                    checkpoint.origin,
+                    key.short()
+                ),
             )),
             Err(error) => report.find(Finding::whole(FindingCode::Signature, format!("the checkpoint is {error}"))),
+        }
+        let in_order = !listed.windows(2).any(|pair| pair.first() == pair.last());
+        if report.signed_by.is_some() && (listed.last() != report.signed_by.as_ref() || !in_order) {
+            let message = "the list in `keys` does not end with the key that signed the checkpoint".to_owned();
+            report.find(Finding::whole(FindingCode::Checkpoint, message));
         }
         anchors.push(Anchor { checkpoint: checkpoint.clone(), note: None, place: "its checkpoint".to_owned() });
     }
@@ -76,7 +87,7 @@ pub fn verify(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Re
         Some(origin) => Some(origin),
         None => segments.last().map(|s| walk::origin(dir, s)).transpose()?.flatten(),
     };
-    anchors.extend(replaced(dir, &keys, &mut report)?);
+    anchors.extend(replaced(dir, &[keys.clone(), listed].concat(), &mut report)?);
     for path in &options.anchors {
         let (found, others) = read_anchors(path, origin.as_deref())?;
         report.anchors_of_others += others;
@@ -126,15 +137,19 @@ fn own_keys(dir: &Path, report: &mut Report) -> Vec<VerifierKey> {
     })
 }
 
-/// The last checkpoints of keys that were replaced.
+/// The last checkpoints of keys that were replaced. Their keys are in the log's list.
 fn replaced(dir: &Path, keys: &[VerifierKey], report: &mut Report) -> Result<Vec<Anchor>, LogError> {
     let mut anchors = Vec::new();
     for path in archived(dir)? {
         let place = format!("`{}`", path.strip_prefix(dir).unwrap_or(&path).display());
         match read_note(&path) {
             Ok(Some((note, checkpoint))) => {
-                if note.verify(keys).is_ok() {
-                    report.replaced_keys += 1;
+                match note.verify(keys) {
+                    Ok(_) => report.replaced_keys += 1,
+                    Err(error) => {
+                        let message = format!("the checkpoint in {place} is {error}");
+                        report.find(Finding::whole(FindingCode::Signature, message));
+                    }
                 }
                 anchors.push(Anchor { checkpoint, note: None, place });
             }

@@ -1,6 +1,8 @@
 //! The decision log from outside: what is on disk after each thing that can happen to it, and what its readers say.
 
+mod crash;
 mod masking;
+mod proving;
 mod reading;
 mod records;
 mod writing;
