@@ -287,7 +287,11 @@ fn leaf_hashes_of_pruned_records_are_bounded_and_the_rest_still_verifies() {
     assert!(!dir.path().join("tile/0/000").exists(), "deleted");
     let report = check(dir.path(), &[]);
     assert_eq!(report.findings, []);
-    let tiles: Vec<_> = records(dir.path()).iter().filter_map(|r| r.prune()).filter(|p| p.what == "tiles").collect();
+    let tiles: Vec<_> = records(dir.path())
+        .iter()
+        .filter_map(portcullis::decisions::Record::prune)
+        .filter(|p| p.what == "tiles")
+        .collect();
     assert!(tiles.iter().all(|p| p.last_seq < report.first_seq), "{tiles:?}");
 }
 
