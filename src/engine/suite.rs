@@ -117,7 +117,8 @@ impl Runner<'_> {
             let msg = format!("{} could not be evaluated: {}", failure.policy, failure.msg);
             return TestEnding::Error { at: failure.location.clone(), msg };
         }
-        let failures = decision.failures.iter().map(|f| f.msg.clone());
+        // Suites look for Gatekeeper's words.
+        let failures = decision.failures.iter().map(|f| format!("missing Namespace: {}", f.msg));
         let messages: Vec<String> = decision.violations.iter().map(|v| v.msg.clone()).chain(failures).collect();
         let missed = if case.assertions.is_empty() {
             let none = "no violation, as nothing is asserted";
@@ -164,9 +165,14 @@ impl Runner<'_> {
         }
         let mut inventory = Map::new();
         for file in &case.inventory {
-            for document in self.documents("inventory", file)? {
+            let documents = self.documents("inventory", file)?;
+            if documents.is_empty() {
+                return Err(vec![self.fault(format!("`{file}` holds no object for the inventory"))]);
+            }
+            for document in documents {
                 insert_into_inventory(&mut inventory, &document.value).map_err(|m| vec![document.fault("suite", m)])?;
-                if document.string(&["apiVersion"]) == "v1" && document.kind() == "Namespace" {
+                // `/v1` is the core group too.
+                if document.group().is_empty() && document.kind() == "Namespace" {
                     let metadata = document.at(&["metadata"]).cloned().unwrap_or_default();
                     sources.namespaces.insert(document.name().to_owned(), metadata);
                 }

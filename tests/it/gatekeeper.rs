@@ -78,7 +78,7 @@ fn labelled(labels: &Value) -> Value {
 #[test]
 fn suites_that_are_right_pass() {
     let mut passed = 0;
-    for name in ["labels", "hosts", "reviews", "expansion", "language"] {
+    for name in ["labels", "hosts", "reviews", "expansion", "language", "namespaces"] {
         let results = run(name);
         for (name, result) in &results {
             let skipped = name.starts_with("not this one") || name.ends_with("not now");
@@ -87,7 +87,7 @@ fn suites_that_are_right_pass() {
         }
         passed += results.len();
     }
-    assert_eq!(passed, 25);
+    assert_eq!(passed, 28);
 }
 
 #[test]
@@ -131,12 +131,13 @@ fn every_wrong_expectation_is_told_with_its_line() {
             "error",
             "an object of the inventory needs `apiVersion`, `kind` and `metadata.name`".to_owned(),
         ),
-        ("valid after all", 36, "fail", "the constraint does not fit its template's schema (it is valid)".to_owned()),
-        ("wrong in another way", 40, "fail", "unknown field `spec.parameters.label`".to_owned()),
-        ("not a template", 44, "error", "`../labels/constraint.yaml` holds no template".to_owned()),
+        ("labels//an inventory of nothing", 36, "error", "`empty.yaml` holds no object for the inventory".to_owned()),
+        ("valid after all", 40, "fail", "the constraint does not fit its template's schema (it is valid)".to_owned()),
+        ("wrong in another way", 44, "fail", "unknown field `spec.parameters.label`".to_owned()),
+        ("not a template", 48, "error", "`../labels/constraint.yaml` holds no template".to_owned()),
         (
             "a constraint of another template",
-            51,
+            55,
             "error",
             "no template that is loaded defines the constraint kind `NeedsLabels`".to_owned(),
         ),
@@ -363,7 +364,7 @@ fn suites_and_constraints_on_the_command_line() {
     let (code, out) = command(&["test", &at("labels"), "--verbose"]);
     assert!(code == 0 && out.contains("6 passed, 0 failed, 0 errors, 2 skipped"), "{code}: {out}");
     let (code, out) = command(&["test", &at("wrong")]);
-    assert!(code == 1 && out.contains("0 passed, 8 failed, 5 errors, 0 skipped"), "{code}: {out}");
+    assert!(code == 1 && out.contains("0 passed, 8 failed, 6 errors, 0 skipped"), "{code}: {out}");
     let (code, out) = command(&["test", &at("wrong"), "-o", "json", "--run", "^labels$//count$"]);
     let report: Value = serde_json::from_str(&out).expect("JSON");
     let results = report["results"].as_array().expect("results");
