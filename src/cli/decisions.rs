@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::cli::Exit;
 use crate::cli::style::Style;
-use crate::decisions::{DecisionRecord, Filter, LogReader, Record, RecordType, RequestRecord};
+use crate::decisions::{DecisionRecord, Filter, Flaws, LogReader, Record, RecordType, RequestRecord};
 use crate::engine::{Cause, Verdict};
 use crate::policy::Enforcement;
 
@@ -189,30 +189,42 @@ fn list(args: &ListArgs) -> anyhow::Result<Exit> {
     let reader = args.log.reader()?;
     let filter = filter(args)?;
     let mut table = Table::new(args.output);
-    let unreadable = if let Some(limit) = args.limit {
-        let (records, unreadable) = reader.last(&filter, limit)?;
+    let flaws = if let Some(limit) = args.limit {
+        let (records, flaws) = reader.last(&filter, limit)?;
         for record in &records {
             table.row(record)?;
         }
-        unreadable
+        flaws
     } else {
         let mut failed = Ok(());
-        let unreadable = reader.for_each(&filter, |record| {
+        let flaws = reader.for_each(&filter, |record| {
             failed = table.row(&record);
             if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         failed?;
-        unreadable
+        flaws
     };
     table.out.flush()?;
-    if unreadable > 0 {
-        let style = Style::stderr();
-        eprintln!("{}: {unreadable} lines of the log are no records", style.yellow("warning"));
-    }
+    mention_flaws(&flaws);
     if filter.r#type == Some(RecordType::Decision) {
         mention_gaps(&reader, &filter)?;
     }
     Ok(Exit::Fine)
+}
+
+/// What is read may not be all there was.
+fn mention_flaws(flaws: &Flaws) {
+    let warning = Style::stderr().yellow("warning");
+    if flaws.unreadable > 0 {
+        eprintln!("{warning}: {} lines of the log are no records", flaws.unreadable);
+    }
+    if let Some(first) = flaws.first_missing {
+        let records = if flaws.missing == 1 { "record is" } else { "records are" };
+        eprintln!(
+            "{warning}: {} {records} missing, the first is {first}; see `portcullis decisions verify`",
+            flaws.missing
+        );
+    }
 }
 
 /// Decisions that are not on record must not be overlooked.

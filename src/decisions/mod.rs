@@ -44,7 +44,7 @@ pub use log::{
 };
 pub use mask::{MaskKey, Masker, commitment};
 pub use prove::{log_keys, prove};
-pub use query::{BodyState, Filter, Found, LogReader, Record};
+pub use query::{BodyState, Filter, Flaws, Found, Located, LogReader, Record};
 pub use record::{
     CallerRecord, DecisionRecord, ErrorRecord, GapRecord, Head, InputRecord, InventoryRecord, KeyRecord, Labels,
     MAX_ENVELOPE, PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord, UserRecord, VERSION,
