@@ -131,8 +131,8 @@ fn open(dir: &Path, durability: Durability) -> DecisionLog {
     DecisionLog::open(options).expect("opens")
 }
 
-fn judge(world: &World) -> (Request, Decision) {
-    let request = decode(REVIEW.as_bytes()).expect("a captured review decodes");
+fn judge(world: &World) -> (Arc<Request>, Decision) {
+    let request = Arc::new(decode(REVIEW.as_bytes()).expect("a captured review decodes"));
     let context = Context {
         endpoint: Endpoint::Validate,
         now_ns: 1_767_225_600_000_000_000,
