@@ -328,6 +328,7 @@ impl Gauges {
         m.log_bytes.set(wide(health.bytes));
         m.log_gap.set(wide(health.gap));
         m.log_lag.set(health.lag.as_secs_f64());
+        m.log_unsigned.set(wide(health.next_seq.saturating_sub(health.signed)));
         m.log_writable.set(i64::from(health.writable));
         let detail = if health.writable {
             format!("{} records, {} bytes", health.appended, health.bytes)

@@ -53,15 +53,15 @@ impl Notary {
     }
 
     /// Adds the leaves of finished lines, or none when a tile cannot be written. Tiles that were written then are
-    /// written again later: there is but one content for each.
-    pub(super) fn extend(&mut self, lines: &[u8]) -> Result<(), LogError> {
+    /// written again later: there is but one content for each. Gives their paths.
+    pub(super) fn extend(&mut self, lines: &[u8]) -> Result<Vec<PathBuf>, LogError> {
         let (mut tree, mut full) = (self.tree.clone(), Vec::new());
         for line in lines.split_inclusive(|b| *b == b'\n') {
             tree.push(leaf_hash(line.strip_suffix(b"\n").unwrap_or(line)), &mut full);
         }
-        full.iter().try_for_each(|tile| self.write_tile(tile))?;
+        let paths = full.iter().map(|tile| self.write_tile(tile)).collect::<Result<_, _>>()?;
         self.tree = tree;
-        Ok(())
+        Ok(paths)
     }
 
     /// Whether there are records that no checkpoint covers.
@@ -91,7 +91,7 @@ impl Notary {
         // A failure is tried again after the interval, not in a loop.
         self.signed_at = Some(Instant::now());
         let partial = tree.partial_tiles();
-        partial.iter().try_for_each(|tile| self.write_tile(tile))?;
+        partial.iter().try_for_each(|tile| self.write_tile(tile).map(drop))?;
         let origin = self.key.verifier().name().to_owned();
         let checkpoint = Checkpoint { origin, size: tree.size(), root: tree.root() };
         let note = checkpoint.sign(&self.key).to_string();
@@ -118,9 +118,10 @@ impl Notary {
         }
     }
 
-    fn write_tile(&self, tile: &Tile) -> Result<(), LogError> {
+    fn write_tile(&self, tile: &Tile) -> Result<PathBuf, LogError> {
         let path = tile_path(&self.dir, tile.id());
-        self.storage.replace(&path, &tile.bytes()).map_err(|e| LogError::io("write", &path, &e))
+        self.storage.replace(&path, &tile.bytes()).map_err(|e| LogError::io("write", &path, &e))?;
+        Ok(path)
     }
 
     /// Says in the directory which key signs from now on. A checkpoint by another key is kept, so that who has only

@@ -1,7 +1,6 @@
 //! What is deleted to keep the log within its bound: bodies first, then whole segments, and the leaf hashes of what is
 //! gone when they become too many. Each deletion is on record. Part of the writer.
 
-use std::fs::File;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -108,7 +107,6 @@ impl Writer {
                 self.segments.iter_mut().filter(|s| s.first_seq == segment.first_seq).for_each(|s| s.bodies = None);
             }
             Oldest::Segment(segment) => {
-                self.sync_tiles(segment.first_seq);
                 remove(&segments::envelope_path(dir, segment.first_seq))?;
                 self.segments.retain(|s| s.first_seq != segment.first_seq);
             }
@@ -124,18 +122,6 @@ impl Writer {
         status.health.pruned += 1;
         status.health.bytes = bytes;
         Ok(())
-    }
-
-    /// Before the first segment goes, its leaf hashes must be on the disk: they cannot be made again.
-    fn sync_tiles(&self, first_seq: u64) {
-        let width = u64::from(TILE_WIDTH);
-        let end = self.segments.get(1).map_or(first_seq, |next| next.first_seq);
-        for index in (first_seq / width).max(self.first_tile)..end / width {
-            let path = tile_path(&self.options.dir, leaf_tile(index));
-            if let Err(error) = File::open(&path).and_then(|file| file.sync_data()) {
-                tracing::warn!(path = %path.display(), %error, "leaf hashes of deleted records may be lost");
-            }
-        }
     }
 }
 

@@ -1,7 +1,9 @@
-//! The thread that brings written segments to the disk under `--durability flush`, so no answer waits for it. Knows
-//! files as handles; must not know lines.
+//! The thread that brings to the disk what no answer waits for: segments, except under `--durability fsync`, and tiles.
+//! Knows files as handles and paths; must not know lines.
 
+use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -31,9 +33,17 @@ struct State {
     /// Files with writes that are not synced. A rotation adds two; a disk that is stuck for long leaves as many as
     /// there were rotations, some hundred at the most within the log's bound.
     files: Vec<File>,
-    /// Records in them and before them.
+    /// Tiles that are not synced: one for every 256 records since the last sync.
+    tiles: Vec<PathBuf>,
+    /// Records in all of them and before them.
     records: u64,
     ended: bool,
+}
+
+impl State {
+    fn is_idle(&self) -> bool {
+        self.files.is_empty() && self.tiles.is_empty()
+    }
 }
 
 impl Syncer {
@@ -50,12 +60,13 @@ impl Syncer {
         Ok(Self { shared, thread: Some(thread?) })
     }
 
-    /// These files were written to; the log has so many records now.
-    pub(super) fn written(&self, envelopes: &File, bodies: &File, records: u64) {
+    /// These files and tiles were written; the log has so many records now.
+    pub(super) fn written(&self, files: &[&File], tiles: Vec<PathBuf>, records: u64) {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = state.files.is_empty();
+        let idle = state.is_idle();
         state.records = records;
-        for file in [bodies, envelopes] {
+        state.tiles.extend(tiles);
+        for file in files {
             if !state.files.iter().any(|f| Arc::ptr_eq(f, file)) {
                 state.files.push(Arc::clone(file));
             }
@@ -89,12 +100,13 @@ impl Drop for Syncer {
 fn run(shared: &Dirty, delay: Duration, log: &Shared) {
     loop {
         let state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = |s: &mut State| s.files.is_empty() && !s.ended;
+        let idle = |s: &mut State| s.is_idle() && !s.ended;
         let state = shared.written.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
         // Writes during the delay join this sync; an end cuts it short.
         let waited = shared.written.wait_timeout_while(state, delay, |s| !s.ended);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        let (files, records, mut all) = (std::mem::take(&mut state.files), state.records, true);
+        let (files, tiles) = (std::mem::take(&mut state.files), std::mem::take(&mut state.tiles));
+        let (records, mut all) = (state.records, true);
         let ended = state.ended;
         drop(state);
         for file in files {
@@ -104,6 +116,18 @@ fn run(shared: &Dirty, delay: Duration, log: &Shared) {
                 let mut status = log.status();
                 status.health.sync_failures += 1;
                 status.health.last_error = Some(format!("cannot sync the decision log: {e}"));
+            }
+        }
+        for tile in tiles {
+            match fs::File::open(&tile).and_then(|file| file.sync_data()) {
+                // Deleted since, with its records.
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    all = false;
+                    let mut status = log.status();
+                    status.health.sync_failures += 1;
+                    status.health.last_error = Some(format!("cannot sync `{}`: {e}", tile.display()));
+                }
+                _ => {}
             }
         }
         if all {

@@ -43,6 +43,8 @@ pub(super) struct Writer {
     pub(super) next_seq: u64,
     /// Records that were on the disk when all was last synced from here.
     synced: u64,
+    /// Records there were when tiles were last written.
+    tiled: u64,
     /// Oldest first. The last is the active one, if `files` is there.
     pub(super) segments: Vec<Segment>,
     files: Option<Files>,
@@ -107,6 +109,7 @@ impl Writer {
             stamp: format!("{stamp},"),
             next_seq,
             synced: 0,
+            tiled: 0,
             segments,
             files: None,
             notary,
@@ -126,10 +129,8 @@ impl Writer {
         writer.publish(signed);
         writer.shared.status().origin = Arc::clone(&writer.origin);
         writer.prune();
-        if writer.options.durability != Durability::Fsync {
-            let syncer = Syncer::start(FLUSH_TO_DISK / 2, Arc::clone(&writer.shared));
-            writer.syncer = Some(syncer.map_err(|e| LogError::io("start a thread for", &writer.options.dir, &e))?);
-        }
+        let syncer = Syncer::start(FLUSH_TO_DISK / 2, Arc::clone(&writer.shared));
+        writer.syncer = Some(syncer.map_err(|e| LogError::io("start a thread for", &writer.options.dir, &e))?);
         Ok(writer)
     }
 
@@ -183,8 +184,10 @@ impl Writer {
 
     /// Has the tree signed as far as it is on the disk, if it is time.
     fn attend(&mut self) {
-        let synced = self.syncer.as_ref().map_or(self.next_seq, Syncer::synced).max(self.synced);
-        match self.notary.attend(synced) {
+        let synced = self.syncer.as_ref().map_or(0, Syncer::synced).max(self.synced);
+        // Under fsync the lines are on the disk before they count; only tiles may be behind.
+        let all = self.options.durability == Durability::Fsync && synced >= self.tiled;
+        match self.notary.attend(if all { self.next_seq } else { synced }) {
             Ok(false) => {}
             signed => self.publish(signed.map(drop)),
         }
@@ -292,15 +295,27 @@ impl Writer {
             }
             self.notary.extend(&lines.envelopes)
         };
-        if let Err(e) = write() {
-            files.dirty = take_back(files, segment).is_err();
-            return Err(e);
-        }
+        let tiles = match write() {
+            Ok(tiles) => tiles,
+            Err(e) => {
+                files.dirty = take_back(files, segment).is_err();
+                return Err(e);
+            }
+        };
         segment.envelopes += length(&lines.envelopes);
         segment.bodies = Some(segment.bodies.unwrap_or(0) + length(&lines.bodies));
         self.next_seq += lines.count;
         if let Some(syncer) = &self.syncer {
-            syncer.written(&files.envelopes, &files.bodies, self.next_seq);
+            match durability {
+                Durability::Fsync if tiles.is_empty() => {}
+                Durability::Fsync => {
+                    self.tiled = self.next_seq;
+                    syncer.written(&[], tiles, self.next_seq);
+                }
+                Durability::Flush | Durability::BestEffort => {
+                    syncer.written(&[&files.bodies, &files.envelopes], tiles, self.next_seq);
+                }
+            }
         }
         Ok(())
     }

@@ -17,9 +17,9 @@ use crate::tlog::VerifierKey;
 /// Check that the log is what was signed: no record altered, dropped, moved or added.
 ///
 /// Needs no server and no network, and works on a log that is being written. Reads every record, tile, checkpoint and
-/// body. A log proves nothing against whoever holds its key, and nobody misses a tail that was cut off with its
-/// checkpoint: hold it against checkpoints that were kept elsewhere (--checkpoint), by default in the API server's audit
-/// log. Exit codes: 0 fine, 1 something is wrong, 2 could not run.
+/// body. A log proves nothing against whoever holds its key, nor that its tail was not cut off together with its
+/// checkpoint: hold it against checkpoints that were kept elsewhere (--checkpoint), by default in the API server's
+/// audit log. Exit codes: 0 fine, 1 something is wrong, 2 could not run.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
     /// Directory of the decision log, or a copy of it; the same as --decision-log.
@@ -148,7 +148,10 @@ fn table(out: &mut impl Write, report: &Report) -> io::Result<()> {
 
 fn records(report: &Report) -> String {
     let range = match report.end.checked_sub(1).filter(|last| *last >= report.first_seq) {
-        Some(last) => format!(", {} to {last}, in {} segments", report.first_seq, report.segments),
+        Some(last) => {
+            let plural = if report.segments == 1 { "" } else { "s" };
+            format!(", {} to {last}, in {} segment{plural}", report.first_seq, report.segments)
+        }
         None => String::new(),
     };
     let pruned =

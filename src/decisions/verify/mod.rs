@@ -48,6 +48,21 @@ pub struct Progress {
 /// # Errors
 /// [`LogError`] when there is no log or it cannot be read. What is wrong with it is in the report.
 pub fn verify(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Result<Report, LogError> {
+    let mut tries = 1;
+    loop {
+        match attempt(options, progress) {
+            // Pruned while we read.
+            Err(LogError::Io { kind: std::io::ErrorKind::NotFound, .. })
+                if tries < 3 && DirLock::is_held(&options.dir) =>
+            {
+                tries += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
+fn attempt(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Result<Report, LogError> {
     let dir = &options.dir;
     let mut report = Report { keys_from_log: options.keys.is_empty(), ..Report::default() };
     // The checkpoint first: records that come in meanwhile are beyond it.
@@ -101,6 +116,8 @@ pub fn verify(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Re
         }
     }
     report.origin = origin;
+    // Now that all checkpoints are read, whatever is there is at least what they cover.
+    let segments = segments::segments(dir)?;
     let walk = Walk::new(dir, segments, latest.map(|(_, checkpoint)| checkpoint), anchors, report);
     let mut report = walk.run(progress)?;
     if report.unsigned > 0 {
