@@ -40,7 +40,7 @@ pub(super) fn open(
     let lock = DirLock::take(dir)?;
     let mut found = segments::recover(storage.as_ref(), dir)?;
     let copy = options.checkpoint_copy.as_deref();
-    let mut known = Known::read(dir, copy, &options.signing_seed, found.origin.as_deref())?;
+    let mut known = Known::read(dir, copy, &options.signing_seed, found.origin.as_deref());
     let now = Timestamp::now();
     let mut start = StartRecord {
         timestamp: rfc3339(now),
@@ -64,11 +64,12 @@ pub(super) fn open(
         Err(Refused::Error(error)) => return Err(error),
         Err(Refused::Damaged(damage)) => {
             let aside = set_aside(storage, dir, now)?;
-            tracing::error!(dir = %dir.display(), aside = %aside.display(), damage,
-                "the decision log is not what was signed; it was set aside and a new one is begun");
+            let place = aside.as_ref().map(|path| path.display().to_string());
+            tracing::error!(dir = %dir.display(), set_aside = place, damage,
+                "the decision log is not what was signed; a new one is begun in its place");
             start.previous = lost.or(signed).map(|checkpoint| checkpoint.to_string());
             start.damage = Some(damage);
-            start.set_aside = aside.strip_prefix(dir).ok().map(|path| path.display().to_string());
+            start.set_aside = aside.and_then(|path| Some(path.strip_prefix(dir).ok()?.display().to_string()));
             (found, known) = (Recovered::default(), Known::default());
             (successor(&options.origin, now), Resumed::default())
         }

@@ -26,12 +26,7 @@ pub(super) struct Known {
 
 impl Known {
     /// Reads what directory and copy say of the log `origin`, or of any if it has no records. What cannot be read, or nobody known signed, is no checkpoint.
-    pub(super) fn read(
-        dir: &Path,
-        copy: Option<&Path>,
-        seed: &SigningSeed,
-        origin: Option<&str>,
-    ) -> Result<Self, LogError> {
+    pub(super) fn read(dir: &Path, copy: Option<&Path>, seed: &SigningSeed, origin: Option<&str>) -> Self {
         let keys = read_keys(dir).unwrap_or_else(|error| warn("the log's list of keys", &error));
         let mut latest: Option<(Note, Checkpoint)> = None;
         for path in [Some(checkpoint_path(dir)), copy.map(Path::to_path_buf)].into_iter().flatten() {
@@ -41,8 +36,8 @@ impl Known {
             if origin.is_some_and(|origin| origin != checkpoint.origin) {
                 continue;
             }
-            let own = seed.under(&checkpoint.origin)?.verifier().clone();
-            let trusted: Vec<VerifierKey> = keys.iter().cloned().chain([own]).collect();
+            let own = seed.under(&checkpoint.origin).ok().map(|key| key.verifier().clone());
+            let trusted: Vec<VerifierKey> = keys.iter().cloned().chain(own).collect();
             match note.verify(&trusted) {
                 Ok(_) if latest.as_ref().is_none_or(|(_, c)| c.size < checkpoint.size) => {
                     latest = Some((note, checkpoint));
@@ -53,7 +48,7 @@ impl Known {
                 }
             }
         }
-        Ok(Self { keys, latest })
+        Self { keys, latest }
     }
 }
 
@@ -175,19 +170,24 @@ impl Builder<'_> {
     }
 }
 
-/// Moves all of a log into `<dir>/damaged/<time>` and says where that is.
-pub(super) fn set_aside(storage: &Arc<dyn Storage>, dir: &Path, now: Timestamp) -> Result<PathBuf, LogError> {
+/// Moves all of a log into `<dir>/damaged/<time>` and says where that is; `None` when there is nothing.
+pub(super) fn set_aside(storage: &Arc<dyn Storage>, dir: &Path, now: Timestamp) -> Result<Option<PathBuf>, LogError> {
+    let nothing = |name: &std::ffi::OsStr| name == "lock" || name == "damaged";
+    let entries = std::fs::read_dir(dir).map_err(|e| LogError::io("read", dir, &e))?;
+    let names: Vec<std::ffi::OsString> = entries.flatten().map(|e| e.file_name()).filter(|n| !nothing(n)).collect();
+    let bodies = dir.join("bodies");
+    let empty = |dir: &Path| std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+    if names.iter().all(|name| name == "bodies") && empty(&bodies) {
+        return Ok(None);
+    }
     let aside = dir.join("damaged").join(compact(now));
     storage.make_dir(&aside).map_err(|e| LogError::io("create", &aside, &e))?;
-    for entry in std::fs::read_dir(dir).map_err(|e| LogError::io("read", dir, &e))?.flatten() {
-        let name = entry.file_name();
-        if name != "lock" && name != "damaged" {
-            let (from, to) = (entry.path(), aside.join(&name));
-            std::fs::rename(&from, to).map_err(|e| LogError::io("set aside", &from, &e))?;
-        }
+    for name in names {
+        let (from, to) = (dir.join(&name), aside.join(&name));
+        std::fs::rename(&from, to).map_err(|e| LogError::io("set aside", &from, &e))?;
     }
-    storage.make_dir(&dir.join("bodies")).map_err(|e| LogError::io("create", dir, &e))?;
-    Ok(aside)
+    storage.make_dir(&bodies).map_err(|e| LogError::io("create", &bodies, &e))?;
+    Ok(Some(aside))
 }
 
 /// A name for the log that takes the place of one that was lost: no two trees have one name.

@@ -37,7 +37,9 @@ pub fn read_anchors(path: &Path, origin: Option<&str>) -> Result<(Vec<Anchor>, u
     let fault = |e: io::Error| LogError::io("read", path, &e);
     let place = path.display().to_string();
     let mut found = Found { origin, place: &place, seen: BTreeSet::new(), anchors: Vec::new(), others: 0 };
-    let small = std::fs::metadata(path).map_err(fault)?.len() <= MAX_NOTE;
+    let metadata = std::fs::metadata(path).map_err(fault)?;
+    // What comes through a pipe can be read once, and may be long.
+    let small = metadata.is_file() && metadata.len() <= MAX_NOTE;
     let text = if small { std::fs::read_to_string(path).ok() } else { None };
     if let Some(note) = text.as_deref().and_then(|text| Note::parse(text).ok()) {
         let checkpoint = Checkpoint::parse(&note.text);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::mpsc;
 
 use serde::Deserialize;
 
@@ -114,10 +115,20 @@ impl<'d> Walk<'d> {
         self.begin();
         let segments = std::mem::take(&mut self.segments);
         let total = segments.iter().map(|s| s.envelopes + s.bodies.unwrap_or(0)).sum();
-        for (i, segment) in segments.iter().enumerate() {
-            let end = segments.get(i + 1).map_or(self.stored.size.max(segment.first_seq), |next| next.first_seq);
-            self.segment(segment, end, i + 1 == segments.len(), &mut |done| progress(Progress { done, total }))?;
-        }
+        let mut tell = |done| progress(Progress { done, total });
+        let dir = self.dir;
+        std::thread::scope(|scope| {
+            // Bodies are most of the bytes: those of the next segment are hashed meanwhile.
+            let (sender, read) = mpsc::sync_channel(1);
+            let all = &segments;
+            scope.spawn(move || all.iter().all(|segment| sender.send(Bodies::read(dir, segment)).is_ok()));
+            for (i, segment) in segments.iter().enumerate() {
+                let end = segments.get(i + 1).map_or(self.stored.size.max(segment.first_seq), |next| next.first_seq);
+                let bodies = read.recv().unwrap_or(Ok(None))?;
+                self.segment(segment, end, i + 1 == segments.len(), bodies, &mut tell)?;
+            }
+            Ok::<(), LogError>(())
+        })?;
         self.end();
         progress(Progress { done: total, total });
         Ok(self.report)
@@ -165,11 +176,17 @@ impl<'d> Walk<'d> {
         }
     }
 
-    fn segment(&mut self, segment: &Segment, end: u64, last: bool, tell: &mut dyn FnMut(u64)) -> Result<(), LogError> {
+    fn segment(
+        &mut self,
+        segment: &Segment,
+        end: u64,
+        last: bool,
+        mut bodies: Option<Bodies>,
+        tell: &mut dyn FnMut(u64),
+    ) -> Result<(), LogError> {
         if segment.first_seq > self.next {
             self.missing(segment.first_seq, Place { segment: segment.first_seq, line: 1 });
         }
-        let mut bodies = Bodies::read(self.dir, segment)?;
         self.done += segment.bodies.unwrap_or(0);
         if let Some(bodies) = &bodies {
             for number in &bodies.strange {
@@ -312,7 +329,10 @@ impl<'d> Walk<'d> {
         if self.next > self.stored.size {
             // Beyond the checkpoint: there is nothing to compare it with.
             self.report.unsigned += 1;
-            self.settle_body(self.next - 1, &cell);
+            // Bodies were read before; that of a record which came in since is not among them.
+            if cell.body == Some(FindingCode::BodyAltered) {
+                self.settle_body(self.next - 1, &cell);
+            }
             return self.grow(cell.hash);
         }
         self.row.push(cell);
