@@ -7,7 +7,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use crate::decisions::LogError;
-use crate::decisions::body::BodyLine;
+use crate::decisions::body::BodyParts;
 use crate::decisions::lines::Lines;
 use crate::decisions::segments::{Segment, body_path};
 
@@ -22,6 +22,15 @@ struct Found {
     digest: [u8; 32],
     /// The rest of the line is what the server writes.
     exact: bool,
+}
+
+fn found(line: &str) -> Option<(Uuid, Found)> {
+    let parts = BodyParts::of(line)?;
+    let id = Uuid::try_parse(parts.decision_id).ok()?;
+    let (digest, as_written) = parts.digest()?;
+    let mut text = Uuid::encode_buffer();
+    let exact = as_written && *id.hyphenated().encode_lower(&mut text) == *parts.decision_id;
+    Some((id, Found { digest, exact }))
 }
 
 /// What became of a record's body.
@@ -48,13 +57,12 @@ impl Bodies {
         let mut number = 0;
         while let Some(line) = lines.next_finished().map_err(fault)? {
             number += 1;
-            let body = std::str::from_utf8(line.bytes).ok().and_then(BodyLine::parse);
-            let Some((id, body)) = body.and_then(|b| Some((Uuid::try_parse(&b.decision_id).ok()?, b))) else {
-                bodies.strange.push(number);
-                continue;
-            };
-            let digest = body.digest();
-            bodies.digests.insert(id, Found { digest, exact: body.encode_with(&digest) == line.bytes });
+            match std::str::from_utf8(line.bytes).ok().and_then(found) {
+                Some((id, found)) => {
+                    bodies.digests.insert(id, found);
+                }
+                None => bodies.strange.push(number),
+            }
         }
         Ok(Some(bodies))
     }
