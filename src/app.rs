@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 
 use crate::app::reload::{Edition, Loader, Reloader, announce, first, follow_remotes, in_force};
 use crate::app::standing::Standing;
-use crate::config::{Certificates, ClusterAccess, Options};
-use crate::decisions::{DecisionLog, Labels, LogOptions, MaskKey};
+use crate::config::{Certificates, ClusterAccess, Options, SigningKeySource};
+use crate::decisions::{DecisionLog, Durability, Labels, LogOptions, MaskKey, SigningSeed};
 use crate::engine::{Compiled, FailureMode, Pool, PoolOptions, Snapshot};
 use crate::inventory::{self, ClusterNamespaces};
 use crate::policy::{Instant, LoadError};
@@ -128,7 +128,7 @@ impl App {
             standing,
             world: world.clone(),
             log: log.clone(),
-            log_required: options.failure.log == FailureMode::Deny,
+            log_required: options.failure.log == FailureMode::Deny && options.durability != Durability::BestEffort,
             pool: Arc::clone(&pool),
             in_flight: Arc::clone(&in_flight),
             max_in_flight: options.max_in_flight,
@@ -237,8 +237,18 @@ fn open_log(options: &Options) -> anyhow::Result<DecisionLog> {
         },
         origin: format!("portcullis/{}/{}", options.cluster_name, options.replica),
         mask_key,
+        signing_seed: signing_seed(options)?,
+        checkpoint_copy: Some(options.state_dir.join("decisions.checkpoint")),
     })
     .context("--decision-log")
+}
+
+fn signing_seed(options: &Options) -> anyhow::Result<SigningSeed> {
+    match &options.signing_key {
+        SigningKeySource::Own(path) => SigningSeed::load_or_create(path).context("--state-dir"),
+        SigningKeySource::File(path) => SigningSeed::load(path).context("--signing-key"),
+        SigningKeySource::Environment(seed) => Ok(seed.clone()),
+    }
 }
 
 fn certificate(options: &Options, ip: IpAddr) -> anyhow::Result<(Arc<ServingCertificate>, Option<PathBuf>)> {
@@ -355,6 +365,7 @@ impl Gauges {
         m.log_bytes.set(wide(health.bytes));
         m.log_gap.set(wide(health.gap));
         m.log_lag.set(health.lag.as_secs_f64());
+        m.log_unsigned.set(wide(health.next_seq.saturating_sub(health.signed)));
         m.log_writable.set(i64::from(health.writable));
         let detail = if health.writable {
             format!("{} records, {} bytes", health.appended, health.bytes)

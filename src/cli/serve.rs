@@ -96,6 +96,7 @@ fn environment() -> Environment {
         in_cluster: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
         hostname: hostname.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()),
         processors: std::thread::available_parallelism().map_or(1, usize::from),
+        signing_key: std::env::var("PORTCULLIS_SIGNING_KEY_DATA").ok().filter(|key| !key.trim().is_empty()),
     }
 }
 

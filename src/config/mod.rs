@@ -12,7 +12,7 @@ mod settings;
 pub use bundle::BundleSettings;
 pub use error::ConfigError;
 pub use file::read;
-pub use options::{Certificates, ClusterAccess, Environment, LogFormat, Options};
+pub use options::{Certificates, ClusterAccess, Environment, LogFormat, Options, SigningKeySource};
 pub use settings::{FailureOverrides, Settings};
 
 #[cfg(test)]

@@ -104,9 +104,15 @@ pub struct Settings {
     #[serde(alias = "decision-log-max-bytes")]
     pub decision_log_max_bytes: Option<ByteSize>,
 
-    /// When a record counts as written: handed to the kernel, or on the disk [default: flush]
-    #[arg(long, env = "PORTCULLIS_DURABILITY", value_name = "flush|fsync", value_parser = word::<Durability>)]
+    /// When an answer leaves: when the kernel has its record, when the disk has it, or at once [default: flush]
+    #[arg(long, env = "PORTCULLIS_DURABILITY", value_name = "flush|fsync|best-effort", value_parser = word::<Durability>)]
     pub durability: Option<Durability>,
+
+    /// Ed25519 private key that the decision log is signed with, PKCS #8 PEM; PORTCULLIS_SIGNING_KEY_DATA takes the key
+    /// itself [default: decisions.key in the state directory, made at the first start]
+    #[arg(long, env = "PORTCULLIS_SIGNING_KEY", value_name = "FILE")]
+    #[serde(alias = "signing-key")]
+    pub signing_key: Option<PathBuf>,
 
     /// What to answer when a policy fails, time runs out, too much comes at once, or the log cannot be written
     /// [default: deny]
@@ -202,6 +208,7 @@ impl Settings {
             decision_log: self.decision_log.or(file.decision_log),
             decision_log_max_bytes: self.decision_log_max_bytes.or(file.decision_log_max_bytes),
             durability: self.durability.or(file.durability),
+            signing_key: self.signing_key.or(file.signing_key),
             failure_mode: self.failure_mode.or(file.failure_mode),
             failure,
             kubeconfig: self.kubeconfig.or(file.kubeconfig),

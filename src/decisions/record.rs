@@ -322,13 +322,42 @@ pub struct InputRecord {
 pub struct StartRecord {
     /// When.
     pub timestamp: String,
-    /// `flush` or `fsync`.
+    /// `fsync`, `flush` or `best-effort`.
     pub durability: String,
+    /// Verifier key of the key that checkpoints are signed with from here on.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key: String,
     /// Whether the run before ended with a `stop`; false for a new log.
     pub after_crash: bool,
     /// Bytes of unfinished lines that were cut off (never acknowledged); they are kept in `cut/`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cut_bytes: u64,
+    /// Records before this one that no checkpoint covered: a crash came first. They are taken as they stand.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unsigned: u64,
+    /// The last checkpoint (`<origin> <size> <root>`) of the log in whose place this one was begun, because that was
+    /// removed or is not what was signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// What was wrong with it, if it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
+    /// Where in the directory it was put, if it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<String>,
+}
+
+/// What a record of type `key` holds: another key signs from here on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRecord {
+    /// When.
+    pub timestamp: String,
+    /// `rotated`.
+    pub action: String,
+    /// Verifier key of the new key.
+    pub key: String,
+    /// Verifier key of the key before.
+    pub previous: String,
 }
 
 /// What a record of type `stop` holds.
@@ -388,7 +417,7 @@ pub struct ConfigRecord {
 pub struct PruneRecord {
     /// When.
     pub timestamp: String,
-    /// What was deleted: `bodies` or `segment`.
+    /// What was deleted: `bodies`, `segment`, or `tiles` (leaf hashes of records that were deleted before).
     pub what: String,
     /// Why: `max_bytes` or `full_disk`.
     pub reason: String,

@@ -112,6 +112,9 @@ impl Reviewer {
         let decision = self.record(&meta, &request, decision, bytes, &in_force.masker, deadlines.answer).await;
         let mut response = answer(&decision, &request.uid);
         response.audit_annotations.insert(annotation_key(&id), id.to_string());
+        if let Some(checkpoint) = self.log.checkpoint() {
+            response.audit_annotations.insert(CHECKPOINT_KEY.to_owned(), checkpoint.to_string());
+        }
         let took = started.elapsed();
         self.metrics.answered(&request, &decision, took);
         note(&id, &request, &decision, took);
@@ -228,6 +231,9 @@ impl Reviewer {
         }
     }
 }
+
+/// The annotation with the log's latest checkpoint: the API server's audit log holds what the log cannot take back.
+const CHECKPOINT_KEY: &str = "checkpoint";
 
 /// Keys are write-once in the API server's audit event, and a retried request calls again: each call has its own.
 fn annotation_key(id: &Uuid) -> String {

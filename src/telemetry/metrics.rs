@@ -132,6 +132,8 @@ pub struct Metrics {
     pub log_bytes: IntGauge,
     /// Records missing since the log was last writable.
     pub log_gap: IntGauge,
+    /// Records that no checkpoint covers yet.
+    pub log_unsigned: IntGauge,
     /// 1 when the log can be written.
     pub log_writable: IntGauge,
     /// Seconds since the cluster's namespaces were last heard of.
@@ -221,6 +223,7 @@ impl Metrics {
             log_lag: float(&r, "decision_log_lag_seconds", "Age of the oldest record not yet written.")?,
             log_bytes: gauge(&r, "decision_log_bytes", "Size of the decision log.")?,
             log_gap: gauge(&r, "decision_log_gap", "Records missing since the log was last writable.")?,
+            log_unsigned: gauge(&r, "decision_log_unsigned", "Records that no checkpoint covers yet.")?,
             log_writable: gauge(&r, "decision_log_writable", "1 when the log can be written.")?,
             namespaces_age: float(&r, "namespaces_age_seconds", "Since the namespaces were last heard of.")?,
             namespaces_synced: gauge(&r, "namespaces_synced", "1 when the namespaces are complete.")?,

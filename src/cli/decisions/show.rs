@@ -8,24 +8,29 @@ use serde_json::{Value, json};
 use crate::cli::Exit;
 use crate::cli::decisions::{ShowArgs, ShowOutput, object, plain, resource};
 use crate::cli::style::Style;
-use crate::decisions::{Body, BodyState, DecisionRecord, Found, Record};
+use crate::decisions::{Body, BodyState, DecisionRecord, Found, LogReader, Record};
 use crate::engine::{Cause, Verdict};
 use crate::policy::Enforcement;
 
-pub(super) fn show(args: &ShowArgs) -> anyhow::Result<Exit> {
+/// The decision that `id` is the beginning of; says so when there is none.
+pub(super) fn find(reader: &LogReader, id: &str) -> anyhow::Result<Option<Record>> {
     const SHORTEST: usize = 4;
-    if args.id.len() < SHORTEST || !args.id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
-        bail!("`{}` is no decision id: write the UUID, or at least its first {SHORTEST} characters", args.id);
+    if id.len() < SHORTEST || !id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
+        bail!("`{id}` is no decision id: write the UUID, or at least its first {SHORTEST} characters");
     }
-    let reader = args.log.reader()?;
-    let record = match reader.find(&args.id)? {
+    match reader.find(id)? {
         Found::None => {
-            eprintln!("no decision `{}` in the log", args.id);
-            return Ok(Exit::Finding);
+            eprintln!("no decision `{id}` in the log");
+            Ok(None)
         }
-        Found::Several(ids) => bail!("`{}` is the beginning of several decisions:\n  {}", args.id, ids.join("\n  ")),
-        Found::One(record) => record,
-    };
+        Found::Several(ids) => bail!("`{id}` is the beginning of several decisions:\n  {}", ids.join("\n  ")),
+        Found::One(record) => Ok(Some(*record)),
+    }
+}
+
+pub(super) fn show(args: &ShowArgs) -> anyhow::Result<Exit> {
+    let reader = args.log.reader()?;
+    let Some(record) = find(&reader, &args.id)? else { return Ok(Exit::Finding) };
     let decision = record.decision().context("the record cannot be read")?;
     let body = reader.body(&record, &decision)?;
     let mut out = BufWriter::new(io::stdout());

@@ -1,6 +1,8 @@
 //! The decision log from outside: what is on disk after each thing that can happen to it, and what its readers say.
 
+mod crash;
 mod masking;
+mod proving;
 mod reading;
 mod records;
 mod writing;
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use portcullis::admission::{Request, decode};
 use portcullis::decisions::{
-    Caller, DecisionLog, DecisionMeta, Durability, Entry, Labels, LogOptions, MaskKey, Masker, Record,
+    Caller, DecisionLog, DecisionMeta, Durability, Entry, Labels, LogOptions, MaskKey, Masker, Record, SigningSeed,
 };
 use portcullis::engine::{Cause, Decision, Endpoint, Excepted, Verdict, Violation};
 use portcullis::policy::gatekeeper::Document;
@@ -37,6 +39,8 @@ fn options(dir: &Path) -> LogOptions {
         labels: Labels { cluster: "test".to_owned(), replica: "r-0".to_owned(), version: "0".to_owned() },
         origin: "test/r-0".to_owned(),
         mask_key: key(),
+        signing_seed: SigningSeed::from_bytes([5; 32]),
+        checkpoint_copy: None,
     }
 }
 
@@ -196,7 +200,7 @@ fn all_bytes(dir: &Path) -> String {
         if path.is_dir() {
             all.push_str(&all_bytes(&path));
         } else {
-            all.push_str(&fs::read_to_string(&path).expect("UTF-8"));
+            all.push_str(&String::from_utf8_lossy(&fs::read(&path).expect("readable")));
         }
     }
     all
