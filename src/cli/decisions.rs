@@ -1,24 +1,29 @@
 //! `portcullis decisions`: reads the decision log for people and programs. Knows arguments and layout; how a log is
 //! read and checked is `decisions`' business.
 
+mod filter;
+mod join;
 mod key;
 mod prove;
+mod query;
 mod show;
+mod stats;
+mod tail;
 mod verify;
 
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
-use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::cli::Exit;
+use crate::cli::decisions::filter::FilterArgs;
 use crate::cli::style::Style;
 use crate::decisions::{DecisionRecord, Filter, Flaws, LogReader, Record, RecordType, RequestRecord};
-use crate::engine::{Cause, Verdict};
+use crate::engine::Verdict;
 use crate::policy::Enforcement;
 
 /// Read the decision log, and show that nobody changed it.
@@ -39,6 +44,10 @@ enum DecisionsCommand {
     Prove(prove::ProveArgs),
     VerifyProof(prove::VerifyProofArgs),
     Key(key::KeyArgs),
+    Tail(Box<tail::TailArgs>),
+    Stats(Box<stats::StatsArgs>),
+    Query(query::QueryArgs),
+    Join(Box<join::JoinArgs>),
 }
 
 /// Where the log is.
@@ -72,33 +81,8 @@ impl LogArgs {
 struct ListArgs {
     #[command(flatten)]
     log: LogArgs,
-    /// Not older than this: a duration (`90s`, `10m`, `2h`, `7d`), an RFC 3339 time or a date (UTC).
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    since: Option<Timestamp>,
-    /// Not younger than this, likewise.
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    until: Option<Timestamp>,
-    /// Namespace of the request.
-    #[arg(short, long)]
-    namespace: Option<String>,
-    /// Who asked: the user name, or a value of the user's extra fields (on EKS: the ARN or session name).
-    #[arg(long)]
-    user: Option<String>,
-    /// A policy that found something or could not be judged.
-    #[arg(long)]
-    policy: Option<String>,
-    /// The answer.
-    #[arg(long, value_enum)]
-    verdict: Option<VerdictArg>,
-    /// Why.
-    #[arg(long, value_enum)]
-    cause: Option<CauseArg>,
-    /// `request.uid` of the AdmissionReview.
-    #[arg(long)]
-    uid: Option<String>,
-    /// Type of record.
-    #[arg(long = "type", value_enum, value_name = "TYPE", default_value_t = TypeArg::Decision)]
-    kind: TypeArg,
+    #[command(flatten)]
+    filter: FilterArgs,
     /// Only the last N.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     limit: Option<usize>,
@@ -132,37 +116,6 @@ enum ShowOutput {
     Json,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum VerdictArg {
-    Allow,
-    Deny,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-#[value(rename_all = "snake_case")]
-enum CauseArg {
-    Policy,
-    #[value(alias = "policy-error")]
-    PolicyError,
-    Deadline,
-    Overload,
-    Log,
-    None,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum TypeArg {
-    Decision,
-    Start,
-    Stop,
-    Gap,
-    Prune,
-    Key,
-    Config,
-    Read,
-    All,
-}
-
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "write a whole number from 1".to_owned())
 }
@@ -175,6 +128,10 @@ pub(super) fn run(args: &DecisionsArgs) -> anyhow::Result<Exit> {
         DecisionsCommand::Prove(args) => prove::prove(args),
         DecisionsCommand::VerifyProof(args) => prove::verify_proof(args),
         DecisionsCommand::Key(args) => key::key(args),
+        DecisionsCommand::Tail(args) => tail::tail(args),
+        DecisionsCommand::Stats(args) => stats::stats(args),
+        DecisionsCommand::Query(args) => query::query(args),
+        DecisionsCommand::Join(args) => join::join(args),
     };
     match result {
         // Whoever reads has seen enough.
@@ -187,7 +144,7 @@ pub(super) fn run(args: &DecisionsArgs) -> anyhow::Result<Exit> {
 
 fn list(args: &ListArgs) -> anyhow::Result<Exit> {
     let reader = args.log.reader()?;
-    let filter = filter(args)?;
+    let filter = args.filter.filter()?;
     let mut table = Table::new(args.output);
     let flaws = if let Some(limit) = args.limit {
         let (records, flaws) = reader.last(&filter, limit)?;
@@ -205,7 +162,7 @@ fn list(args: &ListArgs) -> anyhow::Result<Exit> {
         flaws
     };
     table.out.flush()?;
-    mention_flaws(&flaws);
+    mention_flaws(&flaws, "the log");
     if filter.r#type == Some(RecordType::Decision) {
         mention_gaps(&reader, &filter)?;
     }
@@ -213,15 +170,15 @@ fn list(args: &ListArgs) -> anyhow::Result<Exit> {
 }
 
 /// What is read may not be all there was.
-fn mention_flaws(flaws: &Flaws) {
+fn mention_flaws(flaws: &Flaws, log: &str) {
     let warning = Style::stderr().yellow("warning");
     if flaws.unreadable > 0 {
-        eprintln!("{warning}: {} lines of the log are no records", flaws.unreadable);
+        eprintln!("{warning}: {} lines of {log} are no records", flaws.unreadable);
     }
     if let Some(first) = flaws.first_missing {
         let records = if flaws.missing == 1 { "record is" } else { "records are" };
         eprintln!(
-            "{warning}: {} {records} missing, the first is {first}; see `portcullis decisions verify`",
+            "{warning}: in {log} {} {records} missing, the first is {first}; see `portcullis decisions verify`",
             flaws.missing
         );
     }
@@ -247,68 +204,6 @@ fn mention_gaps(reader: &LogReader, filter: &Filter) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-fn filter(args: &ListArgs) -> anyhow::Result<Filter> {
-    let filter = Filter {
-        since: args.since,
-        until: args.until,
-        namespace: args.namespace.clone(),
-        user: args.user.clone(),
-        policy: args.policy.clone(),
-        verdict: args.verdict.map(|v| match v {
-            VerdictArg::Allow => Verdict::Allow,
-            VerdictArg::Deny => Verdict::Deny,
-        }),
-        cause: args.cause.map(|c| match c {
-            CauseArg::Policy => Cause::Policy,
-            CauseArg::PolicyError => Cause::PolicyError,
-            CauseArg::Deadline => Cause::Deadline,
-            CauseArg::Overload => Cause::Overload,
-            CauseArg::Log => Cause::Log,
-            CauseArg::None => Cause::None,
-        }),
-        uid: args.uid.clone(),
-        r#type: match args.kind {
-            TypeArg::Decision => Some(RecordType::Decision),
-            TypeArg::Start => Some(RecordType::Start),
-            TypeArg::Stop => Some(RecordType::Stop),
-            TypeArg::Gap => Some(RecordType::Gap),
-            TypeArg::Prune => Some(RecordType::Prune),
-            TypeArg::Key => Some(RecordType::Key),
-            TypeArg::Config => Some(RecordType::Config),
-            TypeArg::Read => Some(RecordType::Read),
-            TypeArg::All => None,
-        },
-    };
-    if filter.asks_of_decisions() && !matches!(args.kind, TypeArg::Decision | TypeArg::All) {
-        bail!("--namespace, --user, --policy, --verdict, --cause and --uid are about decisions; leave out --type");
-    }
-    Ok(filter)
-}
-
-/// A duration before now, an RFC 3339 time, or a date.
-fn time(text: &str) -> Result<Timestamp, String> {
-    if let Ok(timestamp) = text.parse::<Timestamp>() {
-        return Ok(timestamp);
-    }
-    if let Ok(timestamp) = format!("{text}T00:00:00Z").parse::<Timestamp>() {
-        return Ok(timestamp);
-    }
-    let wrong =
-        || "write a duration such as `10m`, an RFC 3339 time such as `2026-01-31T12:00:00Z`, or a date".to_owned();
-    let unit = text.chars().next_back().ok_or_else(wrong)?;
-    let number: i64 = text.strip_suffix(unit).and_then(|n| n.parse().ok()).ok_or_else(wrong)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 60 * 60,
-        'd' => 24 * 60 * 60,
-        'w' => 7 * 24 * 60 * 60,
-        _ => return Err(wrong()),
-    };
-    let seconds = number.checked_mul(seconds).filter(|s| *s >= 0).ok_or_else(wrong)?;
-    Timestamp::now().checked_sub(SignedDuration::from_secs(seconds)).map_err(|_| wrong())
 }
 
 /// Rows as they come; columns have fixed widths so that a long log needs no memory.
@@ -419,20 +314,6 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_read() {
-        let now = Timestamp::now();
-        let ago = |text: &str| now.duration_since(time(text).expect(text)).as_secs();
-        for (text, seconds) in [("90s", 90), ("10m", 600), ("2h", 7200), ("7d", 604_800), ("1w", 604_800)] {
-            assert!((ago(text) - seconds).abs() <= 2, "{text}");
-        }
-        assert_eq!(time("2026-01-31").expect("a date").to_string(), "2026-01-31T00:00:00Z");
-        assert_eq!(time("2026-01-31T12:00:00+02:00").expect("a time").to_string(), "2026-01-31T10:00:00Z");
-        for wrong in ["", "10", "m", "ten minutes", "-5m", "10y"] {
-            assert!(time(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_terminal_obeys_nothing_in_a_record() {

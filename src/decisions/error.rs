@@ -77,6 +77,12 @@ pub enum LogError {
         /// What is allowed.
         message: String,
     },
+    /// The working file of a join or an index could not be used.
+    #[error("the working file: {message}")]
+    Work {
+        /// What SQLite said.
+        message: String,
+    },
     /// A file in the log directory has a name that no segment has, or contents that no record has.
     #[error("`{path}` is not part of a decision log: {message}", path = path.display())]
     Foreign {
@@ -85,6 +91,12 @@ pub enum LogError {
         /// What is wrong.
         message: String,
     },
+}
+
+impl From<rusqlite::Error> for LogError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Work { message: error.to_string() }
+    }
 }
 
 impl LogError {
@@ -107,6 +119,7 @@ impl LogError {
             Self::Unsigned { .. } => "unsigned",
             Self::Tree(error) => error.code(),
             Self::Option { .. } => "option",
+            Self::Work { .. } => "work",
             Self::Foreign { .. } => "foreign",
         }
     }

@@ -1,7 +1,7 @@
 //! Lines of a file, one after another, in constant memory. Knows line feeds and offsets; must not know what a line says.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::path::Path;
 
 /// Read ahead: large enough that a disk is busy, small enough to stay in its cache.
@@ -27,8 +27,14 @@ pub(super) struct Line<'l> {
 
 impl Lines {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let reader = BufReader::with_capacity(BUFFER, File::open(path)?);
-        Ok(Self { reader, line: Vec::new(), offset: 0 })
+        Self::open_at(path, 0)
+    }
+
+    /// From the line on that begins at `offset`.
+    pub(super) fn open_at(path: &Path, offset: u64) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Self { reader: BufReader::with_capacity(BUFFER, file), line: Vec::new(), offset })
     }
 
     /// The next line; `None` at the end.

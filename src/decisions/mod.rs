@@ -16,7 +16,10 @@ mod body;
 mod clip;
 mod entry;
 mod error;
+mod following;
 mod gap;
+pub mod index;
+pub mod join;
 mod lines;
 mod log;
 mod mask;
@@ -39,6 +42,7 @@ mod writer;
 pub use body::{Body, BodyLine, Detail};
 pub use entry::{Caller, ConfigChange, DecisionMeta, Entry};
 pub use error::LogError;
+pub use following::Place;
 pub use log::{
     DEFAULT_MAX_BYTES, DEFAULT_SEGMENT_BYTES, DecisionLog, Durability, FLUSH_TO_DISK, LogHealth, LogOptions, Receipt,
 };

@@ -185,7 +185,7 @@ pub struct Located<'l> {
 /// A log directory, for reading.
 #[derive(Debug, Clone)]
 pub struct LogReader {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
 }
 
 impl LogReader {

@@ -1,6 +1,8 @@
 //! The decision log from outside: what is on disk after each thing that can happen to it, and what its readers say.
 
+mod asking;
 mod crash;
+mod joining;
 mod masking;
 mod proving;
 mod reading;

@@ -1,0 +1,309 @@
+//! `portcullis decisions join`: the decision log beside the API server's audit log. Knows arguments and layout; what
+//! the logs say of each other is `decisions::join`'s business.
+
+use std::io::{self, BufWriter, Stdout, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{mention_flaws, plain};
+use crate::cli::style::Style;
+use crate::cli::{Exit, PolicyArgs};
+use crate::decisions::join::{Finding, FindingKind, Join, Registered, Report, read_audit};
+use crate::decisions::{Filter, LogReader};
+use crate::engine::{CompileOptions, PolicySummary, compile};
+use crate::policy::yaml;
+use crate::source;
+use crate::webhook::{RegistrationOptions, Target, mutating, validating};
+
+/// Join decisions with the API server's audit events, and list what was not decided
+///
+/// Every answer of the webhook leaves the decision's id in the API server's own audit log. By it each decision gets the
+/// request's source address, user agent and final status; and what is in one log only comes out: requests that passed
+/// without a decision, decisions that no API server asked for, decisions that the log has lost.
+///
+/// What should have been decided is told from the registration: `--registration` names the webhook configurations
+/// (`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations -o yaml`); without it, it is derived from
+/// the policies as `portcullis webhook config` does. Requests before the log's first decision are not held against it.
+/// Decisions whose event is in the next audit file are unconfirmed until that file is given too.
+///
+/// Exit codes: 0 the logs agree, 1 they do not, 2 could not run.
+#[derive(Debug, Args)]
+pub(super) struct JoinArgs {
+    /// Audit log of an API server (JSON lines, also gzipped or in the wrappings of CloudWatch), `-` for standard input;
+    /// may be given more than once
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    kube_audit: Vec<PathBuf>,
+    /// Directory of a decision log; once for each replica. Default: `decisions` in the state directory
+    #[arg(long, value_name = "DIR", env = "PORTCULLIS_DECISION_LOG", value_delimiter = ',')]
+    decision_log: Vec<PathBuf>,
+    /// State directory of `portcullis serve`
+    #[arg(long, value_name = "DIR", env = "PORTCULLIS_STATE_DIR", default_value = ".portcullis")]
+    state_dir: PathBuf,
+    /// The webhook configurations as they are registered (YAML or JSON); may be given more than once
+    #[arg(long, value_name = "FILE")]
+    registration: Vec<PathBuf>,
+    #[command(flatten)]
+    policies: PolicyArgs,
+    /// Where the working file goes, about 800 bytes a decision. Default: the system's folder for temporary files
+    #[arg(long, value_name = "DIR")]
+    work_dir: Option<PathBuf>,
+    /// Print every decision with its event too, not the findings alone
+    #[arg(long)]
+    all: bool,
+    /// Findings of a kind that the table shows; the others are counted
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: u64,
+    /// How to print; `csv` gives every decision with its event, `json` one finding (with `--all`: or decision) a line
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+    Csv,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Logs, registrations or policies that cannot be read.
+pub(super) fn join(args: &JoinArgs) -> anyhow::Result<Exit> {
+    let mut join = Join::new(args.work_dir.as_deref(), registered(args)?)?;
+    fill(args, &mut join)?;
+    let report = join.report()?;
+    if report.requests == 0 {
+        bail!("--kube-audit: there is no event in it that admission could have seen");
+    }
+    let mut out = BufWriter::new(io::stdout());
+    let negative = match args.output {
+        Output::Csv => csv(&join, &mut out)?,
+        Output::Json => json_lines(args, &join, &report, &mut out)?,
+        Output::Table => table(args, &join, &report, &mut out)?,
+    };
+    out.flush()?;
+    Ok(if negative { Exit::Finding } else { Exit::Fine })
+}
+
+fn fill(args: &JoinArgs, join: &mut Join) -> anyhow::Result<()> {
+    let mut dirs = args.decision_log.clone();
+    if dirs.is_empty() {
+        dirs.push(args.state_dir.join("decisions"));
+    }
+    let style = Style::stderr();
+    join.fill(|filling| {
+        for dir in &dirs {
+            let reader = LogReader::open(dir).with_context(|| {
+                format!("no decision log in `{}`; name one with --decision-log or --state-dir", dir.display())
+            })?;
+            let mut failed = Ok(());
+            let flaws = reader.for_each(&Filter::default(), |record| {
+                failed = filling.record(&record);
+                if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+            failed?;
+            mention_flaws(&flaws, &format!("`{}`", dir.display()));
+        }
+        for path in &args.kube_audit {
+            let unreadable = read_audit(path, |event| Ok::<(), anyhow::Error>(filling.event(&event)?))?;
+            if unreadable > 0 {
+                let path = path.display();
+                eprintln!("{}: {unreadable} lines of `{path}` are no audit events", style.yellow("warning"));
+            }
+        }
+        Ok::<(), anyhow::Error>(())
+    })?;
+    Ok(join.finish()?)
+}
+
+fn registered(args: &JoinArgs) -> anyhow::Result<Registered> {
+    let mut registered = Registered::default();
+    for path in &args.registration {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("--registration: cannot read `{}`", path.display()))?;
+        let documents: Vec<Value> =
+            yaml::parse_all(&path.display().to_string(), &text).map_err(|e| anyhow!("--registration: {e}"))?;
+        for document in documents {
+            let items = document.get("items").and_then(Value::as_array).cloned();
+            for item in items.unwrap_or_else(|| vec![document]) {
+                registered.add(&item).with_context(|| format!("--registration: `{}`", path.display()))?;
+            }
+        }
+    }
+    if !args.registration.is_empty() {
+        return Ok(registered);
+    }
+    let loaded = source::load(&args.policies.load_options(&[], false)?);
+    let compiled = loaded.and_then(|l| Ok((compile(&l.sources, CompileOptions::default())?, l.from)));
+    let (compiled, from) = compiled.map_err(|errors| {
+        let first = errors.first().map(ToString::to_string).unwrap_or_default();
+        anyhow!("the policies cannot be loaded: {first}; name the registered webhooks with --registration")
+    })?;
+    eprintln!("registration: as `portcullis webhook config` derives it from {}", from.join(", "));
+    let policies: Vec<PolicySummary> = compiled.snapshot.policies().cloned().collect();
+    let options = RegistrationOptions {
+        name: "portcullis".to_owned(),
+        target: Target::Service { name: "portcullis".to_owned(), namespace: "portcullis-system".to_owned() },
+        ca_bundle: None,
+        excluded_namespaces: vec!["portcullis-system".to_owned()],
+        failure_policy: "Fail".to_owned(),
+        timeout_seconds: 5,
+    };
+    let documents = [
+        validating(&policies, &options).map(serde_json::to_value).transpose()?,
+        mutating(&policies, &options).map(serde_json::to_value).transpose()?,
+    ];
+    for document in documents.into_iter().flatten() {
+        registered.add(&document)?;
+    }
+    Ok(registered)
+}
+
+fn csv(join: &Join, out: &mut BufWriter<Stdout>) -> anyhow::Result<bool> {
+    let mut writer = csv::Writer::from_writer(out);
+    join.joined(|row| Ok::<(), anyhow::Error>(writer.serialize(row)?))?;
+    writer.flush()?;
+    let mut negative = false;
+    for kind in FindingKind::ALL.into_iter().filter(|k| k.is_negative()) {
+        join.findings(kind, |_| {
+            negative = true;
+            Ok::<(), anyhow::Error>(())
+        })?;
+    }
+    Ok(negative)
+}
+
+fn json_lines(args: &JoinArgs, join: &Join, report: &Report, out: &mut BufWriter<Stdout>) -> anyhow::Result<bool> {
+    let line = |out: &mut BufWriter<Stdout>, kind: &str, mut value: Value| -> anyhow::Result<()> {
+        if let Some(map) = value.as_object_mut() {
+            map.insert("type".to_owned(), json!(kind));
+        }
+        Ok(writeln!(out, "{value}")?)
+    };
+    if args.all {
+        join.joined(|row| line(out, "decision", serde_json::to_value(row)?))?;
+    }
+    let mut counts = serde_json::Map::new();
+    let mut negative = false;
+    for kind in FindingKind::ALL {
+        let mut count = 0_u64;
+        join.findings(kind, |finding| {
+            count += 1;
+            line(out, "finding", serde_json::to_value(finding)?)
+        })?;
+        negative |= count > 0 && kind.is_negative();
+        counts.insert(kind.as_str().to_owned(), json!(count));
+    }
+    for outage in join.outages()? {
+        line(out, "outage", serde_json::to_value(outage)?)?;
+    }
+    let mut summary = serde_json::to_value(report)?;
+    if let Some(map) = summary.as_object_mut() {
+        map.insert("findings".to_owned(), Value::Object(counts));
+    }
+    line(out, "summary", summary)?;
+    Ok(negative)
+}
+
+fn table(args: &JoinArgs, join: &Join, report: &Report, out: &mut BufWriter<Stdout>) -> anyhow::Result<bool> {
+    let style = Style::stdout();
+    if args.all {
+        let head = format!(
+            "{:<23}  {:<36}  {:<7}  {:<4}  {:<15}  {:<28}  {:<40}  {:<32}  AGENT",
+            "TIME", "ID", "VERDICT", "CODE", "FROM", "RESOURCE", "OBJECT", "USER"
+        );
+        writeln!(out, "{}", style.bold(&head))?;
+        join.joined(|d| {
+            let code = if d.code == 0 { "-".to_owned() } else { d.code.to_string() };
+            let from = if d.source_ips.is_empty() { d.status } else { &d.source_ips };
+            let verdict = match d.verdict.as_str() {
+                "deny" => style.red("deny   "),
+                _ => style.green("allow  "),
+            };
+            Ok::<(), anyhow::Error>(writeln!(
+                out,
+                "{}  {:<36}  {verdict}  {code:<4}  {:<15}  {:<28}  {:<40}  {:<32}  {}",
+                cut(&d.time),
+                d.decision_id,
+                plain(from),
+                plain(&d.resource),
+                plain(&object(&d.namespace, &d.name)),
+                plain(&d.user),
+                plain(&d.user_agent)
+            )?)
+        })?;
+        writeln!(out)?;
+    }
+    let mut negative = false;
+    for kind in FindingKind::ALL {
+        let mut count = 0_u64;
+        join.findings(kind, |finding| {
+            count += 1;
+            if count == 1 {
+                let title = format!("{}: {}", kind.as_str(), kind.meaning());
+                writeln!(out, "{}", if kind.is_negative() { style.red(&title) } else { style.yellow(&title) })?;
+            }
+            if count <= args.limit { write_finding(out, &finding) } else { Ok(()) }
+        })?;
+        if count > args.limit {
+            writeln!(out, "  and {} more (-o json lists all)", count - args.limit)?;
+        }
+        negative |= count > 0 && kind.is_negative();
+    }
+    for outage in join.outages()? {
+        let (from, to) = (cut(&outage.from), cut(&outage.to));
+        writeln!(out, "{} from {from} to {to}: {} requests in a row", style.red("webhook missing"), outage.requests)?;
+    }
+    summary(report, negative, out)?;
+    Ok(negative)
+}
+
+fn write_finding(out: &mut impl Write, finding: &Finding) -> anyhow::Result<()> {
+    let code = finding.code.map(|c| format!(" {c}")).unwrap_or_default();
+    let ids = [&finding.decision_id, &finding.audit_id].into_iter().zip(["decision", "audit"]);
+    let ids: Vec<String> =
+        ids.filter(|(id, _)| !id.is_empty()).map(|(id, what)| format!("{what} {}", plain(id))).collect();
+    let detail = if finding.detail.is_empty() { String::new() } else { format!(" ({})", plain(&finding.detail)) };
+    Ok(writeln!(
+        out,
+        "  {}  {} {} {} by {}{code}{detail}  {}",
+        cut(&finding.time),
+        finding.operation,
+        plain(&finding.resource),
+        plain(&object(&finding.namespace, &finding.name)),
+        plain(&finding.user),
+        ids.join(", ")
+    )?)
+}
+
+fn summary(report: &Report, negative: bool, out: &mut impl Write) -> io::Result<()> {
+    let style = Style::stdout();
+    let period = |ends: &Option<(String, String)>| match ends {
+        Some((first, last)) => format!("{} to {}", cut(first), cut(last)),
+        None => "nothing".to_owned(),
+    };
+    writeln!(
+        out,
+        "{} of {} decisions are confirmed by the audit log ({} repeated as they should be)",
+        report.confirmed, report.decisions, report.repeated
+    )?;
+    writeln!(out, "{} of {} requests that change something were decided", report.decided, report.requests)?;
+    writeln!(out, "decision log: {}", period(&report.log))?;
+    writeln!(out, "audit log:    {}", period(&report.audit))?;
+    let verdict = if negative { style.red("the logs do not agree") } else { style.green("the logs agree") };
+    writeln!(out, "{verdict}")
+}
+
+fn cut(time: &str) -> &str {
+    time.get(..23).unwrap_or(time)
+}
+
+fn object(namespace: &str, name: &str) -> String {
+    let name = if name.is_empty() { "-" } else { name };
+    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
+}

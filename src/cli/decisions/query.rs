@@ -1,0 +1,152 @@
+//! `portcullis decisions query`: SQL over an index of the log. Knows arguments and layout.
+
+use std::io::{self, BufWriter, Write as _};
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value};
+
+use super::plain;
+use crate::cli::Exit;
+use crate::cli::style::Style;
+use crate::decisions::LogReader;
+use crate::decisions::index::Index;
+
+/// Rows by which the widths of a table's columns are measured; longer cells further down stand out.
+const MEASURED: usize = 1000;
+
+/// Ask the log in SQL
+///
+/// The log is copied into a SQLite index beside it first, and each time only what is new. Tables: `decision`,
+/// `violation`, `error`, `exception`, `record`; `.schema` prints them, docs/evidence.md explains them. Only reading is
+/// allowed.
+///
+///   portcullis decisions query "SELECT policy, count(*) FROM violation GROUP BY policy ORDER BY 2 DESC"
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct QueryArgs {
+    /// One SELECT, or `.schema`
+    #[arg(value_name = "SQL")]
+    sql: String,
+    /// Directory of a decision log; once for each replica. Default: `decisions` in the state directory
+    #[arg(long, value_name = "DIR", env = "PORTCULLIS_DECISION_LOG", value_delimiter = ',')]
+    decision_log: Vec<PathBuf>,
+    /// State directory of `portcullis serve`
+    #[arg(long, value_name = "DIR", env = "PORTCULLIS_STATE_DIR", default_value = ".portcullis")]
+    state_dir: PathBuf,
+    /// File of the index. Default: beside the (first) log, with the suffix `.index.sqlite`
+    #[arg(long, value_name = "FILE")]
+    index: Option<PathBuf>,
+    /// How to print; `json` gives one object a row
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+    Csv,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A log that cannot be read, a query that SQLite refuses.
+pub(super) fn query(args: &QueryArgs) -> anyhow::Result<Exit> {
+    let mut dirs = args.decision_log.clone();
+    if dirs.is_empty() {
+        dirs.push(args.state_dir.join("decisions"));
+    }
+    for dir in &dirs {
+        if LogReader::open(dir).is_err() {
+            bail!("no decision log in `{}`; name one with --decision-log or --state-dir", dir.display());
+        }
+    }
+    let beside = || dirs.first().map(|d| d.with_extension("index.sqlite")).unwrap_or_default();
+    let mut index = Index::open(&args.index.clone().unwrap_or_else(beside))?;
+    let updated = index.update(&dirs)?;
+    if updated.unreadable > 0 {
+        eprintln!("{}: {} lines of the log are no records", Style::stderr().yellow("warning"), updated.unreadable);
+    }
+    let sql = match args.sql.trim() {
+        ".schema" => "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name != 'segment'",
+        sql => sql,
+    };
+    match args.output {
+        Output::Table => table(&index, sql)?,
+        Output::Json => {
+            let mut out = BufWriter::new(io::stdout());
+            index.query(sql, |columns, cells| {
+                let row: Map<String, Value> = columns.iter().cloned().zip(cells.iter().cloned()).collect();
+                Ok::<(), anyhow::Error>(writeln!(out, "{}", Value::Object(row))?)
+            })?;
+            out.flush()?;
+        }
+        Output::Csv => {
+            let mut writer = csv::Writer::from_writer(io::stdout());
+            let mut begun = false;
+            index.query(sql, |columns, cells| {
+                if !begun {
+                    writer.write_record(columns)?;
+                    begun = true;
+                }
+                Ok::<(), anyhow::Error>(writer.write_record(cells.iter().map(text))?)
+            })?;
+            writer.flush()?;
+        }
+    }
+    Ok(Exit::Fine)
+}
+
+fn text(cell: &Value) -> String {
+    match cell {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Rows as they come, in columns as wide as the first thousand rows need.
+fn table(index: &Index, sql: &str) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(io::stdout());
+    let (mut held, mut widths): (Vec<Vec<String>>, Vec<usize>) = (Vec::new(), Vec::new());
+    let (mut count, mut written) = (0_u64, false);
+    let line = |out: &mut BufWriter<io::Stdout>, cells: &[String], widths: &[usize]| {
+        let padded: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        writeln!(out, "{}", padded.join("  ").trim_end())
+    };
+    index.query(sql, |columns, cells| {
+        count += 1;
+        if held.is_empty() && !written {
+            held.push(columns.iter().map(|c| c.to_uppercase()).collect());
+        }
+        held.push(cells.iter().map(|c| plain(&text(c))).collect());
+        if held.len() > MEASURED || written {
+            widths = if written { std::mem::take(&mut widths) } else { measure(&held) };
+            written = true;
+            for row in held.drain(..) {
+                line(&mut out, &row, &widths)?;
+            }
+        }
+        Ok::<(), anyhow::Error>(())
+    })?;
+    if !written {
+        widths = measure(&held);
+    }
+    for row in held {
+        line(&mut out, &row, &widths)?;
+    }
+    out.flush()?;
+    eprintln!("{count} row{}", if count == 1 { "" } else { "s" });
+    Ok(())
+}
+
+fn measure(rows: &[Vec<String>]) -> Vec<usize> {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |n: usize| {
+        rows.iter().filter_map(|row| row.get(n)).map(|c: &String| c.chars().count()).max().unwrap_or_default()
+    };
+    (0..columns).map(width).collect()
+}

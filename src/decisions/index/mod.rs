@@ -1,0 +1,114 @@
+//! A SQLite index of decision logs, for questions that `list` has no flag for. Knows tables and how they follow the
+//! log; must not know how answers are printed.
+//!
+//! The index is a copy and proves nothing: it may be deleted at any time and is then made anew. It follows the log by
+//! how many bytes of each segment it has read, and loses what the log has pruned.
+
+mod follow;
+mod tables;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
+
+use crate::decisions::LogError;
+
+/// What an update came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Updated {
+    /// Records that are new.
+    pub records: u64,
+    /// Lines that are no records.
+    pub unreadable: u64,
+}
+
+/// An index in a file.
+pub struct Index {
+    db: Connection,
+    path: PathBuf,
+}
+
+impl Index {
+    /// Opens the index in `path`, or makes one. One of another version is made anew.
+    ///
+    /// # Errors
+    /// [`LogError::Work`] when the file is no index or cannot be written.
+    pub fn open(path: &Path) -> Result<Self, LogError> {
+        let mut db = connect(path)?;
+        if tables::version(&db)? != tables::VERSION {
+            drop(db);
+            for suffix in ["", "-wal", "-shm"] {
+                let file = PathBuf::from(format!("{}{suffix}", path.display()));
+                match std::fs::remove_file(&file) {
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(LogError::io("remove", &file, &e));
+                    }
+                    _ => {}
+                }
+            }
+            db = connect(path)?;
+            db.execute_batch(tables::TABLES)?;
+        }
+        Ok(Self { db, path: path.to_path_buf() })
+    }
+
+    /// Brings the index up to what the logs in `dirs` hold now.
+    ///
+    /// # Errors
+    /// [`LogError`]; [`LogError::Foreign`] when a log is not the one that was read before.
+    pub fn update(&mut self, dirs: &[PathBuf]) -> Result<Updated, LogError> {
+        follow::update(&mut self.db, dirs)
+    }
+
+    /// Answers one `SELECT`. `each` gets the names of the columns and the values of each row.
+    ///
+    /// Nothing can be changed by it and no other file opened: the connection is read-only and an authorizer refuses
+    /// everything but reading.
+    ///
+    /// # Errors
+    /// [`LogError::Work`] with what SQLite says of the query; whatever `each` gives.
+    pub fn query<E: From<LogError>>(
+        &self,
+        sql: &str,
+        mut each: impl FnMut(&[String], &[Value]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let work = |e: rusqlite::Error| LogError::from(e);
+        let mut db = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(work)?;
+        db.authorizer(Some(|context: AuthContext<'_>| match context.action {
+            AuthAction::Select | AuthAction::Read { .. } | AuthAction::Function { .. } | AuthAction::Recursive => {
+                Authorization::Allow
+            }
+            _ => Authorization::Deny,
+        }))
+        .map_err(work)?;
+        let mut statement = db.prepare(sql).map_err(work)?;
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
+        let mut rows = statement.query([]).map_err(work)?;
+        while let Some(row) = rows.next().map_err(work)? {
+            let cells = (0..columns.len()).map(|n| row.get_ref(n).map(json));
+            let cells: Vec<Value> = cells.collect::<Result<_, _>>().map_err(work)?;
+            each(&columns, &cells)?;
+        }
+        Ok(())
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, LogError> {
+    let db = Connection::open(path)?;
+    // Losing the last update to a power cut costs nothing: it is made again.
+    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF;")?;
+    Ok(db)
+}
+
+fn json(cell: ValueRef<'_>) -> Value {
+    match cell {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(n) => n.into(),
+        ValueRef::Real(n) => n.into(),
+        ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
+        ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into(),
+    }
+}

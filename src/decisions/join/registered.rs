@@ -1,0 +1,313 @@
+//! What the registered webhooks should have been asked. Knows webhook configurations
+//! (`admissionregistration.k8s.io/v1`) and audit events; must not know decisions.
+//!
+//! An audit event does not carry all that a registration looks at. Where it does not, the answer is
+//! [`Expected::Perhaps`], never a guess.
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::AuditEvent;
+use crate::engine::Endpoint;
+
+/// A webhook configuration that cannot be used.
+#[derive(Debug, Error)]
+pub enum RegistrationError {
+    /// Not a webhook configuration.
+    #[error("`{0}` is neither a ValidatingWebhookConfiguration nor a MutatingWebhookConfiguration")]
+    Kind(String),
+    /// Its fields are not what they should be.
+    #[error("the webhook configuration cannot be read: {0}")]
+    Form(#[from] serde_json::Error),
+}
+
+/// Whether an endpoint should have been asked about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Expected {
+    /// No registered rule takes it.
+    No,
+    /// The event does not say: a selector on labels, a condition, a deletion that may have had nothing to delete.
+    Perhaps,
+    /// Yes.
+    Yes,
+}
+
+/// The webhooks of ours that are registered.
+#[derive(Debug, Clone, Default)]
+pub struct Registered {
+    hooks: Vec<Hook>,
+}
+
+#[derive(Debug, Clone)]
+struct Hook {
+    endpoint: Endpoint,
+    wire: WireHook,
+}
+
+#[derive(Debug, Deserialize)]
+struct WireConfiguration {
+    #[serde(default)]
+    webhooks: Vec<WireHook>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireHook {
+    name: String,
+    #[serde(default)]
+    rules: Vec<WireRule>,
+    namespace_selector: Option<Selector>,
+    object_selector: Option<Selector>,
+    #[serde(default)]
+    match_conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireRule {
+    #[serde(default)]
+    api_groups: Vec<String>,
+    #[serde(default)]
+    resources: Vec<String>,
+    #[serde(default)]
+    operations: Vec<String>,
+    scope: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Selector {
+    #[serde(default)]
+    match_labels: std::collections::BTreeMap<String, String>,
+    #[serde(default)]
+    match_expressions: Vec<Requirement>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Requirement {
+    key: String,
+    operator: String,
+    #[serde(default)]
+    values: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Condition {
+    name: String,
+}
+
+/// Every namespace carries its name under this key (KEP-2161).
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
+/// Registered webhooks are never asked about these (`admissionregistration.k8s.io`: so that they can be mended).
+const NEVER_SENT: &str = "admissionregistration.k8s.io";
+
+/// Subresources by which one connects.
+const CONNECTIONS: [&str; 4] = ["exec", "attach", "portforward", "proxy"];
+
+impl Registered {
+    /// Adds the webhooks of a configuration.
+    ///
+    /// # Errors
+    /// [`RegistrationError`] when the document is none.
+    pub fn add(&mut self, configuration: &serde_json::Value) -> Result<(), RegistrationError> {
+        let kind = configuration.get("kind").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let endpoint = match kind {
+            "ValidatingWebhookConfiguration" => Endpoint::Validate,
+            "MutatingWebhookConfiguration" => Endpoint::Mutate,
+            other => return Err(RegistrationError::Kind(other.to_owned())),
+        };
+        let wire: WireConfiguration = serde_json::from_value(configuration.clone())?;
+        self.hooks.extend(wire.webhooks.into_iter().map(|wire| Hook { endpoint, wire }));
+        Ok(())
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.hooks.is_empty()
+    }
+
+    /// Whether one of them has this name.
+    #[must_use]
+    pub fn has(&self, webhook: &str) -> bool {
+        self.hooks.iter().any(|h| h.wire.name == webhook)
+    }
+
+    /// The endpoint of the webhook of this name.
+    #[must_use]
+    pub fn endpoint(&self, webhook: &str) -> Option<Endpoint> {
+        self.hooks.iter().find(|h| h.wire.name == webhook).map(|h| h.endpoint)
+    }
+
+    /// Whether `endpoint` should have been asked about the request of `event`.
+    #[must_use]
+    pub fn expects(&self, endpoint: Endpoint, event: &AuditEvent) -> Expected {
+        let Some(operation) = operation(event) else { return Expected::No };
+        if !event.succeeded() || event.forbidden || event.resource.is_empty() || event.group == NEVER_SENT {
+            return Expected::No;
+        }
+        let of_endpoint = self.hooks.iter().filter(|h| h.endpoint == endpoint);
+        let expected = of_endpoint.map(|h| h.wire.expects(operation, event)).max().unwrap_or(Expected::No);
+        // A collection may have been empty.
+        if event.verb == "deletecollection" { expected.min(Expected::Perhaps) } else { expected }
+    }
+}
+
+impl WireHook {
+    fn expects(&self, operation: &str, event: &AuditEvent) -> Expected {
+        if !self.rules.iter().any(|r| r.takes(operation, event)) {
+            return Expected::No;
+        }
+        let namespace = self.namespace_selector.as_ref().map_or(Expected::Yes, |s| s.takes_namespace(event));
+        let object = match &self.object_selector {
+            Some(s) if !s.match_labels.is_empty() || !s.match_expressions.is_empty() => Expected::Perhaps,
+            _ => Expected::Yes,
+        };
+        let conditions = self.match_conditions.iter().map(|c| c.holds(event)).min().unwrap_or(Expected::Yes);
+        namespace.min(object).min(conditions)
+    }
+}
+
+impl WireRule {
+    fn takes(&self, operation: &str, event: &AuditEvent) -> bool {
+        let has = |list: &[String], value: &str| list.iter().any(|x| x == "*" || x == value);
+        let clustered = event.namespace.is_empty() || event.resource == "namespaces";
+        let scope = match self.scope.as_deref() {
+            Some("Cluster") => clustered,
+            Some("Namespaced") => !clustered,
+            _ => true,
+        };
+        let resource = |pattern: &String| match pattern.split_once('/') {
+            Some((main, sub)) => (main == "*" || main == event.resource) && (sub == "*" || sub == event.subresource),
+            None => (pattern == "*" || *pattern == event.resource) && event.subresource.is_empty(),
+        };
+        scope
+            && has(&self.operations, operation)
+            && has(&self.api_groups, &event.group)
+            && self.resources.iter().any(resource)
+    }
+}
+
+impl Selector {
+    /// Namespaces carry their names as labels; of others an event says nothing.
+    fn takes_namespace(&self, event: &AuditEvent) -> Expected {
+        let name = if event.resource == "namespaces" { &event.name } else { &event.namespace };
+        if name.is_empty() && event.resource != "namespaces" {
+            // What is in no namespace is taken by every namespace selector.
+            return Expected::Yes;
+        }
+        let by_label = self.match_labels.iter().map(|(key, value)| match key.as_str() {
+            NAMESPACE_NAME if value == name => Expected::Yes,
+            NAMESPACE_NAME => Expected::No,
+            _ => Expected::Perhaps,
+        });
+        let by_expression = self.match_expressions.iter().map(|r| match (r.key.as_str(), r.operator.as_str()) {
+            (NAMESPACE_NAME, "In") if r.values.contains(name) => Expected::Yes,
+            (NAMESPACE_NAME, "NotIn") if !r.values.contains(name) => Expected::Yes,
+            (NAMESPACE_NAME, "Exists") => Expected::Yes,
+            (NAMESPACE_NAME, _) => Expected::No,
+            _ => Expected::Perhaps,
+        });
+        by_label.chain(by_expression).min().unwrap_or(Expected::Yes)
+    }
+}
+
+impl Condition {
+    /// Whether the condition holds, of those that `portcullis webhook config` writes; of others nothing is known.
+    fn holds(&self, event: &AuditEvent) -> Expected {
+        let (group, resource) = (event.group.as_str(), event.resource.as_str());
+        let left_out = match self.name.as_str() {
+            "not-leases" => group == "coordination.k8s.io" && resource == "leases",
+            "not-events" => ["", "events.k8s.io"].contains(&group) && resource == "events",
+            "not-reviews" => ["authentication.k8s.io", "authorization.k8s.io"].contains(&group),
+            "not-observed" => matches!(
+                (group, resource),
+                ("", "nodes" | "persistentvolumes")
+                    | ("certificates.k8s.io", "certificatesigningrequests")
+                    | ("karpenter.sh", "nodeclaims")
+                    | ("storage.k8s.io", "csinodes" | "volumeattachments")
+            ),
+            _ => return Expected::Perhaps,
+        };
+        if left_out { Expected::No } else { Expected::Yes }
+    }
+}
+
+/// The admission operation of a request; `None` for those that admission does not see.
+pub(super) fn operation(event: &AuditEvent) -> Option<&'static str> {
+    if CONNECTIONS.contains(&event.subresource.as_str())
+        && matches!(event.resource.as_str(), "pods" | "services" | "nodes")
+    {
+        return Some("CONNECT");
+    }
+    match event.verb.as_str() {
+        "create" => Some("CREATE"),
+        // A server-side apply that made the object.
+        "patch" if event.code == 201 => Some("CREATE"),
+        "update" | "patch" => Some("UPDATE"),
+        "delete" | "deletecollection" => Some("DELETE"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn event(verb: &str, group: &str, resource: &str, namespace: &str, code: u16) -> AuditEvent {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let text = |t: &str| t.to_owned();
+        AuditEvent {
+            verb: text(verb),
+            group: text(group),
+            resource: text(resource),
+            subresource: text(subresource),
+            namespace: text(namespace),
+            name: text("n"),
+            code,
+            ..AuditEvent::default()
+        }
+    }
+
+    #[test]
+    fn what_should_have_been_asked() {
+        let mut registered = Registered::default();
+        let rule = |groups: &[&str], resources: &[&str], operations: &[&str]| json!({"apiGroups": groups, "apiVersions": ["*"], "resources": resources, "operations": operations});
+        let configuration = json!({"kind": "ValidatingWebhookConfiguration", "webhooks": [{
+            "name": "enforce.validate.portcullis.io",
+            "namespaceSelector": {"matchExpressions":
+                [{"key": NAMESPACE_NAME, "operator": "NotIn", "values": ["kube-system"]}]},
+            "matchConditions": [{"name": "not-observed", "expression": "..."}],
+            "rules": [rule(&["*"], &["*"], &["CREATE", "UPDATE", "DELETE"]), rule(&[""], &["pods/exec"], &["CONNECT"])]
+        }]});
+        registered.add(&configuration).expect("a configuration");
+        for (event, expected) in [
+            (event("create", "", "pods", "shop", 201), Expected::Yes),
+            (event("patch", "apps", "deployments", "shop", 200), Expected::Yes),
+            (event("delete", "", "namespaces", "shop", 200), Expected::Yes),
+            (event("create", "", "pods/exec", "shop", 101), Expected::Yes),
+            (event("get", "", "pods/exec", "shop", 101), Expected::Yes),
+            (event("create", "", "pods/attach", "shop", 101), Expected::No),
+            (event("update", "", "pods/status", "shop", 200), Expected::No),
+            (event("create", "", "pods", "kube-system", 201), Expected::No),
+            (event("get", "", "pods", "shop", 200), Expected::No),
+            (event("create", "", "pods", "shop", 403), Expected::No),
+            (event("update", "", "nodes", "", 200), Expected::No),
+            (event("create", "rbac.authorization.k8s.io", "clusterroles", "", 201), Expected::Yes),
+            (event("update", "admissionregistration.k8s.io", "validatingwebhookconfigurations", "", 200), Expected::No),
+            (event("deletecollection", "", "pods", "shop", 200), Expected::Perhaps),
+        ] {
+            assert_eq!(registered.expects(Endpoint::Validate, &event), expected, "{event:?}");
+            assert_eq!(registered.expects(Endpoint::Mutate, &event), Expected::No);
+        }
+        let mut labelled = Registered::default();
+        let mut configuration = configuration;
+        configuration["webhooks"][0]["objectSelector"] = json!({"matchLabels": {"a": "b"}});
+        labelled.add(&configuration).expect("a configuration");
+        let pod = event("create", "", "pods", "shop", 201);
+        assert_eq!(labelled.expects(Endpoint::Validate, &pod), Expected::Perhaps);
+        assert!(labelled.add(&json!({"kind": "Pod"})).is_err());
+    }
+}

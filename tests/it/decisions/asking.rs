@@ -1,0 +1,173 @@
+//! `portcullis decisions stats`, `query` and `tail`: counts, SQL, and what is still to come.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use portcullis::decisions::{DecisionLog, Entry, LogOptions};
+use portcullis::engine::{Decision, Endpoint};
+use serde_json::{Value, json};
+
+use super::{allowed, denied, masker, meta, options, review, runtime, segment_files, soon, violation, written};
+
+fn decision(namespace: &str, user: &str, decision: Decision) -> Entry {
+    let request = review(json!({
+        "uid": "u", "operation": "CREATE", "namespace": namespace, "name": "p",
+        "kind": {"version": "v1", "kind": "Pod"}, "resource": {"version": "v1", "resource": "pods"},
+        "userInfo": {"username": user, "groups": ["devs"]}, "object": {"kind": "Pod"},
+    }));
+    Entry::decision(&meta(), &request, &Decision { endpoint: Endpoint::Validate, ..decision }, &masker())
+}
+
+fn refused() -> Decision {
+    denied(vec![violation("run_as_non_root", "may run as root"), violation("tenancy", "another tenant's")])
+}
+
+fn five() -> Vec<Entry> {
+    vec![
+        decision("shop", "alice", allowed()),
+        decision("shop", "bob", refused()),
+        decision("bank", "alice", refused()),
+        decision("bank", "alice", allowed()),
+        decision("bank", "eve, \"the\" \u{1b}[2J", refused()),
+    ]
+}
+
+fn run(log: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .arg("decisions")
+        .args(args)
+        .env("PORTCULLIS_DECISION_LOG", log)
+        .output()
+        .expect("runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn json_lines(text: &str) -> Vec<Value> {
+    text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect()
+}
+
+#[test]
+fn counts_by_what_one_asks() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = dir.path().join("decisions");
+    written(&log, five());
+    let (code, out, err) = run(&log, &["stats", "--by", "namespace,policy", "-o", "json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let lines = json_lines(&out);
+    let of = |namespace: &str, policy: &str| {
+        let line = lines.iter().find(|l| l["namespace"] == namespace && l["policy"] == policy);
+        line.map(|l| (l["decisions"].clone(), l["denied"].clone()))
+    };
+    assert_eq!(of("bank", "tenancy"), Some((json!(2), json!(2))), "{out}");
+    assert_eq!(of("shop", "-"), Some((json!(1), json!(0))), "{out}");
+    // A decision with two policies counts for both, and once in the total.
+    assert_eq!(lines.last().map(|l| (l["type"].clone(), l["decisions"].clone())), Some((json!("total"), json!(5))));
+
+    let (_, out, _) = run(&log, &["stats", "--by", "user", "--verdict", "deny", "-o", "csv"]);
+    assert_eq!(out.lines().next(), Some("user,decisions,allowed,denied,failed,mutated"));
+    assert!(out.contains("\"eve, \"\"the\"\" \u{1b}[2J\",1,0,1,0,0") && out.contains("alice,1,0,1,0,0"), "{out}");
+    let (_, out, _) = run(&log, &["stats", "--by", "user", "--limit", "1"]);
+    assert!(out.contains("alice") && !out.contains("bob") && !out.contains('\u{1b}'), "{out}");
+    assert!(out.lines().last().is_some_and(|l| l.starts_with("total") && l.contains('5')), "{out}");
+}
+
+#[test]
+fn sql_over_an_index_that_follows_the_log() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = dir.path().join("decisions");
+    written(&log, five());
+    let sql = "SELECT v.policy, count(*) AS n FROM violation v JOIN decision d ON d.id = v.decision_id
+               WHERE d.namespace = 'bank' GROUP BY 1 ORDER BY 1";
+    let (code, out, err) = run(&log, &["query", sql, "-o", "csv"]);
+    assert_eq!((code, out.as_str()), (Some(0), "policy,n\nrun_as_non_root,2\ntenancy,2\n"), "{err}");
+    // What comes later is in it the next time, once.
+    written(&log, vec![decision("bank", "alice", refused())]);
+    let (_, out, _) = run(&log, &["query", sql, "-o", "json"]);
+    assert_eq!(json_lines(&out), [json!({"policy": "run_as_non_root", "n": 3}), json!({"policy": "tenancy", "n": 3})]);
+    let (_, out, err) = run(&log, &["query", "SELECT type, count(*) AS n FROM record GROUP BY 1 ORDER BY 1"]);
+    assert!(out.contains("TYPE      N") && out.contains("decision  6") && err.contains("3 rows"), "{out}{err}");
+    let (_, out, _) = run(&log, &["query", "SELECT value FROM decision, json_each(groups) LIMIT 1", "-o", "csv"]);
+    assert_eq!(out, "value\ndevs\n");
+    let (_, out, _) = run(&log, &["query", ".schema", "-o", "csv"]);
+    assert!(out.contains("CREATE TABLE decision") && out.contains("CREATE TABLE violation"), "{out}");
+
+    // It is for reading.
+    let other = dir.path().join("other.sqlite");
+    let attach = format!("ATTACH '{}' AS other", other.display());
+    for wrong in
+        ["DELETE FROM decision", "DROP TABLE decision", attach.as_str(), "SELECT nothing FROM decision", "what"]
+    {
+        let (code, out, err) = run(&log, &["query", wrong]);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{wrong}: {err}");
+        assert!(err.contains("working file"), "{err}");
+    }
+    assert!(!other.exists());
+
+    // A log that was cut is not the one that was read.
+    let segment = segment_files(&log).pop().expect("a segment");
+    let bytes = std::fs::read(&segment).expect("reads");
+    std::fs::write(&segment, &bytes[..bytes.len() / 2]).expect("writes");
+    let (code, _, err) = run(&log, &["query", sql]);
+    assert!(code == Some(2) && err.contains("shorter than when it was indexed"), "{err}");
+}
+
+#[test]
+fn an_index_forgets_what_was_pruned() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = dir.path().join("decisions");
+    let small = LogOptions { segment_bytes: 4096, ..options(&log) };
+    runtime().block_on(async {
+        let log = DecisionLog::open(small).expect("opens");
+        for _ in 0..12 {
+            log.append(decision("bank", "alice", refused()), soon()).await.expect("appends");
+        }
+        log.close("test").await.expect("closes");
+    });
+    let files = segment_files(&log);
+    assert!(files.len() > 2, "{files:?}");
+    let count = |table: &str| {
+        let (code, out, err) = run(&log, &["query", &format!("SELECT count(*) FROM {table}"), "-o", "csv"]);
+        assert_eq!(code, Some(0), "{err}");
+        out.lines().nth(1).and_then(|n| n.parse::<u64>().ok()).expect("a number")
+    };
+    assert_eq!((count("decision"), count("violation")), (12, 24));
+    let gone = std::fs::read_to_string(&files[0]).expect("reads");
+    let gone = gone.lines().filter(|l| l.contains(r#""type":"decision""#)).count() as u64;
+    std::fs::remove_file(&files[0]).expect("removes");
+    assert_eq!((count("decision"), count("violation")), (12 - gone, 24 - 2 * gone));
+}
+
+#[test]
+fn the_tail_goes_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = dir.path().join("decisions");
+    written(&log, five());
+    let (_, out, _) = run(&log, &["tail", "--limit", "2", "-o", "json", "--type", "decision"]);
+    assert_eq!(json_lines(&out).len(), 2);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["decisions", "tail", "-f", "--limit", "1", "-o", "json", "--namespace", "bank", "--decision-log"])
+        .arg(&log)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().expect("a line").expect("text")).expect("JSON") };
+    assert_eq!(next()["request"]["user"]["username"], "eve, \"the\" \u{1b}[2J");
+    // Into a new segment, as after a rotation.
+    let small = LogOptions { segment_bytes: 4096, ..options(&log) };
+    runtime().block_on(async {
+        let log = DecisionLog::open(small).expect("opens");
+        for n in 0..8 {
+            log.append(decision("shop", "nobody", refused()), soon()).await.expect("appends");
+            log.append(decision("bank", &format!("late-{n}"), refused()), soon()).await.expect("appends");
+        }
+        log.close("test").await.expect("closes");
+    });
+    let users: Vec<String> =
+        (0..8).map(|_| next()["request"]["user"]["username"].as_str().unwrap_or("").into()).collect();
+    assert_eq!(users, (0..8).map(|n| format!("late-{n}")).collect::<Vec<_>>());
+    child.kill().expect("ends");
+    child.wait().expect("ends");
+}

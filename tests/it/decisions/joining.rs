@@ -1,0 +1,260 @@
+//! `portcullis decisions join`: the decision log beside the API server's audit log.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use portcullis::decisions::{DecisionMeta, Entry};
+use portcullis::engine::{Decision, Endpoint};
+use portcullis::policy::Digest;
+use serde_json::{Value, json};
+
+use super::{allowed, denied, masker, meta, review, violation, written};
+
+/// Both entries of both configurations, as registered.
+const REGISTRATION: &str = r#"
+apiVersion: v1
+kind: List
+items:
+  - kind: ValidatingWebhookConfiguration
+    webhooks:
+      - name: enforce.validate.portcullis.io
+        namespaceSelector:
+          matchExpressions: [{key: kubernetes.io/metadata.name, operator: NotIn, values: [kube-system]}]
+        rules: [{apiGroups: ["*"], apiVersions: ["*"], resources: ["*"], operations: ["*", CREATE, UPDATE, DELETE]}]
+---
+kind: MutatingWebhookConfiguration
+webhooks:
+  - name: enforce.mutate.portcullis.io
+    rules: [{apiGroups: [""], apiVersions: [v1], resources: [pods], operations: [CREATE]}]
+"#;
+
+/// Decisions and events of one minute; second by second.
+#[derive(Default)]
+struct Story {
+    entries: Vec<Entry>,
+    events: Vec<Value>,
+}
+
+fn time(second: u32) -> String {
+    format!("2026-03-01T10:00:{second:02}Z")
+}
+
+impl Story {
+    /// A decision in this second; its id.
+    fn decides(&mut self, second: u32, what: (&str, &str, Endpoint), uid: &str, decision: Decision) -> String {
+        let (operation, name, endpoint) = what;
+        let timestamp: jiff::Timestamp = time(second).parse().expect("a time");
+        let n = self.entries.len();
+        let millis = timestamp.as_millisecond();
+        let id = format!("{:08x}-{:04x}-7000-8000-{n:012x}", millis >> 16, millis & 0xffff);
+        let meta = DecisionMeta { decision_id: uuid::Uuid::parse_str(&id).expect("a UUID"), timestamp, ..meta() };
+        let object = json!({"kind": "Pod", "metadata": {"name": name}});
+        let request = review(json!({
+            "uid": uid, "operation": operation, "namespace": "shop", "name": name,
+            "kind": {"version": "v1", "kind": "Pod"}, "resource": {"version": "v1", "resource": "pods"},
+            "userInfo": {"username": "alice"}, "object": object, "oldObject": object,
+        }));
+        self.entries.push(Entry::decision(&meta, &request, &Decision { endpoint, ..decision }, &masker()));
+        id
+    }
+
+    /// What the API server wrote of a request, with the decisions that it heard of.
+    fn audits(&mut self, second: u32, (verb, name, code): (&str, &str, u16), marks: &[(&str, &str)]) {
+        let annotations: BTreeMap<String, &str> = marks
+            .iter()
+            .map(|(webhook, value)| match webhook.strip_prefix("failed-open.") {
+                Some(_) => ((*webhook).to_owned(), *value),
+                None => {
+                    let digest = Digest::of(value.as_bytes()).hex();
+                    (format!("{webhook}.portcullis.io/decision-id.{}", &digest[..8]), *value)
+                }
+            })
+            .collect();
+        let audit_id = format!("audit-{}", self.events.len());
+        self.events.push(json!({
+            "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": audit_id,
+            "stage": "ResponseComplete", "verb": verb, "user": {"username": "alice"}, "sourceIPs": ["192.0.2.7"],
+            "userAgent": "kubectl/v1.36", "requestURI": "/api/v1/namespaces/shop/pods",
+            "objectRef": {"resource": "pods", "namespace": "shop", "name": name, "apiVersion": "v1"},
+            "responseStatus": {"code": code}, "annotations": annotations,
+            "requestReceivedTimestamp": time(second), "stageTimestamp": time(second + 1)}));
+    }
+
+    /// Runs the command on both logs.
+    fn join(self, args: &[&str]) -> (Option<i32>, String, String) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let log = dir.path().join("decisions");
+        written(&log, self.entries);
+        let registration = dir.path().join("registration.yaml");
+        std::fs::write(&registration, REGISTRATION).expect("writes");
+        let lines: Vec<String> = self.events.iter().map(Value::to_string).collect();
+        // The second half is older, and gzipped.
+        let (older, newer) = lines.split_at(lines.len() / 2);
+        let audit = dir.path().join("audit.log");
+        std::fs::write(&audit, newer.join("\n")).expect("writes");
+        let gzipped = dir.path().join("audit-older.log.gz");
+        let file = std::fs::File::create(&gzipped).expect("creates");
+        let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        encoder.write_all(older.join("\n").as_bytes()).expect("writes");
+        encoder.finish().expect("writes");
+        run(
+            &log,
+            &[&["--kube-audit", path(&audit), path(&gzipped), "--registration", path(&registration)], args].concat(),
+        )
+    }
+
+    /// The findings as `kind name`, sorted, and the summary.
+    fn findings(self) -> (Option<i32>, Vec<String>, Value) {
+        let (code, out, err) = self.join(&["-o", "json"]);
+        let lines: Vec<Value> = out.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+        let summary = lines.last().cloned().unwrap_or_else(|| panic!("no summary: {err}"));
+        let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+        let of = |l: &Value| match l["type"].as_str() {
+            Some("finding") => Some(format!("{} {}", text(&l["finding"]), text(&l["name"]))),
+            Some("outage") => Some(format!("outage {}", l["requests"])),
+            _ => None,
+        };
+        (code, lines.iter().filter_map(of).collect(), summary)
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+fn run(log: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["decisions", "join"])
+        .args(args)
+        .env("PORTCULLIS_DECISION_LOG", log)
+        .output()
+        .expect("runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+const VALIDATE: &str = "enforce.validate";
+const MUTATE: &str = "enforce.mutate";
+
+fn refused() -> Decision {
+    denied(vec![violation("run_as_non_root", "must not run as root")])
+}
+
+/// What is as it should be: a creation that is mutated twice and validated, one that is refused, an update that met a
+/// conflict, a collection, what system namespaces do.
+fn a_quiet_minute() -> Story {
+    let mut story = Story::default();
+    let first = story.decides(1, ("CREATE", "good", Endpoint::Mutate), "u1", allowed());
+    let again = story.decides(1, ("CREATE", "good", Endpoint::Mutate), "u2", allowed());
+    let good = story.decides(2, ("CREATE", "good", Endpoint::Validate), "u3", allowed());
+    story.audits(1, ("create", "good", 201), &[(MUTATE, &first), (MUTATE, &again), (VALIDATE, &good)]);
+    let mutated = story.decides(5, ("CREATE", "root", Endpoint::Mutate), "u4", allowed());
+    let denied = story.decides(5, ("CREATE", "root", Endpoint::Validate), "u5", refused());
+    story.audits(5, ("create", "root", 403), &[(MUTATE, &mutated), (VALIDATE, &denied)]);
+    let one = story.decides(8, ("UPDATE", "good", Endpoint::Validate), "u6", allowed());
+    let two = story.decides(8, ("UPDATE", "good", Endpoint::Validate), "u7", allowed());
+    story.audits(8, ("patch", "good", 200), &[(VALIDATE, &one), (VALIDATE, &two)]);
+    let a = story.decides(10, ("DELETE", "a", Endpoint::Validate), "u8", allowed());
+    let b = story.decides(10, ("DELETE", "b", Endpoint::Validate), "u9", allowed());
+    story.audits(10, ("deletecollection", "", 200), &[(VALIDATE, &a), (VALIDATE, &b)]);
+    story.audits(12, ("get", "good", 200), &[]);
+    story.audits(13, ("create", "twin", 409), &[]);
+    story
+}
+
+#[test]
+fn logs_that_agree() {
+    let (code, findings, summary) = a_quiet_minute().findings();
+    assert_eq!((code, findings), (Some(0), Vec::<String>::new()));
+    assert_eq!((&summary["decisions"], &summary["confirmed"], &summary["repeated"]), (&json!(9), &json!(9), &json!(3)));
+    assert_eq!((&summary["requests"], &summary["decided"]), (&json!(5), &json!(4)));
+}
+
+#[test]
+fn whatever_one_log_has_and_the_other_has_not() {
+    let mut story = a_quiet_minute();
+    // Passed, since nobody was heard.
+    story.audits(
+        15,
+        ("create", "open", 201),
+        &[
+            ("failed-open.validating.webhook.admission.k8s.io/round_0_index_0", "enforce.validate.portcullis.io"),
+            ("failed-open.mutation.webhook.admission.k8s.io/round_0_index_0", "another.example.com"),
+        ],
+    );
+    story.audits(16, ("create", "silent-1", 201), &[]);
+    story.audits(17, ("update", "silent-2", 200), &[]);
+    let half = story.decides(19, ("CREATE", "half", Endpoint::Validate), "u20", allowed());
+    story.audits(19, ("create", "half", 201), &[(VALIDATE, &half)]);
+    let overruled = story.decides(21, ("UPDATE", "overruled", Endpoint::Validate), "u21", refused());
+    story.audits(21, ("update", "overruled", 200), &[(VALIDATE, &overruled)]);
+    let quota = story.decides(23, ("UPDATE", "quota", Endpoint::Validate), "u22", allowed());
+    story.audits(23, ("update", "quota", 403), &[(VALIDATE, &quota)]);
+    story.decides(25, ("CREATE", "forged", Endpoint::Validate), "u23", allowed());
+    // The same review again, as after a connection that broke.
+    let before = story.decides(27, ("UPDATE", "resent", Endpoint::Validate), "u24", allowed());
+    let after = story.decides(27, ("UPDATE", "resent", Endpoint::Validate), "u24", allowed());
+    story.audits(27, ("update", "resent", 200), &[(VALIDATE, &before), (VALIDATE, &after)]);
+    story.audits(29, ("update", "lost", 200), &[(VALIDATE, "019ca8c5-aaaa-7000-8000-00000000ffff")]);
+    story.audits(31, ("delete", "good", 200), &[(VALIDATE, &after)]);
+    story.audits(33, ("delete", "good", 200), &[]);
+    story.audits(34, ("get", "last", 200), &[]);
+    let (code, findings, summary) = story.findings();
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        findings,
+        [
+            "failed_open open",
+            "undecided silent-1",
+            "undecided silent-2",
+            "undecided half",
+            "unrecorded lost",
+            "overruled overruled",
+            "twice resent",
+            "twice good",
+            "unconfirmed forged",
+            "perhaps_undecided good",
+            "refused_elsewhere quota",
+            "outage 4",
+        ]
+    );
+    assert_eq!(summary["findings"]["undecided"], json!(3), "{summary}");
+}
+
+#[test]
+fn decisions_get_what_the_api_server_knows() {
+    let (code, out, err) = a_quiet_minute().join(&["-o", "csv"]);
+    assert_eq!(code, Some(0), "{err}");
+    let mut lines = out.lines();
+    assert!(
+        lines.next().is_some_and(|l| l.starts_with("time,decision_id,status,origin,seq,endpoint,verdict")),
+        "{out}"
+    );
+    assert_eq!(lines.count(), 9, "{out}");
+    let root = out.lines().find(|l| l.contains("run_as_non_root")).expect("the refused one");
+    assert!(root.contains("confirmed") && root.contains("192.0.2.7,kubectl/v1.36,403"), "{root}");
+    let (code, out, _) = a_quiet_minute().join(&["--all"]);
+    assert!(code == Some(0) && out.contains("the logs agree") && out.contains("shop/good"), "{out}");
+}
+
+#[test]
+fn what_cannot_be_joined_is_said() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = dir.path().join("decisions");
+    written(&log, Vec::new());
+    let junk = dir.path().join("junk");
+    std::fs::write(&junk, "not an event\n").expect("writes");
+    let pod = dir.path().join("pod.yaml");
+    std::fs::write(&pod, "kind: Pod\n").expect("writes");
+    for (args, wanted) in [
+        (vec!["--kube-audit", path(&junk), "--registration", path(&pod)], "neither a ValidatingWebhookConfiguration"),
+        (vec!["--kube-audit", path(&junk)], "no event in it"),
+        (vec!["--kube-audit", "nowhere"], "cannot read `nowhere`"),
+        (vec!["--kube-audit", path(&junk), "--decision-log", "nowhere"], "no decision log in `nowhere`"),
+    ] {
+        let (code, out, err) = run(&log, &args);
+        assert!(code == Some(2) && err.contains(wanted), "{args:?}: {code:?} {out} {err}");
+    }
+}
