@@ -29,7 +29,7 @@ fn shipped(ways: Ways) -> (Arc<Snapshot>, Inventory) {
     let options = LoadOptions {
         policies: vec![root.join("policies")],
         data: vec![root.join("policies/example-data")],
-        example_data: false,
+        ..LoadOptions::default()
     };
     let loaded = load(&options).expect("the shipped policies load");
     let options = CompileOptions { ways, ..CompileOptions::default() };

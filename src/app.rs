@@ -1,26 +1,30 @@
 //! The composition root: builds the rooms from checked options, joins them, drains them. No logic of its own.
 
+mod reload;
+mod standing;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::config::{Certificates, ClusterAccess, Options};
-use crate::decisions::{DecisionLog, Labels, LogOptions, MaskKey, Masker};
-use crate::engine::{CompileOptions, Compiled, FailureMode, HttpDoor, HttpSend, Pool, PoolOptions, Snapshot, compile};
+use crate::app::reload::{Edition, Loader, Reloader, announce, first, follow_remotes, in_force};
+use crate::app::standing::Standing;
+use crate::config::{Certificates, ClusterAccess, Options, SigningKeySource};
+use crate::decisions::{DecisionLog, Durability, Labels, LogOptions, MaskKey, SigningSeed};
+use crate::engine::{Compiled, FailureMode, HttpDoor, Pool, PoolOptions, Snapshot};
 use crate::inventory::{self, ClusterNamespaces};
 use crate::outbound::Client;
-use crate::policy::LoadError;
+use crate::policy::{Instant, LoadError};
 use crate::server::{
-    Check, ConnectionLimits, Limits, Phase, Phases, Readiness, Reviewer, ServingCertificate, TlsIdentity, Transport,
-    World, admin_router, serve, server_config, webhook_router,
+    Check, ConnectionLimits, InForce, Limits, Phase, Phases, Readiness, Reviewer, ServingCertificate, TlsIdentity,
+    Transport, World, admin_router, serve, server_config, webhook_router,
 };
-use crate::source::{self, LoadOptions};
 use crate::telemetry::Metrics;
 use crate::webhook;
 
@@ -42,7 +46,7 @@ pub struct App {
     pub webhook: SocketAddr,
     /// Where health and metrics are shown; the real port.
     pub admin: SocketAddr,
-    /// The policies in force.
+    /// The policies that were in force at the start.
     pub snapshot: Arc<Snapshot>,
     /// Where they came from, one line a place.
     pub from: Vec<String>,
@@ -56,8 +60,9 @@ pub struct App {
     underway: mpsc::Receiver<std::convert::Infallible>,
     webhook_task: JoinHandle<()>,
     admin_task: JoinHandle<()>,
-    /// Keeps the policies published; a reload will send here.
-    _publish: watch::Sender<Arc<Snapshot>>,
+    reload: Arc<Notify>,
+    /// They watch the places of the policies.
+    follow_tasks: [JoinHandle<()>; 2],
 }
 
 impl App {
@@ -66,45 +71,77 @@ impl App {
     /// # Errors
     /// Whatever is missing or wrong, named by its flag. Nothing is served then.
     pub async fn start(options: &Options) -> anyhow::Result<Self> {
-        let (Compiled { snapshot, notes }, from) = load(options)?;
-        let snapshot = Arc::new(snapshot);
+        let loader = Arc::new(Loader::new(options));
         let metrics = Metrics::new()?;
-        metrics.loaded(&snapshot);
-        let listener = bind("listen", options.listen).await?;
+        let standing = Standing::new(metrics.clone());
         let admin_listener = bind("admin-listen", options.admin_listen).await?;
-        let (webhook, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
-        let (log, masker) = open_log(options, &snapshot)?;
+        let (admin_phase, admin_phases) = Phases::begin();
+        let health = Arc::<OnceLock<Gauges>>::default();
+        let router = admin_router(readiness(Arc::clone(&health), standing.clone()), metrics.clone());
+        let admin = admin_listener.local_addr()?;
+        let admin_limits = ConnectionLimits::ADMIN;
+        let admin_task =
+            tokio::spawn(serve(admin_listener, Transport::Plain, router, admin_limits, metrics.clone(), admin_phases));
+        let first = first(&loader, &standing, &metrics).await.map_err(refusal)?;
+        let Edition { compiled: Compiled { snapshot, notes }, sources, from, stamp, .. } = first;
+        let listener = bind("listen", options.listen).await?;
+        let webhook = listener.local_addr()?;
+        let log = open_log(options)?;
+        let current = in_force(snapshot, sources, &log);
+        announce(&log, &metrics, &current, None).await;
         let (certificate, ca) = certificate(options, webhook.ip())?;
         show_expiry(&metrics, &certificate);
         let tls = server_config(Arc::clone(&certificate), options.client_ca.as_deref())?;
         follow_certificate(options, webhook.ip(), certificate, metrics.clone());
-        let world = world(options, &snapshot).await?;
+        let world = world(options).await?;
 
-        let pool = Arc::new(Pool::start(PoolOptions { threads: options.threads, queue: options.max_in_flight }));
+        let pool = Pool::start(PoolOptions { threads: options.threads, queue: options.max_in_flight });
+        let pool = Arc::new(pool.context("--threads: no thread can be started to judge on")?);
         let in_flight = Arc::new(Semaphore::new(options.max_in_flight));
         let (phase, phases) = Phases::begin();
-        let (admin_phase, admin_phases) = Phases::begin();
-        let (publish, published) = watch::channel(Arc::clone(&snapshot));
+        let snapshot = Arc::clone(&current.snapshot);
+        let (publish, published) = watch::channel(current);
+        let (reload, changed) = (Arc::<Notify>::default(), Arc::<Notify>::default());
+        let remotes = Arc::clone(loader.remotes());
+        let poll_task = tokio::spawn(follow_remotes(
+            remotes,
+            standing.clone(),
+            metrics.clone(),
+            options.bundle_poll,
+            Arc::clone(&changed),
+        ));
+        let reloader = Reloader {
+            loader,
+            publish,
+            log: log.clone(),
+            metrics: metrics.clone(),
+            standing: standing.clone(),
+            changed,
+            asked: Arc::clone(&reload),
+            interval: options.reload_interval,
+        };
+        let follow_tasks = [tokio::spawn(reloader.follow(stamp)), poll_task];
         // Nothing is ever sent: the channel closes when the last review is done.
         let (under, underway) = mpsc::channel(1);
-        let readiness = Gauges {
+        let gauges = Gauges {
             metrics: metrics.clone(),
             published: published.clone(),
+            standing,
             world: world.clone(),
             log: log.clone(),
-            log_required: options.failure.log == FailureMode::Deny,
+            log_required: options.failure.log == FailureMode::Deny && options.durability != Durability::BestEffort,
             pool: Arc::clone(&pool),
             in_flight: Arc::clone(&in_flight),
             max_in_flight: options.max_in_flight,
             phases: phases.clone(),
-        }
-        .readiness();
+        };
+        // It is empty: nobody else fills it.
+        let _ = health.set(gauges);
         let reviewer = Reviewer {
-            snapshot: published,
+            in_force: published,
             world,
             pool,
             log: log.clone(),
-            masker,
             failure: options.failure,
             metrics: metrics.clone(),
             in_flight,
@@ -116,15 +153,6 @@ impl App {
         let transport = Transport::Tls(Arc::new(tls));
         let webhook_task =
             tokio::spawn(serve(listener, transport, router, ConnectionLimits::WEBHOOK, metrics.clone(), phases));
-        let router = admin_router(readiness, metrics.clone());
-        let admin_task = tokio::spawn(serve(
-            admin_listener,
-            Transport::Plain,
-            router,
-            ConnectionLimits::ADMIN,
-            metrics,
-            admin_phases,
-        ));
         Ok(Self {
             webhook,
             admin,
@@ -138,8 +166,14 @@ impl App {
             underway,
             webhook_task,
             admin_task,
-            _publish: publish,
+            reload,
+            follow_tasks,
         })
+    }
+
+    /// Loads the policies again, changed or not.
+    pub fn reload(&self) {
+        self.reload.notify_one();
     }
 
     /// Takes new requests for `delay`, telling callers to go elsewhere; then answers what is under way, and closes
@@ -150,6 +184,7 @@ impl App {
     pub async fn drain(mut self, delay: Duration, reason: &str) -> anyhow::Result<()> {
         tracing::info!(reason, delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), "draining");
         self.phase.send_replace(Phase::Drain);
+        self.follow_tasks.iter().for_each(JoinHandle::abort);
         tokio::time::sleep(delay).await;
         self.phase.send_replace(Phase::Close);
         if self.webhook_task.await.is_err() {
@@ -166,31 +201,21 @@ impl App {
     }
 }
 
-fn load(options: &Options) -> anyhow::Result<(Compiled, Vec<String>)> {
-    let connected = options.cluster != ClusterAccess::None;
-    let loading = LoadOptions {
-        policies: options.policies.clone(),
-        data: options.data.clone(),
-        example_data: !connected && options.data.is_empty(),
-    };
-    let fault = |errors: Vec<LoadError>| {
-        let lines: Vec<String> = errors.iter().map(|e| format!("  {e}")).collect();
-        anyhow!("the policies cannot be loaded\n{}", lines.join("\n"))
-    };
-    let loaded = source::load(&loading).map_err(fault)?;
-    let http_send = if options.http_allow.is_empty() { HttpSend::Refuse } else { HttpSend::Allow };
-    let compiling = CompileOptions {
-        max_enforcement: options.max_enforcement,
-        http_send,
-        ways: options.engine,
-        quarantine: options.quarantine,
-        ..CompileOptions::default()
-    };
-    let compiled = compile(&loaded.sources, compiling).map_err(fault)?;
-    if compiled.snapshot.policies().next().is_none() {
-        bail!("--policies: there is no policy in what was loaded; an empty policy set is never served");
-    }
-    Ok((compiled, loaded.from))
+fn refusal(errors: Vec<LoadError>) -> anyhow::Error {
+    let lines: Vec<String> = errors.iter().map(|e| format!("  {e}")).collect();
+    anyhow!("the policies cannot be loaded\n{}", lines.join("\n"))
+}
+
+/// What health says, also before there is anything to look at.
+fn readiness(health: Arc<OnceLock<Gauges>>, standing: Standing) -> Readiness {
+    Arc::new(move || match health.get() {
+        Some(gauges) => gauges.checks(),
+        None => {
+            let detail = ["not loaded yet".to_owned()].into_iter().chain(standing.complaints());
+            let detail = detail.collect::<Vec<_>>().join("; ");
+            vec![Check { name: "policies", ready: false, detail }]
+        }
+    })
 }
 
 /// What policies may ask, if any host is allowed.
@@ -203,12 +228,12 @@ async fn bind(flag: &'static str, addr: SocketAddr) -> anyhow::Result<TcpListene
     TcpListener::bind(addr).await.with_context(|| format!("--{flag}: cannot listen on {addr}"))
 }
 
-fn open_log(options: &Options, snapshot: &Snapshot) -> anyhow::Result<(DecisionLog, Masker)> {
+fn open_log(options: &Options) -> anyhow::Result<DecisionLog> {
     std::fs::create_dir_all(&options.state_dir)
         .with_context(|| format!("--state-dir: cannot create `{}`", options.state_dir.display()))?;
     let path = options.state_dir.join("mask.key");
     let mask_key = MaskKey::load_or_create(&path).context("--state-dir")?;
-    let log = DecisionLog::open(LogOptions {
+    DecisionLog::open(LogOptions {
         dir: options.decision_log.clone(),
         durability: options.durability,
         max_bytes: options.decision_log_max_bytes,
@@ -220,10 +245,18 @@ fn open_log(options: &Options, snapshot: &Snapshot) -> anyhow::Result<(DecisionL
         },
         origin: format!("portcullis/{}/{}", options.cluster_name, options.replica),
         mask_key,
+        signing_seed: signing_seed(options)?,
+        checkpoint_copy: Some(options.state_dir.join("decisions.checkpoint")),
     })
-    .context("--decision-log")?;
-    let masker = log.masker(snapshot.mask_pointers().to_vec());
-    Ok((log, masker))
+    .context("--decision-log")
+}
+
+fn signing_seed(options: &Options) -> anyhow::Result<SigningSeed> {
+    match &options.signing_key {
+        SigningKeySource::Own(path) => SigningSeed::load_or_create(path).context("--state-dir"),
+        SigningKeySource::File(path) => SigningSeed::load(path).context("--signing-key"),
+        SigningKeySource::Environment(seed) => Ok(seed.clone()),
+    }
 }
 
 fn certificate(options: &Options, ip: IpAddr) -> anyhow::Result<(Arc<ServingCertificate>, Option<PathBuf>)> {
@@ -264,9 +297,9 @@ fn follow_certificate(options: &Options, ip: IpAddr, certificate: Arc<ServingCer
     });
 }
 
-async fn world(options: &Options, snapshot: &Snapshot) -> anyhow::Result<World> {
+async fn world(options: &Options) -> anyhow::Result<World> {
     let client = match &options.cluster {
-        ClusterAccess::None => return Ok(World::Fixed(Arc::new(snapshot.fixed_namespaces()))),
+        ClusterAccess::None => return Ok(World::Fixed),
         ClusterAccess::Kubeconfig(path) => inventory::from_kubeconfig(path).await?,
         ClusterAccess::InCluster => inventory::in_cluster()?,
     };
@@ -276,7 +309,8 @@ async fn world(options: &Options, snapshot: &Snapshot) -> anyhow::Result<World> 
 /// All that health and gauges look at.
 struct Gauges {
     metrics: Metrics,
-    published: watch::Receiver<Arc<Snapshot>>,
+    published: watch::Receiver<Arc<InForce>>,
+    standing: Standing,
     world: World,
     log: DecisionLog,
     log_required: bool,
@@ -287,16 +321,14 @@ struct Gauges {
 }
 
 impl Gauges {
-    fn readiness(self) -> Readiness {
-        Arc::new(move || {
-            self.set_load();
-            vec![self.policies(), self.namespaces(), self.decision_log(), self.phase()]
-        })
+    fn checks(&self) -> Vec<Check> {
+        self.set_load();
+        vec![self.policies(), self.namespaces(), self.decision_log(), self.phase()]
     }
 
     fn set_load(&self) {
         let stats = self.pool.stats();
-        self.metrics.quarantined(&self.published.borrow());
+        self.metrics.quarantined(&self.published.borrow().snapshot);
         self.metrics.in_flight_limit.set(number(self.max_in_flight));
         self.metrics.in_flight.set(number(self.max_in_flight.saturating_sub(self.in_flight.available_permits())));
         self.metrics.evaluation_queue.set(number(stats.queued));
@@ -304,9 +336,13 @@ impl Gauges {
     }
 
     fn policies(&self) -> Check {
-        let snapshot = Arc::clone(&self.published.borrow());
+        let snapshot = Arc::clone(&self.published.borrow().snapshot);
         let count = snapshot.policies().count();
+        self.metrics.exceptions_at(&snapshot, Instant::from_nanos(now_ns()));
         let mut detail = format!("{count} loaded, {}", snapshot.policy_set());
+        for complaint in self.standing.complaints() {
+            detail = format!("{detail}; these are the last good ones: {complaint}");
+        }
         let quarantined: Vec<&str> = snapshot.quarantined().collect();
         if !quarantined.is_empty() {
             // The others are judged as ever, so this stands in nobody's way.
@@ -317,7 +353,10 @@ impl Gauges {
 
     fn namespaces(&self) -> Check {
         let (ready, detail, age) = match &self.world {
-            World::Fixed(known) => (true, format!("{} from data files", known.len()), Duration::ZERO),
+            World::Fixed => {
+                let known = self.published.borrow().namespaces.len();
+                (true, format!("{known} from data files"), Duration::ZERO)
+            }
             World::Cluster(cluster) if cluster.synced() => {
                 let age = cluster.age();
                 (true, format!("synced, last heard {} s ago", age.as_secs()), age)
@@ -340,6 +379,7 @@ impl Gauges {
         m.log_bytes.set(wide(health.bytes));
         m.log_gap.set(wide(health.gap));
         m.log_lag.set(health.lag.as_secs_f64());
+        m.log_unsigned.set(wide(health.next_seq.saturating_sub(health.signed)));
         m.log_writable.set(i64::from(health.writable));
         let detail = if health.writable {
             format!("{} records, {} bytes", health.appended, health.bytes)
@@ -355,6 +395,10 @@ impl Gauges {
         let detail = if phase == Phase::Serve { "serving" } else { "draining" };
         Check { name: "phase", ready: phase == Phase::Serve, detail: detail.to_owned() }
     }
+}
+
+fn now_ns() -> i64 {
+    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 fn number(count: usize) -> i64 {

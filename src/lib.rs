@@ -7,10 +7,11 @@
 //! | level | room | what it knows |
 //! |---|---|---|
 //! | L0, pure | [`admission`] | the wire: AdmissionReview bytes in, AdmissionReview bytes out |
+//! | L0, pure | [`tlog`] | a transparency log's mathematics: Merkle tree, tiles, checkpoints, proofs; bytes only |
 //! | L1, pure | [`policy`] | policy documents: Rego with METADATA, Gatekeeper's templates and constraints, what they match, digests |
 //! | L2, pure | [`engine`] | compile, select, evaluate, combine: [`engine::decide`], the one door; the only user of regorus |
 //! | L3, I/O | [`decisions`] | the decision log: record v1, masking, the single writer, queries |
-//! | L3, I/O | [`source`] | where policies and data come from: files, directories, the binary itself |
+//! | L3, I/O | [`source`] | where policies and data come from: files, directories, bundles near and far, the binary itself |
 //! | L3, I/O | [`inventory`] | the cluster: Namespace metadata, reflected |
 //! | L3, I/O | [`outbound`] | requests that policies make: allowed hosts, refused addresses |
 //! | L3, I/O | [`webhook`] | what a cluster needs to call us: registration, certificates |
@@ -44,6 +45,7 @@ pub mod server;
 pub mod source;
 #[cfg(feature = "serve")]
 pub mod telemetry;
+pub mod tlog;
 pub mod units;
 #[cfg(feature = "serve")]
 pub mod webhook;

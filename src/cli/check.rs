@@ -1,5 +1,6 @@
 //! `portcullis check`: parse and validate policies, METADATA, bindings and data, with the place of every error.
 
+mod exceptions;
 mod plan;
 
 use std::path::PathBuf;
@@ -8,15 +9,17 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use crate::cli::check::exceptions::Exceptions;
 use crate::cli::style::Style;
-use crate::cli::{Exit, HttpArgs, PolicyArgs};
-use crate::engine::{CompileOptions, PolicySummary, check_tests, compile};
-use crate::policy::{LoadError, Sources};
+use crate::cli::{Exit, HttpArgs, PolicyArgs, now_ns};
+use crate::engine::{BindingSummary, CompileOptions, PolicySummary, check_tests, compile};
+use crate::policy::{Digest, Instant, LoadError, Sources};
 use crate::source;
 
-/// Check policies, their METADATA, bindings and data without judging anything.
+/// Check policies, their METADATA, bindings, exceptions and data without judging anything.
 ///
-/// Every error has its file, line and column. Exit codes: 0 no errors, 1 errors, 2 could not read.
+/// Every error has its file, line and column. An exception that has expired or refers to no policy is an error, one that
+/// expires within 14 days a note. Exit codes: 0 no errors, 1 errors, 2 could not read.
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// Files and directories of policies. Default: `./policies`, else the shipped ones.
@@ -25,6 +28,9 @@ pub(super) struct CheckArgs {
     policies: PolicyArgs,
     #[command(flatten)]
     http: HttpArgs,
+    /// Directory of a decision log: says when each exception was last used, and notes those that nobody used.
+    #[arg(long, value_name = "DIR")]
+    decision_log: Option<PathBuf>,
     /// Count notes as errors.
     #[arg(long)]
     strict: bool,
@@ -56,40 +62,51 @@ enum Output {
 }
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
-    let loaded = match source::load(&args.policies.load_options(&args.paths, false)) {
+    let loaded = match source::load(&args.policies.load_options(&args.paths, false)?) {
         Ok(loaded) => loaded,
         Err(errors) => {
-            let unreadable = errors.iter().any(|e| e.code == "io");
-            print(args, &[], &errors, &[]);
+            let unreadable = errors.iter().any(|e| ["io", "key", "remote"].contains(&e.code));
+            print(args, &Report { errors, ..Report::default() });
             return Ok(if unreadable { Exit::CouldNotRun } else { Exit::Finding });
         }
     };
     let options = CompileOptions { http_send: args.http.http_send(), ..CompileOptions::default() };
-    let (policies, mut errors, mut notes) = match compile(&loaded.sources, options) {
-        Ok(compiled) => (compiled.snapshot.policies().cloned().collect(), Vec::new(), compiled.notes),
-        Err(errors) => (Vec::new(), errors, Vec::new()),
-    };
-    if errors.is_empty() {
-        errors.extend(check_tests(&loaded.sources));
+    let mut report = Report::default();
+    match compile(&loaded.sources, options) {
+        Err(errors) => report.errors = errors,
+        Ok(compiled) => {
+            let (snapshot, now) = (&compiled.snapshot, Instant::from_nanos(now_ns()));
+            report.policies = snapshot.policies().cloned().collect();
+            report.bindings = snapshot.bindings();
+            report.exceptions = Exceptions::new(snapshot, now, args.decision_log.as_deref())?;
+            report.policy_set = Some(snapshot.policy_set());
+            let (errors, notes) = report.exceptions.findings();
+            // Here somebody looks who can mend it; a server starts all the same.
+            let dangling = |n: &LoadError| n.code == "exception_policy";
+            report.errors = compiled.notes.iter().filter(|n| dangling(n)).cloned().chain(errors).collect();
+            let odd = compiled.notes.into_iter().filter(|n| !dangling(n));
+            report.notes = odd.chain(loaded.notes.iter().cloned()).chain(notes).collect();
+            report.errors.extend(check_tests(&loaded.sources));
+        }
     }
     if args.strict {
-        errors.append(&mut notes);
+        report.errors.append(&mut report.notes);
     }
-    if args.differential && errors.is_empty() && !policies.is_empty() {
+    if args.differential && report.errors.is_empty() && !report.policies.is_empty() {
         return compare(args, &loaded.sources);
     }
-    print(args, &policies, &errors, &notes);
-    if policies.is_empty() && errors.is_empty() {
+    print(args, &report);
+    if report.policies.is_empty() && report.errors.is_empty() {
         anyhow::bail!("no policy was found in {}", loaded.from.join(", "));
     }
-    Ok(if errors.is_empty() { Exit::Fine } else { Exit::Finding })
+    Ok(if report.errors.is_empty() { Exit::Fine } else { Exit::Finding })
 }
 
 fn compare(args: &CheckArgs, sources: &Sources) -> anyhow::Result<Exit> {
     let report = match plan::compare(sources, &args.inputs, args.mutations)? {
         Ok(report) => report,
         Err(errors) => {
-            print(args, &[], &errors, &[]);
+            print(args, &Report { errors, ..Report::default() });
             return Ok(Exit::Finding);
         }
     };
@@ -104,7 +121,19 @@ fn compare(args: &CheckArgs, sources: &Sources) -> anyhow::Result<Exit> {
     Ok(if report.agrees() { Exit::Fine } else { Exit::Finding })
 }
 
-fn print(args: &CheckArgs, policies: &[PolicySummary], errors: &[LoadError], notes: &[LoadError]) {
+/// What is said.
+#[derive(Default)]
+struct Report {
+    policies: Vec<PolicySummary>,
+    bindings: Vec<BindingSummary>,
+    exceptions: Exceptions,
+    policy_set: Option<Digest>,
+    errors: Vec<LoadError>,
+    notes: Vec<LoadError>,
+}
+
+fn print(args: &CheckArgs, report: &Report) {
+    let Report { policies, bindings, exceptions, policy_set, errors, notes } = report;
     match args.output {
         Output::Json => {
             let finding = |e: &LoadError| json!({"file": e.file, "line": e.line, "column": e.column, "code": e.code, "message": e.message});
@@ -112,8 +141,13 @@ fn print(args: &CheckArgs, policies: &[PolicySummary], errors: &[LoadError], not
                 json!({"name": &*p.name, "title": p.title, "file": p.file, "enforcement": p.enforcement,
                 "severity": p.severity, "controls": &*p.controls, "digest": p.digest, "onUpdate": p.on_update, "plan": plan::way_of(p)})
             };
+            let binding =
+                |b: &BindingSummary| json!({"name": b.name, "policy": b.policy, "enforcement": b.enforcement});
             let report = json!({
+                "policySet": policy_set,
                 "policies": policies.iter().map(policy).collect::<Vec<Value>>(),
+                "bindings": bindings.iter().map(binding).collect::<Vec<Value>>(),
+                "exceptions": exceptions.to_json(),
                 "errors": errors.iter().map(finding).collect::<Vec<Value>>(),
                 "notes": notes.iter().map(finding).collect::<Vec<Value>>(),
             });
@@ -135,6 +169,10 @@ fn print(args: &CheckArgs, policies: &[PolicySummary], errors: &[LoadError], not
                     style.dim(title)
                 );
             }
+            for b in bindings {
+                println!("{} {} {} {}", style.green("binding"), style.bold(&b.name), b.enforcement.as_str(), b.policy);
+            }
+            exceptions.print(style);
             for note in notes {
                 println!("{} {note}", style.yellow("note"));
             }

@@ -3,10 +3,13 @@
 
 mod filter;
 mod join;
+mod key;
+mod prove;
 mod query;
 mod show;
 mod stats;
 mod tail;
+mod verify;
 
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
@@ -19,14 +22,14 @@ use serde_json::Value;
 use crate::cli::Exit;
 use crate::cli::decisions::filter::FilterArgs;
 use crate::cli::style::Style;
-use crate::decisions::{DecisionRecord, Filter, LogReader, Record, RecordType, RequestRecord};
+use crate::decisions::{DecisionRecord, Filter, Flaws, LogReader, Record, RecordType, RequestRecord};
 use crate::engine::Verdict;
 use crate::policy::Enforcement;
 
-/// Read the decision log.
+/// Read the decision log, and show that nobody changed it.
 ///
 /// Works on a log that is being written, and on a copy. Exit codes: 0 fine, 1 a negative finding (no such decision, a
-/// body that is not what was recorded), 2 could not run.
+/// record that is not what was signed), 2 could not run.
 #[derive(Debug, Args)]
 pub(super) struct DecisionsArgs {
     #[command(subcommand)]
@@ -37,6 +40,10 @@ pub(super) struct DecisionsArgs {
 enum DecisionsCommand {
     List(Box<ListArgs>),
     Show(ShowArgs),
+    Verify(verify::VerifyArgs),
+    Prove(prove::ProveArgs),
+    VerifyProof(prove::VerifyProofArgs),
+    Key(key::KeyArgs),
     Tail(Box<tail::TailArgs>),
     Stats(Box<stats::StatsArgs>),
     Query(query::QueryArgs),
@@ -55,8 +62,12 @@ struct LogArgs {
 }
 
 impl LogArgs {
+    fn dir(&self) -> PathBuf {
+        self.decision_log.clone().unwrap_or_else(|| self.state_dir.join("decisions"))
+    }
+
     fn reader(&self) -> anyhow::Result<LogReader> {
-        let dir = self.decision_log.clone().unwrap_or_else(|| self.state_dir.join("decisions"));
+        let dir = self.dir();
         LogReader::open(&dir).with_context(|| {
             format!("no decision log in `{}`; name one with --decision-log or --state-dir", dir.display())
         })
@@ -113,6 +124,10 @@ pub(super) fn run(args: &DecisionsArgs) -> anyhow::Result<Exit> {
     let result = match &args.command {
         DecisionsCommand::List(args) => list(args),
         DecisionsCommand::Show(args) => show::show(args),
+        DecisionsCommand::Verify(args) => verify::verify(args),
+        DecisionsCommand::Prove(args) => prove::prove(args),
+        DecisionsCommand::VerifyProof(args) => prove::verify_proof(args),
+        DecisionsCommand::Key(args) => key::key(args),
         DecisionsCommand::Tail(args) => tail::tail(args),
         DecisionsCommand::Stats(args) => stats::stats(args),
         DecisionsCommand::Query(args) => query::query(args),
@@ -131,30 +146,42 @@ fn list(args: &ListArgs) -> anyhow::Result<Exit> {
     let reader = args.log.reader()?;
     let filter = args.filter.filter()?;
     let mut table = Table::new(args.output);
-    let unreadable = if let Some(limit) = args.limit {
-        let (records, unreadable) = reader.last(&filter, limit)?;
+    let flaws = if let Some(limit) = args.limit {
+        let (records, flaws) = reader.last(&filter, limit)?;
         for record in &records {
             table.row(record)?;
         }
-        unreadable
+        flaws
     } else {
         let mut failed = Ok(());
-        let unreadable = reader.for_each(&filter, |record| {
+        let flaws = reader.for_each(&filter, |record| {
             failed = table.row(&record);
             if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         failed?;
-        unreadable
+        flaws
     };
     table.out.flush()?;
-    if unreadable > 0 {
-        let style = Style::stderr();
-        eprintln!("{}: {unreadable} lines of the log are no records", style.yellow("warning"));
-    }
+    mention_flaws(&flaws, "the log");
     if filter.r#type == Some(RecordType::Decision) {
         mention_gaps(&reader, &filter)?;
     }
     Ok(Exit::Fine)
+}
+
+/// What is read may not be all there was.
+fn mention_flaws(flaws: &Flaws, log: &str) {
+    let warning = Style::stderr().yellow("warning");
+    if flaws.unreadable > 0 {
+        eprintln!("{warning}: {} lines of {log} are no records", flaws.unreadable);
+    }
+    if let Some(first) = flaws.first_missing {
+        let records = if flaws.missing == 1 { "record is" } else { "records are" };
+        eprintln!(
+            "{warning}: in {log} {} {records} missing, the first is {first}; see `portcullis decisions verify`",
+            flaws.missing
+        );
+    }
 }
 
 /// Decisions that are not on record must not be overlooked.

@@ -18,8 +18,8 @@ use crate::cli::manifest::{self, Circumstances};
 use crate::cli::style::Style;
 use crate::cli::{Exit, HttpArgs, PolicyArgs, now_ns, report_load_errors};
 use crate::engine::{
-    Cause, CompileOptions, Context, Decision, Endpoint, FailureModes, HttpDoor, Inventory, NamespaceMetadata,
-    Namespaces, Pool, PoolOptions, Snapshot, Verdict, compile,
+    self, Cause, CompileOptions, Context, Decision, Endpoint, Excepted, FailureModes, HttpDoor, Inventory,
+    NamespaceMetadata, Namespaces, Pool, PoolOptions, Snapshot, Unsettled, Verdict, Violation, compile,
 };
 use crate::policy::gatekeeper::EnforcementPoint;
 use crate::policy::{Enforcement, yaml};
@@ -29,7 +29,8 @@ use crate::source;
 ///
 /// Each document is mutated first and judged then, like the API server does. Manifests become the request that the
 /// given operation, user and groups would make; nothing is defaulted, so what the API server would fill in is absent.
-/// Exit codes: 0 all allowed, 1 at least one denied, 2 at least one could not be judged.
+/// What mutations come to is mutated once more: a change then is a finding, since an object must settle.
+/// Exit codes: 0 all allowed, 1 at least one denied or unsettled, 2 at least one could not be judged.
 ///
 /// With --query a query is evaluated as `opa eval` does. Exit codes: 0 whatever the answer, 1 by --fail or
 /// --fail-defined, 2 on errors.
@@ -73,7 +74,7 @@ pub(super) struct EvalArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Endpoints {
+pub(super) enum Endpoints {
     Both,
     Validate,
     Mutate,
@@ -113,10 +114,14 @@ pub(super) struct Document {
 }
 
 /// What one document came to.
-struct Judged {
+pub(super) struct Judged {
     source: String,
     request: Arc<Request>,
+    /// As the API server goes on with it.
+    pub(super) mutated: Arc<Request>,
     mutation: Option<Decision>,
+    /// What a second pass would change again.
+    pub(super) unsettled: Vec<Unsettled>,
     validation: Option<Decision>,
 }
 
@@ -130,7 +135,7 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
         "--output: that format is for the answer to a `--query`; write `pretty` or `json`"
     );
     let example_data = args.policies.data.is_empty();
-    let loaded = source::load(&args.policies.load_options(&[], example_data));
+    let loaded = source::load(&args.policies.load_options(&[], example_data)?);
     if let (Ok(loaded), Output::Pretty) = (&loaded, output)
         && (example_data || args.policies.policies.is_empty())
     {
@@ -157,14 +162,16 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
     let documents = read_documents(&args.files)?;
     anyhow::ensure!(!documents.is_empty(), "there is no document to judge");
     let operation = operation(args, old.as_ref(), &documents)?;
-    let inventory = Inventory { namespaces: Arc::new(Labelled::new(args, &snapshot)), age: None };
-    let pool = Pool::start(PoolOptions { threads: 1, queue: 1 });
+    let labels = args.namespace_labels.clone().map(|l| l.into_iter().collect());
+    let inventory = Inventory { namespaces: Arc::new(Labelled::new(labels, &snapshot)), age: None };
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 1 }).context("no thread can be started to judge on")?;
     let door = args.http.door()?;
     let mut judged = Vec::new();
     for (number, document) in documents.into_iter().enumerate() {
         let request = to_request(&document, old.as_ref(), operation, args, number + 1)
             .with_context(|| format!("`{}`", document.source))?;
-        judged.push(judge(args, document.source, request, &snapshot, &inventory, &pool, door.as_ref())?);
+        let by = Judging { snapshot: &snapshot, inventory: &inventory, pool: &pool, door: door.as_ref() };
+        judged.push(judge(args.endpoint, document.source, request, &by, now_ns())?);
     }
     if output == Output::Pretty {
         judged.iter().for_each(print_pretty);
@@ -174,11 +181,13 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
     }
     let endings: Vec<Exit> = judged.iter().map(Judged::exit).collect();
     if output == Output::Pretty && judged.len() > 1 {
+        let restless = judged.iter().filter(|j| j.exit() == Exit::Finding && !j.denied()).count();
+        let unsettled = if restless > 0 { format!(", {restless} unsettled") } else { String::new() };
         let count = |exit| endings.iter().filter(|e| **e == exit).count();
         println!(
-            "{} allowed, {} denied, {} could not be judged",
+            "{} allowed, {} denied{unsettled}, {} could not be judged",
             count(Exit::Fine),
-            count(Exit::Finding),
+            count(Exit::Finding) - restless,
             count(Exit::CouldNotRun)
         );
     }
@@ -186,7 +195,7 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Exit> {
 }
 
 impl Judged {
-    fn decisions(&self) -> impl Iterator<Item = &Decision> {
+    pub(super) fn decisions(&self) -> impl Iterator<Item = &Decision> {
         self.mutation.iter().chain(&self.validation)
     }
 
@@ -194,9 +203,13 @@ impl Judged {
         self.decisions().flat_map(|d| &d.failures).any(|f| f.enforcement == Enforcement::Deny)
     }
 
-    fn exit(&self) -> Exit {
+    pub(super) fn denied(&self) -> bool {
         let refused = |d: &Decision| d.violations.iter().any(|v| v.enforcement == Enforcement::Deny);
-        if self.decisions().any(refused) {
+        self.decisions().any(refused)
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        if self.denied() || (!self.unsettled.is_empty() && !self.failed()) {
             Exit::Finding
         } else if self.failed() || self.decisions().any(|d| d.verdict == Verdict::Deny) {
             Exit::CouldNotRun
@@ -206,18 +219,28 @@ impl Judged {
     }
 }
 
-fn judge(
-    args: &EvalArgs,
+/// What requests are judged by.
+#[derive(Clone, Copy)]
+pub(super) struct Judging<'a> {
+    pub snapshot: &'a Arc<Snapshot>,
+    pub inventory: &'a Inventory,
+    pub pool: &'a Pool,
+    /// Where `http.send` goes out.
+    pub door: Option<&'a Arc<dyn HttpDoor>>,
+}
+
+/// Mutates and judges one request, as the API server has it done.
+pub(super) fn judge(
+    endpoints: Endpoints,
     source: String,
     request: Arc<Request>,
-    snapshot: &Arc<Snapshot>,
-    inventory: &Inventory,
-    pool: &Pool,
-    door: Option<&Arc<dyn HttpDoor>>,
+    by: &Judging<'_>,
+    now_ns: i64,
 ) -> anyhow::Result<Judged> {
+    let Judging { snapshot, inventory, pool, door } = *by;
     let context = |endpoint| Context {
         endpoint,
-        now_ns: now_ns(),
+        now_ns,
         seed: 0,
         deadline: None,
         failure: FailureModes::default(),
@@ -226,20 +249,18 @@ fn judge(
     let decide = |endpoint, request: &Arc<Request>| {
         pool.decide(snapshot, inventory, request, &context(endpoint)).context("the evaluation gave no answer")
     };
-    let mutation = (args.endpoint != Endpoints::Validate).then(|| decide(Endpoint::Mutate, &request)).transpose()?;
+    let mutation = (endpoints != Endpoints::Validate).then(|| decide(Endpoint::Mutate, &request)).transpose()?;
     let mut mutated = Arc::clone(&request);
+    let mut unsettled = Vec::new();
     if let Some(patch) = mutation.as_ref().and_then(|d| d.patch.as_ref()) {
-        let mut review = request.review().as_ref().clone();
-        if let Some(object) = review.pointer_mut("/request/object") {
-            json_patch::patch(object, patch).context("the patch does not apply")?;
-        }
-        mutated = Arc::new(decode(review.to_string().as_bytes())?);
+        mutated = Arc::new(engine::mutated(&request, patch)?);
+        unsettled = engine::settle(&decide(Endpoint::Mutate, &mutated)?);
     }
     // What is refused while it is mutated is never validated.
     let refused = mutation.as_ref().is_some_and(|d| d.cause == Cause::Policy);
-    let validates = args.endpoint != Endpoints::Mutate && !refused;
+    let validates = endpoints != Endpoints::Mutate && !refused;
     let validation = validates.then(|| decide(Endpoint::Validate, &mutated)).transpose()?;
-    Ok(Judged { source, request, mutation, validation })
+    Ok(Judged { source, request, mutated, mutation, unsettled, validation })
 }
 
 fn to_request(
@@ -298,14 +319,13 @@ fn operation(args: &EvalArgs, old: Option<&Value>, documents: &[Document]) -> an
 }
 
 /// The namespaces of the data, with the labels of `--namespace-labels` over them.
-struct Labelled {
+pub(super) struct Labelled {
     known: BTreeMap<String, NamespaceMetadata>,
     labels: Option<BTreeMap<String, String>>,
 }
 
 impl Labelled {
-    fn new(args: &EvalArgs, snapshot: &Snapshot) -> Self {
-        let labels = args.namespace_labels.clone().map(|l| l.into_iter().collect());
+    pub(super) fn new(labels: Option<BTreeMap<String, String>>, snapshot: &Snapshot) -> Self {
         Self { known: snapshot.fixed_namespaces(), labels }
     }
 }
@@ -383,6 +403,7 @@ fn print_pretty(judged: &Judged) {
     let style = Style::stdout();
     let word = match judged.exit() {
         Exit::Fine => style.green("ALLOW"),
+        Exit::Finding if !judged.denied() => style.red("UNSETTLED"),
         Exit::Finding => style.red("DENY"),
         Exit::CouldNotRun => style.red("ERROR"),
     };
@@ -412,6 +433,14 @@ fn print_pretty(judged: &Judged) {
                 println!("       {}", style.dim(&format!("by  {location}")));
             }
         }
+        for excepted in &decision.exceptions {
+            let (violation, exception) = (&excepted.violation, &excepted.exception);
+            println!("  {} {}: {}", style.yellow("let pass"), style.bold(&violation.policy), violation.msg);
+            if let Some(field) = &violation.field {
+                println!("       at  {field}");
+            }
+            println!("       by  exception {} ({}) until {}", exception.name, exception.ticket, exception.expires);
+        }
         for failure in &decision.failures {
             println!(
                 "  {} {}: {} ({})",
@@ -427,6 +456,9 @@ fn print_pretty(judged: &Judged) {
                 println!("       fix give its labels with --namespace-labels, or its manifest with --data");
             }
         }
+        for c in &decision.conflicts {
+            println!("  {} {}", style.yellow("conflict"), c.sentence());
+        }
         if let Some(patch) = &decision.patch {
             println!("  {} {} operations:", style.yellow("patch"), patch.0.len());
             for operation in &patch.0 {
@@ -434,12 +466,17 @@ fn print_pretty(judged: &Judged) {
             }
         }
     }
+    for u in &judged.unsettled {
+        let told = "a second pass changes it again: write the rule so that it has nothing to say on its own result";
+        println!("  {} {} at {}: {told}", style.red("unsettled"), style.bold(&u.policy), u.path);
+    }
 }
 
 fn to_json(judged: &Judged) -> Value {
     let request = &judged.request;
     let verdict = match judged.exit() {
         Exit::Fine => "allow",
+        Exit::Finding if !judged.denied() => "unsettled",
         Exit::Finding => "deny",
         Exit::CouldNotRun => "error",
     };
@@ -447,15 +484,26 @@ fn to_json(judged: &Judged) -> Value {
         "source": judged.source, "uid": request.uid, "operation": request.operation, "kind": request.kind,
         "resource": request.resource_path(), "namespace": request.namespace, "name": request.name,
         "user": request.user.username, "verdict": verdict,
+        "unsettled": judged.unsettled.iter().map(|u| json!({"policy": u.policy, "path": u.path})).collect::<Vec<_>>(),
         "mutate": judged.mutation.as_ref().map(decision_json), "validate": judged.validation.as_ref().map(decision_json),
     })
 }
 
-fn decision_json(decision: &Decision) -> Value {
-    let violations: Vec<Value> = decision.violations.iter().map(|v| json!({
+fn violation_json(v: &Violation) -> Value {
+    json!({
         "policy": &*v.policy, "enforcement": v.enforcement, "severity": v.severity, "controls": &*v.controls, "msg": v.msg,
         "field": v.field, "details": v.details, "fix": v.fix, "location": v.location.as_ref().map(ToString::to_string),
-    })).collect();
+    })
+}
+
+fn decision_json(decision: &Decision) -> Value {
+    let violations: Vec<Value> = decision.violations.iter().map(violation_json).collect();
+    let excepted = |e: &Excepted| {
+        let given = &e.exception;
+        json!({"name": given.name, "policy": &*e.violation.policy, "ticket": given.ticket, "approver": given.approver,
+               "reason": given.reason, "expires": given.expires.to_string(), "violation": violation_json(&e.violation)})
+    };
+    let exceptions: Vec<Value> = decision.exceptions.iter().map(excepted).collect();
     let errors: Vec<Value> = decision
         .failures
         .iter()
@@ -469,7 +517,10 @@ fn decision_json(decision: &Decision) -> Value {
     let runs: Vec<Value> = decision.runs.iter().map(|r| json!({
         "policy": &*r.policy, "result": r.ending.as_str(), "duration_ns": u64::try_from(r.took.as_nanos()).unwrap_or(u64::MAX),
     })).collect();
-    json!({"verdict": decision.verdict, "cause": decision.cause, "violations": violations, "errors": errors,
+    json!({"verdict": decision.verdict, "cause": decision.cause, "violations": violations, "exceptions": exceptions,
+           "errors": errors,
+           "conflicts": decision.conflicts.iter().map(|c| json!({"path": c.path, "first": &*c.first, "second": &*c.second}))
+               .collect::<Vec<_>>(),
            "warnings": decision.warnings, "patch": decision.patch, "auditAnnotations": decision.audit_annotations,
            "reads": decision.reads, "policies": runs})
 }

@@ -1,5 +1,6 @@
 //! The command line: one file a command. Arguments in, an exit code out; results on stdout, the rest on stderr.
 
+mod bundle;
 mod check;
 mod decisions;
 mod eval;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::{BundleSettings, ConfigError};
 use crate::engine::{HttpDoor, HttpSend};
 use crate::outbound::{Client, Hosts, Loopback};
 use crate::policy::LoadError;
@@ -53,6 +55,7 @@ enum Command {
     Eval(eval::EvalArgs),
     Test(test::TestArgs),
     Check(check::CheckArgs),
+    Bundle(bundle::BundleArgs),
     Webhook(webhook::WebhookArgs),
     Decisions(decisions::DecisionsArgs),
 }
@@ -60,12 +63,25 @@ enum Command {
 /// Which policies and data a command works on.
 #[derive(Debug, Clone, Args)]
 struct PolicyArgs {
-    /// File or directory of policies; may be given more than once. Default: `./policies`, else the shipped ones.
-    #[arg(long, value_name = "PATH", env = "PORTCULLIS_POLICIES", value_delimiter = ',')]
+    /// File, directory or bundle (.tar.gz, https://.., oci://..) of policies; may be given more than once. Default:
+    /// `./policies`, else the shipped ones.
+    #[arg(
+        short = 'b',
+        long,
+        visible_alias = "bundle",
+        value_name = "PATH",
+        env = "PORTCULLIS_POLICIES",
+        value_delimiter = ','
+    )]
     policies: Vec<PathBuf>,
     /// File or directory of data (JSON, YAML, Kubernetes manifests); may be given more than once.
     #[arg(short, long, value_name = "PATH", env = "PORTCULLIS_DATA", value_delimiter = ',')]
     data: Vec<PathBuf>,
+    /// File or directory of exceptions; may be given more than once. They count from here and from nowhere else.
+    #[arg(long, value_name = "PATH", env = "PORTCULLIS_EXCEPTIONS", value_delimiter = ',')]
+    exceptions: Vec<PathBuf>,
+    #[command(flatten)]
+    bundle: BundleSettings,
 }
 
 /// What policies may ask.
@@ -94,12 +110,14 @@ impl HttpArgs {
 }
 
 impl PolicyArgs {
-    fn load_options(&self, more: &[PathBuf], example_data: bool) -> LoadOptions {
-        LoadOptions {
+    fn load_options(&self, more: &[PathBuf], example_data: bool) -> Result<LoadOptions, ConfigError> {
+        Ok(LoadOptions {
             policies: self.policies.iter().chain(more).cloned().collect(),
             data: self.data.clone(),
+            exceptions: self.exceptions.clone(),
             example_data,
-        }
+            bundles: self.bundle.check(None)?,
+        })
     }
 }
 
@@ -116,6 +134,7 @@ pub fn run() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Bundle(args) => bundle::run(&args),
         Command::Webhook(args) => webhook::run(&args),
         Command::Decisions(args) => decisions::run(&args),
     };

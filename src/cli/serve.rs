@@ -9,8 +9,9 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
-use crate::cli::Exit;
+use crate::cli::{Exit, now_ns};
 use crate::config::{self, Certificates, ClusterAccess, Environment, LogFormat, Options, Settings};
+use crate::policy::{Instant, PolicyException};
 use crate::telemetry;
 
 /// A captured review that is denied, if we are in the repository.
@@ -58,12 +59,22 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
 async fn serve(options: &Options) -> anyhow::Result<Exit> {
     let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut int = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let app = App::start(options).await?;
+    let mut hup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    let app = tokio::select! {
+        app = App::start(options) => app?,
+        // It may wait long for a server of bundles.
+        reason = either(&mut term, &mut int) => bail!("{reason} came before there were policies to serve"),
+    };
     for note in &app.notes {
         tracing::warn!("{note}");
     }
     print!("{}", banner(&app, options));
-    let reason = either(&mut term, &mut int).await;
+    let reason = loop {
+        tokio::select! {
+            reason = either(&mut term, &mut int) => break reason,
+            _ = hup.recv() => app.reload(),
+        }
+    };
     // The delay gives load balancers time to look elsewhere; at a terminal there is none, and somebody waits.
     let delay = if reason == "SIGINT" { std::time::Duration::ZERO } else { options.drain_delay };
     tokio::select! {
@@ -85,6 +96,7 @@ fn environment() -> Environment {
         in_cluster: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
         hostname: hostname.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()),
         processors: std::thread::available_parallelism().map_or(1, usize::from),
+        signing_key: std::env::var("PORTCULLIS_SIGNING_KEY_DATA").ok().filter(|key| !key.trim().is_empty()),
     }
 }
 
@@ -99,6 +111,18 @@ fn banner(app: &App, options: &Options) -> String {
         let line = format!("  {:<6} {:<width$}  {title}", policy.enforcement.as_str(), policy.name);
         text.push_str(line.trim_end());
         text.push('\n');
+    }
+    for b in app.snapshot.bindings() {
+        let _ = writeln!(text, "binding {}: {} {}", b.name, b.enforcement.as_str(), b.policy);
+    }
+    for e in app.snapshot.exceptions() {
+        let policies = if e.policies.is_empty() { "no policy".to_owned() } else { e.policies.join(", ") };
+        let PolicyException { name, expires, ticket, .. } = e.exception.as_ref();
+        let state = if e.is_live(Instant::from_nanos(now_ns())) { "until" } else { "EXPIRED" };
+        let _ = writeln!(text, "exception {name}: {policies}, {state} {expires} ({ticket})");
+    }
+    if let Some(most) = options.max_enforcement {
+        let _ = writeln!(text, "at most:      {} (--max-enforcement)", most.as_str());
     }
     let namespaces = match &options.cluster {
         ClusterAccess::None => format!("{} from data files", app.snapshot.fixed_namespaces().len()),

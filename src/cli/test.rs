@@ -1,8 +1,11 @@
 //! `portcullis test`: runs the Rego tests beside policies and reports them for people, programs and CI.
 
+mod cases;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use regex::Regex;
 use serde_json::{Value, json};
@@ -12,11 +15,12 @@ use crate::cli::{Exit, PolicyArgs, now_ns, report_load_errors};
 use crate::engine::{FileCoverage, Pool, PoolOptions, TestEnding, TestReport, TestResult, run_suite, run_tests};
 use crate::source::{self, LoadedSuite};
 
-/// Run the Rego tests (`test_*` rules) of policies, and Gatekeeper's suites.
+/// Run the Rego tests (`test_*` rules) of policies, and suites, ours and Gatekeeper's.
 ///
 /// OPA's conventions: a rule `test_*` passes when it is true, `todo_test_*` is skipped, `test_x[case]` is a table of
 /// cases. A failure names the expression that did not hold. Suites (`test.gatekeeper.sh`) run as `gator verify` runs
-/// them; paths in them are relative to their file. Exit codes: 0 all passed, 1 a failure or an error (or
+/// them; paths in them are relative to their file. Our own (`kind: Suite` of `portcullis.io/v1alpha1`) judge whole requests
+/// under everything that is loaded, mutations and exceptions included. Exit codes: 0 all passed, 1 a failure or an error (or
 /// coverage below the threshold), 2 could not run, also when no test was found.
 #[derive(Debug, Args)]
 pub(super) struct TestArgs {
@@ -55,14 +59,16 @@ fn percentage(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
-    let options = args.policies.load_options(&args.paths, false);
+    let options = args.policies.load_options(&args.paths, false)?;
     let selection = Selection::new(args.run.as_ref());
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 1 }).context("no thread can be started to judge on")?;
     let report = source::load(&options).and_then(|loaded| {
         let mut report = run_tests(&loaded.sources, &|name| selection.takes(name), now_ns())?;
-        let pool = Pool::start(PoolOptions { threads: 1, queue: 1 });
         for LoadedSuite { suite, files } in source::suites(&options.policies)? {
             report.results.extend(run_suite(&suite, &files, &pool, &|name| selection.takes(name), now_ns()));
         }
+        let suites = source::case_suites(&options.policies)?;
+        report.results.extend(cases::run(&suites, &loaded.sources, &pool, &|name| selection.takes(name))?);
         Ok(report)
     });
     let report = match report {

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
 use crate::cli::Exit;
+use crate::policy::names;
 use crate::units::Span;
 use crate::webhook::{self, Authority};
 
@@ -29,7 +30,7 @@ enum WebhookCommand {
     /// `--out-dir`. The authority's key is thrown away, so each run makes a new authority: apply Secret and caBundle
     /// of the same run together.
     Certs(CertsArgs),
-    Config(config::ConfigArgs),
+    Config(Box<config::ConfigArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -83,9 +84,7 @@ pub(super) fn run(args: &WebhookArgs) -> anyhow::Result<Exit> {
 fn certs(args: &CertsArgs, now: SystemTime) -> anyhow::Result<Exit> {
     for (flag, name) in [("service", &args.service), ("namespace", &args.namespace), ("secret-name", &args.secret_name)]
     {
-        if !is_label(name) {
-            bail!("--{flag}: `{name}` is not a name of RFC 1123: lower case letters, digits and `-`, at most 63");
-        }
+        label(flag, name)?;
     }
     let least = Duration::from_secs(3600);
     if args.validity.0 < least || args.validity.0 > least * 24 * 3650 {
@@ -139,9 +138,10 @@ fn yaml(secret: &Value, args: &CertsArgs) -> String {
     text
 }
 
-fn is_label(name: &str) -> bool {
-    (1..=63).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-')
+/// Refuses what Kubernetes would refuse as the name of a Service or a Namespace.
+fn label(flag: &str, name: &str) -> anyhow::Result<()> {
+    if names::is_label(name) {
+        return Ok(());
+    }
+    bail!("--{flag}: `{name}` is not a name of RFC 1123: lower case letters, digits and `-` inside, at most 63");
 }

@@ -3,14 +3,16 @@
 //! Knows names, defaults and what excludes what. Must not open sockets or start anything; what the process finds
 //! around itself comes in as [`Environment`]. [`Settings`] is what people wrote, [`Options`] is what was meant.
 
+mod bundle;
 mod error;
 mod file;
 mod options;
 mod settings;
 
+pub use bundle::BundleSettings;
 pub use error::ConfigError;
 pub use file::read;
-pub use options::{Certificates, ClusterAccess, Environment, LogFormat, Options};
+pub use options::{Certificates, ClusterAccess, Environment, LogFormat, Options, SigningKeySource};
 pub use settings::{FailureOverrides, Settings};
 
 #[cfg(test)]

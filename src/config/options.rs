@@ -7,10 +7,12 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::config::{ConfigError, Settings};
-use crate::decisions::Durability;
+use crate::decisions::{Durability, SigningSeed};
 use crate::engine::{FailureModes, Quarantine, Ways};
 use crate::outbound::{Hosts, Loopback};
 use crate::policy::Enforcement;
+use crate::source::BundleOptions;
+use crate::units::Span;
 
 /// Reviews under way for each evaluating thread. A review takes a few milliseconds, so a full house is worked off
 /// in about half a second, well within the shortest budget (1 s).
@@ -39,6 +41,8 @@ pub struct Environment {
     pub hostname: Option<String>,
     /// Processors it may use.
     pub processors: usize,
+    /// `PORTCULLIS_SIGNING_KEY_DATA`.
+    pub signing_key: Option<String>,
 }
 
 /// Format of messages on stderr.
@@ -71,6 +75,17 @@ pub enum Certificates {
     },
 }
 
+/// Where the key that signs the decision log comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SigningKeySource {
+    /// Our own file, made if it is not there.
+    Own(PathBuf),
+    /// A file that somebody else put there, such as a mounted Secret.
+    File(PathBuf),
+    /// The environment.
+    Environment(SigningSeed),
+}
+
 /// How the cluster is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClusterAccess {
@@ -89,6 +104,14 @@ pub struct Options {
     pub policies: Vec<PathBuf>,
     /// Files and directories of data.
     pub data: Vec<PathBuf>,
+    /// Files and directories of exceptions.
+    pub exceptions: Vec<PathBuf>,
+    /// How bundles are fetched and whom they must be from.
+    pub bundles: BundleOptions,
+    /// How often servers of bundles are asked.
+    pub bundle_poll: Duration,
+    /// How often policies and data are looked at for changes; zero: never.
+    pub reload_interval: Duration,
     /// Ceiling over the policies' enforcement.
     pub max_enforcement: Option<Enforcement>,
     /// Hosts that policies may ask.
@@ -113,6 +136,8 @@ pub struct Options {
     pub decision_log_max_bytes: u64,
     /// When a record counts as written.
     pub durability: Durability,
+    /// What the decision log is signed with.
+    pub signing_key: SigningKeySource,
     /// What failures come to.
     pub failure: FailureModes,
     /// Cluster, if any.
@@ -153,6 +178,7 @@ impl Options {
         let threads = within("threads", settings.threads.unwrap_or(processors), 1, MOST_THREADS)?;
         let max_in_flight = settings.max_in_flight.unwrap_or(threads * IN_FLIGHT_PER_THREAD);
         let max_body_bytes = settings.max_body_bytes.map_or(8 << 20, |size| size.0);
+        let decision_log = settings.decision_log.clone().unwrap_or_else(|| state_dir.join("decisions"));
         let log_bytes = settings.decision_log_max_bytes.map_or(10 << 30, |size| size.0);
         Ok(Self {
             certificates: certificates(&settings, &state_dir)?,
@@ -160,7 +186,8 @@ impl Options {
             cluster_name: cluster_name(&settings, environment)?,
             replica: replica(&settings, environment)?,
             failure: failure_modes(&settings),
-            decision_log: settings.decision_log.unwrap_or_else(|| state_dir.join("decisions")),
+            signing_key: signing_key(&settings, environment, &state_dir, &decision_log)?,
+            decision_log,
             decision_log_max_bytes: within("decision-log-max-bytes", log_bytes, LEAST_LOG_BYTES, u64::MAX)?,
             max_body_bytes: usize::try_from(within("max-body-bytes", max_body_bytes, 1024, MOST_BODY_BYTES)?)
                 .unwrap_or(usize::MAX),
@@ -173,6 +200,10 @@ impl Options {
             http_loopback: if settings.http_allow_loopback { Loopback::Allow } else { Loopback::Forbid },
             policies: settings.policies,
             data: settings.data,
+            exceptions: settings.exceptions,
+            bundles: settings.bundle.check(Some(state_dir.join("bundles")))?,
+            bundle_poll: settings.bundle.poll()?,
+            reload_interval: reload_interval(settings.reload_interval)?,
             max_enforcement: settings.max_enforcement,
             engine: settings.engine.unwrap_or_default(),
             client_ca: settings.client_ca,
@@ -195,6 +226,18 @@ fn quarantine(settings: &Settings) -> Result<Quarantine, ConfigError> {
     Ok(Quarantine { after: (after > 0).then_some(after), pause })
 }
 
+/// Looking more often than ten times a second is a slip, and of no use: a reload takes longer.
+fn reload_interval(found: Option<Span>) -> Result<Duration, ConfigError> {
+    let interval = found.map_or(Duration::from_secs(1), |span| span.0);
+    if !interval.is_zero() && interval < Duration::from_millis(100) {
+        return Err(ConfigError::value(
+            "reload-interval",
+            format!("`{interval:?}` is too short; write 100ms or more, or 0"),
+        ));
+    }
+    Ok(interval)
+}
+
 fn certificates(settings: &Settings, state_dir: &std::path::Path) -> Result<Certificates, ConfigError> {
     match (&settings.tls_cert, &settings.tls_key) {
         (Some(_), Some(_)) if !settings.tls_san.is_empty() => {
@@ -213,6 +256,33 @@ fn certificates(settings: &Settings, state_dir: &std::path::Path) -> Result<Cert
         (Some(_), None) => Err(ConfigError::value("tls-key", "is missing; --tls-cert needs its private key")),
         (None, Some(_)) => Err(ConfigError::value("tls-cert", "is missing; --tls-key needs its certificate")),
     }
+}
+
+/// Whoever can change the log must not find its key beside it.
+fn signing_key(
+    settings: &Settings,
+    environment: &Environment,
+    state_dir: &std::path::Path,
+    decision_log: &std::path::Path,
+) -> Result<SigningKeySource, ConfigError> {
+    let source = match (&settings.signing_key, &environment.signing_key) {
+        (Some(_), Some(_)) => {
+            let message = "is set beside PORTCULLIS_SIGNING_KEY_DATA; leave one of them out";
+            return Err(ConfigError::value("signing-key", message));
+        }
+        (Some(path), None) => SigningKeySource::File(path.clone()),
+        (None, Some(text)) => SigningKeySource::Environment(SigningSeed::parse(text).ok_or_else(|| {
+            ConfigError::value("signing-key", "PORTCULLIS_SIGNING_KEY_DATA is no Ed25519 private key (PKCS #8 PEM)")
+        })?),
+        (None, None) => SigningKeySource::Own(state_dir.join("decisions.key")),
+    };
+    if let SigningKeySource::Own(path) | SigningKeySource::File(path) = &source
+        && path.starts_with(decision_log)
+    {
+        let message = format!("`{}` is in the directory of the decision log; keep it elsewhere", path.display());
+        return Err(ConfigError::value("signing-key", message));
+    }
+    Ok(source)
 }
 
 fn is_san(name: &str) -> bool {

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as WordError, StrDeserializer};
 
-use crate::config::LogFormat;
+use crate::config::{BundleSettings, LogFormat};
 use crate::decisions::Durability;
 use crate::engine::{FailureMode, Ways};
-use crate::policy::Enforcement;
+use crate::policy::{Enforcement, wording};
 use crate::units::{ByteSize, Span};
 
 /// The settings of `serve`. A flag counts before its environment variable, that before the file, that before the
@@ -31,7 +31,7 @@ pub struct Settings {
     #[arg(skip)]
     pub kind: Option<String>,
 
-    /// Policies: a file or directory; repeatable, or separated by commas
+    /// Policies: a file, directory or bundle (.tar.gz, https://.., oci://..); repeatable, or separated by commas
     /// [default: ./policies if it holds Rego, else the ones in the binary]
     #[arg(long, env = "PORTCULLIS_POLICIES", value_name = "PATH", value_delimiter = ',')]
     pub policies: Vec<PathBuf>,
@@ -40,6 +40,20 @@ pub struct Settings {
     /// [default: the shipped example if no cluster is connected]
     #[arg(long, env = "PORTCULLIS_DATA", value_name = "PATH", value_delimiter = ',')]
     pub data: Vec<PathBuf>,
+
+    /// Exceptions (`PolicyException`): a file or directory; repeatable, or separated by commas. They count from here
+    /// and from nowhere else
+    #[arg(long, env = "PORTCULLIS_EXCEPTIONS", value_name = "PATH", value_delimiter = ',')]
+    pub exceptions: Vec<PathBuf>,
+
+    /// How often policies and data are looked at for changes; 0: only at SIGHUP [default: 1s]
+    #[arg(long, env = "PORTCULLIS_RELOAD_INTERVAL", value_name = "DURATION")]
+    #[serde(alias = "reload-interval")]
+    pub reload_interval: Option<Span>,
+
+    /// Bundles: in the file below `bundle`.
+    #[command(flatten)]
+    pub bundle: BundleSettings,
 
     /// No policy does more than this, whatever it says: the brake while rolling out
     #[arg(long, env = "PORTCULLIS_MAX_ENFORCEMENT", value_name = "deny|warn|dryrun", value_parser = word::<Enforcement>)]
@@ -105,9 +119,15 @@ pub struct Settings {
     #[serde(alias = "decision-log-max-bytes")]
     pub decision_log_max_bytes: Option<ByteSize>,
 
-    /// When a record counts as written: handed to the kernel, or on the disk [default: flush]
-    #[arg(long, env = "PORTCULLIS_DURABILITY", value_name = "flush|fsync", value_parser = word::<Durability>)]
+    /// When an answer leaves: when the kernel has its record, when the disk has it, or at once [default: flush]
+    #[arg(long, env = "PORTCULLIS_DURABILITY", value_name = "flush|fsync|best-effort", value_parser = word::<Durability>)]
     pub durability: Option<Durability>,
+
+    /// Ed25519 private key that the decision log is signed with, PKCS #8 PEM; PORTCULLIS_SIGNING_KEY_DATA takes the key
+    /// itself [default: decisions.key in the state directory, made at the first start]
+    #[arg(long, env = "PORTCULLIS_SIGNING_KEY", value_name = "FILE")]
+    #[serde(alias = "signing-key")]
+    pub signing_key: Option<PathBuf>,
 
     /// What to answer when a policy fails, time runs out, too much comes at once, or the log cannot be written
     /// [default: deny]
@@ -200,6 +220,9 @@ impl Settings {
             kind: file.kind,
             policies: first(self.policies, file.policies),
             data: first(self.data, file.data),
+            exceptions: first(self.exceptions, file.exceptions),
+            bundle: self.bundle.over(file.bundle),
+            reload_interval: self.reload_interval.or(file.reload_interval),
             max_enforcement: self.max_enforcement.or(file.max_enforcement),
             http_allow: first(self.http_allow, file.http_allow),
             http_allow_loopback: self.http_allow_loopback || file.http_allow_loopback,
@@ -214,6 +237,7 @@ impl Settings {
             decision_log: self.decision_log.or(file.decision_log),
             decision_log_max_bytes: self.decision_log_max_bytes.or(file.decision_log_max_bytes),
             durability: self.durability.or(file.durability),
+            signing_key: self.signing_key.or(file.signing_key),
             failure_mode: self.failure_mode.or(file.failure_mode),
             failure,
             kubeconfig: self.kubeconfig.or(file.kubeconfig),
@@ -237,5 +261,5 @@ fn first<T>(above: Vec<T>, below: Vec<T>) -> Vec<T> {
 
 /// A value from a closed list, spelled as in the file.
 fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    T::deserialize(StrDeserializer::<WordError>::new(text)).map_err(|e| e.to_string())
+    T::deserialize(StrDeserializer::<WordError>::new(text)).map_err(|e| wording::plain(&e.to_string()))
 }

@@ -19,11 +19,11 @@ fn flags(line: &str) -> Settings {
 }
 
 fn laptop() -> Environment {
-    Environment { in_cluster: false, hostname: Some("laptop".to_owned()), processors: 2 }
+    Environment { in_cluster: false, hostname: Some("laptop".to_owned()), processors: 2, signing_key: None }
 }
 
 fn pod() -> Environment {
-    Environment { in_cluster: true, hostname: Some("portcullis-0".to_owned()), processors: 2 }
+    Environment { in_cluster: true, hostname: Some("portcullis-0".to_owned()), processors: 2, signing_key: None }
 }
 
 fn refusal(line: &str, environment: &Environment) -> String {
@@ -75,11 +75,11 @@ fn the_flag_for_all_failure_modes_covers_the_file() {
 #[test]
 fn errors_in_the_file_have_a_place() {
     for (text, wanted) in [
-        ("listen: 127.0.0.1:1\nlisden: x\n", "c.yaml:2:1: unknown field `lisden`"),
-        ("failure:\n  logs: deny\n", "c.yaml:2:3: unknown field `logs`"),
-        ("durability: sometimes\n", "c.yaml:1:13: unknown variant `sometimes`"),
+        ("listen: 127.0.0.1:1\nlisden: x\n", "c.yaml:2:1: unknown field `lisden`; did you mean `listen`?"),
+        ("failure:\n  logs: deny\n", "c.yaml:2:3: unknown field `logs`; did you mean `log`?"),
+        ("durability: sometimes\n", "c.yaml:1:13: unknown value `sometimes`; write `flush` or `fsync`"),
         ("drainDelay: 5\n", "c.yaml:1:13: `5` is not a duration"),
-        ("threads: many\n", "c.yaml:1:10: "),
+        ("threads: many\n", "c.yaml:1:10: must be a whole number, at least 0"),
         ("kind: Pod\n", "c.yaml: `kind` is `Pod`; write `Config`, or leave it out"),
         ("apiVersion: v1\n", "c.yaml: `apiVersion` is `v1`; write `portcullis.io/v1alpha1`, or leave it out"),
     ] {
@@ -110,4 +110,25 @@ fn contradictions_name_the_flag() {
     assert!(refusal("", &pod()).starts_with("--cluster-name: is required in a cluster"));
     let options = Options::check(flags("--cluster-name prod"), &pod()).expect("checks");
     assert_eq!((options.cluster, options.replica.as_str()), (ClusterAccess::InCluster, "portcullis-0"));
+}
+
+#[test]
+fn the_signing_key_comes_from_one_place_and_never_from_the_log() {
+    const SEED: &str = "d4ee72dbf913584ad5b6d8f1f769f8ad3afe7c28cbf1d4fbe097a88f44755842";
+    let with_key = |text: &str| Environment { signing_key: Some(text.to_owned()), ..laptop() };
+    let source =
+        |line: &str, environment: &Environment| Options::check(flags(line), environment).expect(line).signing_key;
+    assert_eq!(source("", &laptop()), SigningKeySource::Own(".portcullis/decisions.key".into()));
+    assert_eq!(source("--signing-key /run/key.pem", &laptop()), SigningKeySource::File("/run/key.pem".into()));
+    let seed = crate::decisions::SigningSeed::parse(SEED).expect("a key");
+    assert_eq!(source("", &with_key(SEED)), SigningKeySource::Environment(seed));
+    for (line, environment, wanted) in [
+        ("--signing-key k", with_key(SEED), "leave one of them out"),
+        ("", with_key("secret?"), "PORTCULLIS_SIGNING_KEY_DATA is no Ed25519 private key"),
+        ("--signing-key .portcullis/decisions/k", laptop(), "keep it elsewhere"),
+        ("--signing-key /log/k --decision-log /log", laptop(), "keep it elsewhere"),
+    ] {
+        let message = refusal(line, &environment);
+        assert!(message.contains(wanted) && !message.contains("secret?"), "{line}: {message}");
+    }
 }

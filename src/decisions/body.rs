@@ -83,12 +83,35 @@ impl BodyLine {
     /// Reads a line (without line feed); `None` when it is not one.
     #[must_use]
     pub fn parse(line: &str) -> Option<Self> {
+        let BodyParts { decision_id, salt, body, .. } = BodyParts::of(line)?;
+        Some(Self { decision_id: decision_id.to_owned(), salt: from_hex(salt)?, body: body.to_owned() })
+    }
+}
+
+/// The members of a body line as they stand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BodyParts<'l> {
+    pub decision_id: &'l str,
+    salt: &'l str,
+    digest: &'l str,
+    body: &'l str,
+}
+
+impl<'l> BodyParts<'l> {
+    pub(super) fn of(line: &'l str) -> Option<Self> {
         let rest = line.strip_prefix(r#"{"decision_id":""#)?;
         let (decision_id, rest) = rest.split_once(r#"","salt":""#)?;
         let (salt, rest) = rest.split_once(r#"","digest":"sha256:"#)?;
-        let (_, rest) = rest.split_once(r#"","body":"#)?;
+        let (digest, rest) = rest.split_once(r#"","body":"#)?;
         let body = rest.strip_suffix('}')?;
-        Some(Self { decision_id: decision_id.to_owned(), salt: from_hex(salt)?, body: body.to_owned() })
+        Some(Self { decision_id, salt, digest, body })
+    }
+
+    /// The digest of the body as it stands, and whether salt and digest are written as a server writes them.
+    pub(super) fn digest(&self) -> Option<([u8; 32], bool)> {
+        let salt = from_hex(self.salt)?;
+        let digest = salted(&salt, self.body.as_bytes());
+        Some((digest, hex(&salt) == self.salt && hex(&digest) == self.digest))
     }
 }
 

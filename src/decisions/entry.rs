@@ -15,10 +15,10 @@ use crate::decisions::body::{Body, BodyLine, Detail, salted};
 use crate::decisions::clip;
 use crate::decisions::mask::{Masker, Masking};
 use crate::decisions::record::{
-    CallerRecord, DecisionRecord, ENGINE, ErrorRecord, InputRecord, InventoryRecord, RequestRecord, UserRecord,
-    ViolationRecord,
+    CallerRecord, ConfigRecord, DecisionRecord, ENGINE, ErrorRecord, ExceptionRecord, InputRecord, InventoryRecord,
+    RecordType, RequestRecord, UserRecord, ViolationRecord,
 };
-use crate::engine::{Decision, HttpRead, Location, PolicyFailure, Read, Violation, Way};
+use crate::engine::{Decision, Excepted, HttpRead, Location, PolicyFailure, Read, Violation, Way};
 use crate::policy::Digest;
 
 /// Who called the webhook.
@@ -47,9 +47,21 @@ pub struct DecisionMeta {
     pub metrics: BTreeMap<&'static str, u64>,
 }
 
-/// A decision ready to be written.
+/// What is in force from now on.
+#[derive(Debug, Clone, Copy)]
+pub struct ConfigChange {
+    /// Policy set and data documents.
+    pub now: (Digest, Digest),
+    /// The same before; none at the start.
+    pub before: Option<(Digest, Digest)>,
+    /// How many policies there are.
+    pub policies: usize,
+}
+
+/// A decision, or a change of configuration, ready to be written.
 #[derive(Debug, Clone)]
 pub struct Entry {
+    pub(super) record_type: RecordType,
     pub(super) decision_id: Uuid,
     pub(super) timestamp: Timestamp,
     /// The members after the head, as a JSON object.
@@ -65,6 +77,27 @@ impl Entry {
         let salt = salt(meta.decision_id, masker);
         let shown = or_else(|| show(meta, request, decision, masker), || hide(request, decision, masker));
         entry(meta, decision, shown, salt)
+    }
+
+    /// A change of the policies in force: a record without a body.
+    #[must_use]
+    pub fn config(change: ConfigChange, timestamp: Timestamp) -> Self {
+        let record = ConfigRecord {
+            timestamp: rfc3339(timestamp),
+            reason: if change.before.is_some() { "reload" } else { "start" }.to_owned(),
+            policy_set: change.now.0,
+            data_digest: change.now.1,
+            previous_policy_set: change.before.map(|(set, _)| set),
+            previous_data_digest: change.before.map(|(_, data)| data),
+            policies: u64::try_from(change.policies).unwrap_or(u64::MAX),
+        };
+        Self {
+            record_type: RecordType::Config,
+            decision_id: Uuid::nil(),
+            timestamp,
+            members: serde_json::to_vec(&record).unwrap_or_default(),
+            body: Vec::new(),
+        }
     }
 
     /// Bytes that the entry takes while it waits.
@@ -90,6 +123,8 @@ struct Shown {
     request: RequestRecord,
     violations: Vec<ViolationRecord>,
     violations_omitted: u64,
+    exceptions: Vec<ExceptionRecord>,
+    exceptions_omitted: u64,
     errors: Vec<ErrorRecord>,
     errors_omitted: u64,
     warnings: Vec<String>,
@@ -104,7 +139,8 @@ struct Shown {
 /// How the 32 KiB of an envelope are shared out, in bytes of JSON. With the fixed fields (digests, ids, names: at most
 /// 7 KiB) the sum stays below [`MAX_ENVELOPE`](crate::decisions::MAX_ENVELOPE).
 mod room {
-    pub(super) const VIOLATIONS: usize = 10 * 1024;
+    pub(super) const VIOLATIONS: usize = 8 * 1024;
+    pub(super) const EXCEPTIONS: usize = 3 * 1024;
     pub(super) const ERRORS: usize = 3 * 1024;
     pub(super) const WARNINGS: usize = 2 * 1024;
     pub(super) const GROUPS: usize = 2 * 1024;
@@ -149,7 +185,10 @@ fn show(meta: &DecisionMeta, request: &Request, decision: &Decision, masker: &Ma
         mask.recurrences_in_output(&mut detail.details, &pointer);
         detail.fix = detail.fix.as_ref().map(|fix| mask.text(fix, &pointer));
     }
-    let violation = |(i, v): (usize, &Violation)| violation(v, &mask, i);
+    let excepted =
+        |(i, e): (usize, &Excepted)| exception(e, violation(&e.violation, &mask, &format!("/exceptions/{i}")));
+    let exceptions = clip::list(decision.exceptions.iter().enumerate().map(excepted), room::EXCEPTIONS);
+    let violation = |(i, v): (usize, &Violation)| violation(v, &mask, &format!("/violations/{i}"));
     let (violations, cut) = clip::list(decision.violations.iter().enumerate().map(violation), room::VIOLATIONS);
     let rest = decision.violations.iter().enumerate().skip(violations.len()).map(violation);
     // The envelope's count covers what has no room here either.
@@ -175,6 +214,8 @@ fn show(meta: &DecisionMeta, request: &Request, decision: &Decision, masker: &Ma
         request: asked(request, |text, pointer| mask.identity(text, pointer), |text, pointer| mask.name(text, pointer)),
         violations,
         violations_omitted: cut,
+        exceptions: exceptions.0,
+        exceptions_omitted: exceptions.1,
         errors,
         errors_omitted,
         warnings,
@@ -193,6 +234,8 @@ fn hide(request: &Request, decision: &Decision, masker: &Masker) -> Shown {
     let bare =
         |v: &Violation| ViolationRecord { msg: HIDDEN.to_owned(), field: None, ..violation_of(v, String::new(), None) };
     let (violations, violations_omitted) = clip::list(decision.violations.iter().map(bare), room::VIOLATIONS);
+    let excepted = |e: &Excepted| exception(e, bare(&e.violation));
+    let (exceptions, exceptions_omitted) = clip::list(decision.exceptions.iter().map(excepted), room::EXCEPTIONS);
     let (errors, errors_omitted) = clip::list(decision.failures.iter().map(|f| failure(f, HIDDEN)), room::ERRORS);
     let hide = |text: &str, _: &str| if text.is_empty() { String::new() } else { HIDDEN.to_owned() };
     let named = masker.has_pointers();
@@ -200,6 +243,8 @@ fn hide(request: &Request, decision: &Decision, masker: &Masker) -> Shown {
         request: asked(request, |text, pointer| if named { hide(text, pointer) } else { text.to_owned() }, hide),
         violations,
         violations_omitted,
+        exceptions,
+        exceptions_omitted,
         errors,
         errors_omitted,
         warnings: Vec::new(),
@@ -247,7 +292,8 @@ fn entry(meta: &DecisionMeta, decision: &Decision, shown: Shown, salt: [u8; 32])
         errors_omitted: shown.errors_omitted,
         warnings: shown.warnings,
         warnings_omitted: shown.warnings_omitted,
-        exceptions: Vec::new(),
+        exceptions: shown.exceptions,
+        exceptions_omitted: shown.exceptions_omitted,
         policy_set: decision.policy_set,
         data_digest: decision.data_digest,
         inventory: decision
@@ -267,6 +313,7 @@ fn entry(meta: &DecisionMeta, decision: &Decision, shown: Shown, salt: [u8; 32])
         metrics: metrics.into_iter().map(|(name, took)| ((*name).to_owned(), *took)).collect(),
     };
     Entry {
+        record_type: RecordType::Decision,
         decision_id: meta.decision_id,
         timestamp: meta.timestamp,
         members: json_of(&record).into_bytes(),
@@ -294,10 +341,29 @@ fn details(decision: &Decision, mask: &mut Masking<'_>) -> (Vec<Detail>, u64) {
     clip::list(with_more.into_iter().map(detail), room::DETAILS)
 }
 
-fn violation(v: &Violation, mask: &Masking<'_>, index: usize) -> ViolationRecord {
-    let pointer = format!("/violations/{index}");
-    let field = v.field.as_ref().map(|f| mask.name(&clip::text(f, room::TEXT), &pointer));
-    violation_of(v, mask.text(&clip::text(&v.msg, room::TEXT), &pointer), field)
+fn violation(v: &Violation, mask: &Masking<'_>, pointer: &str) -> ViolationRecord {
+    let field = v.field.as_ref().map(|f| mask.name(&clip::text(f, room::TEXT), pointer));
+    violation_of(v, mask.text(&clip::text(&v.msg, room::TEXT), pointer), field)
+}
+
+/// Short enough that one always fits: who approved what must not be what is cut.
+fn exception(e: &Excepted, violation: ViolationRecord) -> ExceptionRecord {
+    let given = &e.exception;
+    ExceptionRecord {
+        name: clip::text(&given.name, room::SHORT),
+        policy: clip::text(&e.violation.policy, room::SHORT),
+        ticket: clip::text(&given.ticket, room::SHORT),
+        approver: clip::text(&given.approver, room::SHORT),
+        expires: given.expires.to_string(),
+        violation: ViolationRecord {
+            controls: Vec::new(),
+            controls_omitted: u64::try_from(e.violation.controls.len()).unwrap_or(u64::MAX),
+            msg: clip::text(&violation.msg, room::NAME),
+            field: violation.field.map(|f| clip::text(&f, room::SHORT)),
+            location: violation.location.map(|l| Location { file: clip::text(&l.file, room::SHORT), ..l }),
+            ..violation
+        },
+    }
 }
 
 fn violation_of(v: &Violation, msg: String, field: Option<String>) -> ViolationRecord {
@@ -458,6 +524,9 @@ mod tests {
             verdict: Verdict::Deny,
             cause: Cause::Policy,
             violations: vec![violation],
+            exceptions: Vec::new(),
+            mutations: Vec::new(),
+            conflicts: Vec::new(),
             failures: vec![failure],
             warnings: vec!["secret-warning".to_owned()],
             patch: Some(serde_json::from_value(patch).expect("a patch")),

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::tlog::TlogError;
+
 /// Why a log could not be opened, written or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
@@ -42,6 +44,31 @@ pub enum LogError {
         /// The file.
         file: PathBuf,
     },
+    /// The signing key's file holds something else.
+    #[error("`{file}` is no signing key: it must hold an Ed25519 private key as PKCS #8 PEM, or 64 hex digits", file = file.display())]
+    SigningKey {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The directory is no longer where it was.
+    #[error("the decision log's file `{path}` is gone: its directory was removed or replaced", path = path.display())]
+    Gone {
+        /// The file that is written.
+        path: PathBuf,
+    },
+    /// No checkpoint covers the record yet.
+    #[error(
+        "record {seq} is not signed yet: the latest checkpoint covers {size} records; a running server signs every second"
+    )]
+    Unsigned {
+        /// The record.
+        seq: u64,
+        /// What the checkpoint covers.
+        size: u64,
+    },
+    /// A checkpoint, tile or key is not what it should be.
+    #[error(transparent)]
+    Tree(#[from] TlogError),
     /// An option is out of range.
     #[error("`{option}`: {message}")]
     Option {
@@ -87,6 +114,10 @@ impl LogError {
             Self::Deadline => "deadline",
             Self::Closed => "closed",
             Self::MaskKey { .. } => "mask_key",
+            Self::SigningKey { .. } => "signing_key",
+            Self::Gone { .. } => "gone",
+            Self::Unsigned { .. } => "unsigned",
+            Self::Tree(error) => error.code(),
             Self::Option { .. } => "option",
             Self::Work { .. } => "work",
             Self::Foreign { .. } => "foreign",

@@ -9,22 +9,26 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
+use crate::decisions::gap::Gap;
 use crate::decisions::queue::{Closing, GaveUp, Job, Queue, Ticket};
-use crate::decisions::record::Labels;
+use crate::decisions::record::{Labels, RecordType};
 use crate::decisions::writer::Writer;
-use crate::decisions::{Disk, Entry, LogError, MaskKey, Masker, Storage};
+use crate::decisions::{Disk, Entry, LogError, MaskKey, Masker, SigningSeed, Storage};
+use crate::tlog::Checkpoint;
 
 /// What an acknowledged decision survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Durability {
     /// The end of the process: the kernel has it, and the disk within [`FLUSH_TO_DISK`].
     #[default]
     Flush,
     /// A loss of power: the disk has it.
     Fsync,
+    /// Nothing: the answer leaves at once, and neither waits for the log nor depends on it. The record follows; what
+    /// could not be written stands in a gap record.
+    BestEffort,
 }
 
 impl Durability {
@@ -34,6 +38,7 @@ impl Durability {
         match self {
             Self::Flush => "flush",
             Self::Fsync => "fsync",
+            Self::BestEffort => "best-effort",
         }
     }
 }
@@ -62,6 +67,11 @@ pub struct LogOptions {
     pub origin: String,
     /// What commitments are made with; never kept in `dir`.
     pub mask_key: MaskKey,
+    /// What checkpoints are signed with; never kept in `dir`.
+    pub signing_seed: SigningSeed,
+    /// Where the latest checkpoint is kept a second time, outside `dir`: so a log that was cut back or removed is
+    /// noticed at the next start.
+    pub checkpoint_copy: Option<PathBuf>,
 }
 
 /// Where an entry is in the log.
@@ -69,8 +79,8 @@ pub struct LogOptions {
 pub struct Receipt {
     /// The log's name.
     pub origin: Arc<str>,
-    /// The record's number within it.
-    pub seq: u64,
+    /// The record's number within it; none under [`Durability::BestEffort`], where nobody waits for it.
+    pub seq: Option<u64>,
 }
 
 /// How the log is.
@@ -100,6 +110,8 @@ pub struct LogHealth {
     pub pruned: u64,
     /// The number of the next record.
     pub next_seq: u64,
+    /// Records that the latest checkpoint covers.
+    pub signed: u64,
 }
 
 /// A handle on the log; clones share it. When the last one goes without [`close`](Self::close), what waits is written
@@ -111,7 +123,7 @@ pub struct DecisionLog {
 
 struct Inner {
     shared: Arc<Shared>,
-    origin: Arc<str>,
+    durability: Durability,
     mask_key: MaskKey,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -128,65 +140,10 @@ pub(super) struct Shared {
 pub(super) struct Status {
     pub health: LogHealth,
     pub gap: Gap,
-}
-
-/// Decisions that are not in the log, or are and nobody was told.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Gap {
-    pub count: u64,
-    /// First and last timestamp.
-    pub span: Option<(Timestamp, Timestamp)>,
-    pub reason: String,
-    pub unconfirmed: u64,
-    pub unconfirmed_ids: Vec<Uuid>,
-}
-
-/// Ids of unconfirmed decisions that a gap keeps: enough for people, few enough for an envelope.
-const MAX_IDS: usize = 64;
-
-impl Gap {
-    pub(super) fn is_empty(&self) -> bool {
-        self.count == 0 && self.unconfirmed == 0
-    }
-
-    /// One more decision is missing.
-    pub(super) fn miss(&mut self, timestamp: Timestamp, reason: &LogError) {
-        self.count += 1;
-        self.spread(timestamp, timestamp);
-        self.reason = reason.to_string();
-    }
-
-    /// One more decision is on record while its caller was told that it is not.
-    pub(super) fn unconfirm(&mut self, id: Uuid, timestamp: Timestamp) {
-        self.unconfirmed += 1;
-        self.spread(timestamp, timestamp);
-        if self.reason.is_empty() {
-            self.reason = LogError::Deadline.to_string();
-        }
-        if self.unconfirmed_ids.len() < MAX_IDS {
-            self.unconfirmed_ids.push(id);
-        }
-    }
-
-    /// Takes back a gap that could not be written down.
-    pub(super) fn merge(&mut self, earlier: Self) {
-        self.count += earlier.count;
-        self.unconfirmed += earlier.unconfirmed;
-        if let Some((from, to)) = earlier.span {
-            self.spread(from, to);
-        }
-        if self.reason.is_empty() {
-            self.reason = earlier.reason;
-        }
-        let later = std::mem::replace(&mut self.unconfirmed_ids, earlier.unconfirmed_ids);
-        self.unconfirmed_ids.extend(later);
-        self.unconfirmed_ids.truncate(MAX_IDS);
-    }
-
-    fn spread(&mut self, from: Timestamp, to: Timestamp) {
-        let (first, last) = self.span.unwrap_or((from, to));
-        self.span = Some((first.min(from), last.max(to)));
-    }
+    /// The log's name.
+    pub origin: Arc<str>,
+    /// The latest checkpoint.
+    pub checkpoint: Option<Arc<Checkpoint>>,
 }
 
 impl Shared {
@@ -217,12 +174,11 @@ impl DecisionLog {
     /// As [`open`](Self::open).
     pub fn open_on(storage: impl Storage, options: LogOptions) -> Result<Self, LogError> {
         let shared = Arc::new(Shared::default());
-        let mask_key = options.mask_key.clone();
-        let writer = Writer::open(storage, options, Arc::clone(&shared))?;
-        let origin = writer.origin();
+        let (mask_key, durability) = (options.mask_key.clone(), options.durability);
+        let writer = Writer::open(Arc::new(storage), options, Arc::clone(&shared), None)?;
         let thread = std::thread::Builder::new().name("decision-log".to_owned());
         let writer = thread.spawn(move || writer.run()).map_err(|_| LogError::Closed)?;
-        Ok(Self { inner: Arc::new(Inner { shared, origin, mask_key, writer: Mutex::new(Some(writer)) }) })
+        Ok(Self { inner: Arc::new(Inner { shared, durability, mask_key, writer: Mutex::new(Some(writer)) }) })
     }
 
     /// Writes an entry and returns when it is durable at the configured level. Entries of concurrent callers share
@@ -233,13 +189,18 @@ impl DecisionLog {
     /// recorded when writing works again.
     pub async fn append(&self, entry: Entry, deadline: Instant) -> Result<Receipt, LogError> {
         let shared = &self.inner.shared;
-        let timestamp = entry.timestamp;
+        let (timestamp, counts) = (entry.timestamp, entry.record_type == RecordType::Decision);
         let (reply, outcome) = oneshot::channel();
         let ticket = Arc::new(Ticket::default());
         let job = Job { entry, queued: Instant::now(), ticket: Arc::clone(&ticket), reply };
         if let Err(reason) = shared.queue.push(job) {
-            shared.miss(timestamp, &reason);
-            return Err(reason);
+            if counts {
+                shared.miss(timestamp, &reason);
+            }
+            return if self.inner.durability == Durability::BestEffort { Ok(self.queued()) } else { Err(reason) };
+        }
+        if self.inner.durability == Durability::BestEffort {
+            return Ok(self.queued());
         }
         let mut outcome = outcome;
         let gone = |_| LogError::Closed;
@@ -250,6 +211,11 @@ impl DecisionLog {
             GaveUp::TooLate => outcome.await.unwrap_or_else(|e| Err(gone(e))),
             GaveUp::Unwritten | GaveUp::Unconfirmed => Err(LogError::Deadline),
         }
+    }
+
+    /// The receipt of an entry that nobody waits for.
+    fn queued(&self) -> Receipt {
+        Receipt { origin: self.origin(), seq: None }
     }
 
     /// How the log is at this moment. Never waits for the disk.
@@ -268,10 +234,16 @@ impl DecisionLog {
         health
     }
 
-    /// The log's name.
+    /// The log's name. It changes only when the directory is removed while the log is open.
     #[must_use]
-    pub fn origin(&self) -> &Arc<str> {
-        &self.inner.origin
+    pub fn origin(&self) -> Arc<str> {
+        Arc::clone(&self.inner.shared.status().origin)
+    }
+
+    /// The latest signed checkpoint; all that it covers is on the disk.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<Arc<Checkpoint>> {
+        self.inner.shared.status().checkpoint.clone()
     }
 
     /// A masker with the log's key, for these [pointers](Masker::new).
@@ -308,6 +280,6 @@ impl Drop for Inner {
 
 impl std::fmt::Debug for DecisionLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DecisionLog").field("origin", &self.inner.origin).finish_non_exhaustive()
+        f.debug_struct("DecisionLog").field("origin", &self.origin()).finish_non_exhaustive()
     }
 }

@@ -8,34 +8,54 @@
 //! 2. A decision that is not written is counted, and a `gap` record tells of it as soon as writing works again.
 //! 3. No secret reaches the disk: [`Entry::decision`] masks before anything is queued, and when masking fails
 //!    everything is masked.
-//! 4. An envelope has at most [`MAX_ENVELOPE`] bytes, the queue and the whole log are bounded.
+//! 4. Every envelope is a leaf of the log's Merkle tree; nothing is signed before it is on the disk, and nothing that is
+//!    not what was signed is signed again.
+//! 5. An envelope has at most [`MAX_ENVELOPE`] bytes, the queue and the whole log are bounded.
 
 mod body;
 mod clip;
 mod entry;
 mod error;
+mod following;
+mod gap;
 pub mod index;
 pub mod join;
+mod lines;
 mod log;
 mod mask;
+mod notary;
+mod opening;
+mod prove;
 mod query;
 mod queue;
 mod record;
+mod resume;
+mod retention;
 mod segments;
+mod signing;
 mod storage;
 mod syncer;
+mod tree_files;
+mod verify;
 mod writer;
 
 pub use body::{Body, BodyLine, Detail};
-pub use entry::{Caller, DecisionMeta, Entry};
+pub use entry::{Caller, ConfigChange, DecisionMeta, Entry};
 pub use error::LogError;
+pub use following::Place;
 pub use log::{
     DEFAULT_MAX_BYTES, DEFAULT_SEGMENT_BYTES, DecisionLog, Durability, FLUSH_TO_DISK, LogHealth, LogOptions, Receipt,
 };
 pub use mask::{MaskKey, Masker, commitment};
-pub use query::{BodyState, Filter, Found, LogReader, Place, Record};
+pub use prove::{log_keys, prove};
+pub use query::{BodyState, Filter, Flaws, Found, Located, LogReader, Record};
 pub use record::{
-    CallerRecord, DecisionRecord, ErrorRecord, GapRecord, Head, InputRecord, InventoryRecord, Labels, MAX_ENVELOPE,
-    PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord, UserRecord, VERSION, ViolationRecord,
+    CallerRecord, ConfigRecord, DecisionRecord, ErrorRecord, ExceptionRecord, GapRecord, Head, InputRecord,
+    InventoryRecord, KeyRecord, Labels, MAX_ENVELOPE, PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord,
+    UserRecord, VERSION, ViolationRecord,
 };
+pub use signing::SigningSeed;
 pub use storage::{Appendable, Disk, Storage};
+pub use verify::{
+    Anchor, BodyCount, Finding, FindingCode, Neighbour, Progress, Report, VerifyOptions, read_anchors, verify,
+};

@@ -2,8 +2,7 @@
 //! their bodies. Needs no lock; a line that is not finished yet is not there yet. Must not know the writer.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,8 +11,9 @@ use jiff::Timestamp;
 
 use crate::decisions::body::BodyLine;
 use crate::decisions::entry::rfc3339;
+use crate::decisions::lines::Lines;
 use crate::decisions::record::{DecisionRecord, GapRecord, Head, RecordType};
-use crate::decisions::segments::{self, Segment};
+use crate::decisions::segments;
 use crate::decisions::{LogError, PruneRecord};
 use crate::engine::{Cause, Verdict};
 use crate::policy::glob_matches;
@@ -104,7 +104,9 @@ impl Filter {
     fn takes_decision(&self, d: &DecisionRecord) -> bool {
         let fits = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|w| glob_matches(w, has));
         let extra = || d.request.user.extra.values().flatten();
-        let policies = || d.violations.iter().map(|v| &v.policy).chain(d.errors.iter().map(|e| &e.policy));
+        let spared = || d.exceptions.iter().map(|e| &e.policy);
+        let policies =
+            || d.violations.iter().map(|v| &v.policy).chain(d.errors.iter().map(|e| &e.policy)).chain(spared());
         fits(&self.namespace, &d.request.namespace)
             && self.uid.as_ref().is_none_or(|uid| *uid == d.request.uid)
             && self.verdict.is_none_or(|v| v == d.verdict)
@@ -145,17 +147,45 @@ pub enum BodyState {
     Deleted,
 }
 
-/// A place in a log: everything before it has been read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Place {
-    first_seq: u64,
-    bytes: u64,
+/// What is odd about the lines that were read. Whether they are the ones that were signed is
+/// [`verify`](crate::decisions::verify())'s business.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flaws {
+    /// Lines that are no records.
+    pub unreadable: u64,
+    /// Records that are not there although later ones are.
+    pub missing: u64,
+    /// The first of them.
+    pub first_missing: Option<u64>,
+}
+
+impl Flaws {
+    /// A record `found` where `expected` belongs.
+    fn follow(&mut self, expected: u64, found: u64) {
+        if found > expected {
+            self.missing += found - expected;
+            self.first_missing = Some(self.first_missing.map_or(expected, |first| first.min(expected)));
+        }
+    }
+}
+
+/// A line with its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Located<'l> {
+    /// The record's number.
+    pub seq: u64,
+    /// The first number of its segment, which names the file.
+    pub segment: u64,
+    /// Where in that file it begins.
+    pub offset: u64,
+    /// The line, without line feed.
+    pub line: &'l str,
 }
 
 /// A log directory, for reading.
 #[derive(Debug, Clone)]
 pub struct LogReader {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
 }
 
 impl LogReader {
@@ -168,30 +198,52 @@ impl LogReader {
         Ok(Self { dir: dir.to_path_buf() })
     }
 
-    /// Calls `each` for every wanted record, oldest first, until it breaks. Gives how many lines are no records.
+    /// Calls `each` for every wanted record, oldest first, until it breaks. Gives what is odd about the lines
+    /// it read.
     ///
     /// # Errors
     /// [`LogError::Io`].
-    pub fn for_each(&self, filter: &Filter, mut each: impl FnMut(Record) -> ControlFlow<()>) -> Result<u64, LogError> {
-        let mut unreadable = 0;
-        for segment in self.within(filter)? {
-            if self.scan(&segment, filter, &mut unreadable, &mut each)?.is_break() {
+    pub fn for_each(
+        &self,
+        filter: &Filter,
+        mut each: impl FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<Flaws, LogError> {
+        let mut flaws = Flaws::default();
+        for span in self.within(filter)? {
+            if self.scan(&span, filter, &mut flaws, &mut each)?.is_break() {
                 break;
             }
         }
-        Ok(unreadable)
+        Ok(flaws)
     }
 
-    /// The last `limit` wanted records, newest last, and how many of the lines read are no records.
+    /// Calls `each` for every record from number `from` on, oldest first, as it stands, until it breaks.
     ///
     /// # Errors
     /// [`LogError::Io`].
-    pub fn last(&self, filter: &Filter, limit: usize) -> Result<(Vec<Record>, u64), LogError> {
-        let (mut newest, mut unreadable) = (VecDeque::<Record>::new(), 0);
-        for segment in self.within(filter)?.iter().rev() {
+    pub fn stream(&self, from: u64, mut each: impl FnMut(Located<'_>) -> ControlFlow<()>) -> Result<Flaws, LogError> {
+        let mut flaws = Flaws::default();
+        let mut spans = self.within(&Filter::default())?;
+        spans.retain(|span| span.end.is_none_or(|end| end > from));
+        for span in spans {
+            let mut wanted = |l: Located<'_>| if l.seq < from { ControlFlow::Continue(()) } else { each(l) };
+            if self.read(&span, &mut flaws, &mut wanted)?.is_break() {
+                break;
+            }
+        }
+        Ok(flaws)
+    }
+
+    /// The last `limit` wanted records, newest last, and what is odd about the lines read.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub fn last(&self, filter: &Filter, limit: usize) -> Result<(Vec<Record>, Flaws), LogError> {
+        let (mut newest, mut flaws) = (VecDeque::<Record>::new(), Flaws::default());
+        for span in self.within(filter)?.iter().rev() {
             let wanted = limit - newest.len();
             let mut found = VecDeque::new();
-            let flow = self.scan(segment, filter, &mut unreadable, &mut |record| {
+            let flow = self.scan(span, filter, &mut flaws, &mut |record| {
                 if found.len() == wanted {
                     found.pop_front();
                 }
@@ -205,67 +257,7 @@ impl LogReader {
                 break;
             }
         }
-        Ok((newest.into(), unreadable))
-    }
-
-    /// The end of the log.
-    ///
-    /// # Errors
-    /// [`LogError::Io`].
-    pub fn end(&self) -> Result<Place, LogError> {
-        let segments = segments::segments(&self.dir)?;
-        let Some(last) = segments.last() else { return Ok(Place::default()) };
-        let mut place = Place { first_seq: last.first_seq, bytes: 0 };
-        let _ = self.read_on(&mut place, |_| ControlFlow::Continue(()))?;
-        Ok(place)
-    }
-
-    /// Calls `each` for every wanted record from `place` on, and moves it to the end.
-    ///
-    /// # Errors
-    /// [`LogError::Io`].
-    pub fn follow(
-        &self,
-        filter: &Filter,
-        place: &mut Place,
-        mut each: impl FnMut(Record) -> ControlFlow<()>,
-    ) -> Result<(), LogError> {
-        let mut take = |line: &[u8]| match std::str::from_utf8(line).ok().and_then(Record::parse) {
-            Some(record) if filter.takes(&record) => each(record),
-            _ => ControlFlow::Continue(()),
-        };
-        let segments = segments::segments(&self.dir)?;
-        let begun = place.first_seq;
-        for segment in segments.iter().filter(|s| s.first_seq >= begun) {
-            if segment.first_seq > place.first_seq {
-                *place = Place { first_seq: segment.first_seq, bytes: 0 };
-            }
-            if self.read_on(place, &mut take)?.is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the finished lines of the segment of `place` from there on.
-    fn read_on(
-        &self,
-        place: &mut Place,
-        mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, LogError> {
-        let path = segments::envelope_path(&self.dir, place.first_seq);
-        let flow = File::open(&path).and_then(|mut file| {
-            file.seek(SeekFrom::Start(place.bytes))?;
-            lines_of(file, |line| {
-                place.bytes += u64::try_from(line.len()).unwrap_or_default() + 1;
-                each(line)
-            })
-        });
-        match flow {
-            // Pruned meanwhile, or not there yet.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(ControlFlow::Continue(())),
-            other => other.map_err(|e| LogError::io("read", &path, &e)),
-        }
+        Ok((newest.into(), flaws))
     }
 
     /// The decision whose id is or begins with `prefix`.
@@ -294,31 +286,32 @@ impl LogReader {
         let Some(segment) = segment.filter(|s| s.bodies.is_some()) else { return Ok(BodyState::Deleted) };
         let path = segments::body_path(&self.dir, segment.first_seq);
         let start = format!(r#"{{"decision_id":"{}","#, decision.decision_id);
+        let fault = |e: io::Error| LogError::io("read", &path, &e);
+        let mut lines = match Lines::open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BodyState::Deleted),
+            other => other.map_err(fault)?,
+        };
         let mut state = BodyState::Missing;
-        let flow = lines(&path, |line| {
-            if line.starts_with(start.as_bytes())
-                && let Some(body) = std::str::from_utf8(line).ok().and_then(BodyLine::parse)
+        while let Some(line) = lines.next_finished().map_err(fault)? {
+            if line.bytes.starts_with(start.as_bytes())
+                && let Some(body) = std::str::from_utf8(line.bytes).ok().and_then(BodyLine::parse)
             {
-                let intact = body.digest() == *decision.input.digest.as_bytes();
-                state = if intact { BodyState::Intact(body) } else { BodyState::Altered(body) };
-                return if intact { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+                if body.digest() == *decision.input.digest.as_bytes() {
+                    return Ok(BodyState::Intact(body));
+                }
+                state = BodyState::Altered(body);
             }
-            ControlFlow::Continue(())
-        });
-        match flow {
-            Ok(_) => Ok(state),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(BodyState::Deleted),
-            Err(e) => Err(LogError::io("read", &path, &e)),
         }
+        Ok(state)
     }
 
     fn find_within(&self, prefix: &str, filter: &Filter) -> Result<Found, LogError> {
         const SHOWN: usize = 10;
         let needle = format!(r#""decision_id":"{prefix}"#);
         let mut found: Vec<(String, Record)> = Vec::new();
-        let mut unreadable = 0;
-        for segment in self.within(filter)? {
-            let flow = self.scan_lines(&segment, std::slice::from_ref(&needle), &mut unreadable, &mut |record| {
+        let mut flaws = Flaws::default();
+        for span in self.within(filter)? {
+            let flow = self.scan_lines(&span, std::slice::from_ref(&needle), &mut flaws, &mut |record| {
                 if let Some(decision) = record.decision()
                     && decision.decision_id.starts_with(prefix)
                 {
@@ -339,57 +332,89 @@ impl LogReader {
 
     fn scan(
         &self,
-        segment: &Segment,
+        span: &Span,
         filter: &Filter,
-        unreadable: &mut u64,
+        flaws: &mut Flaws,
         each: &mut impl FnMut(Record) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, LogError> {
-        self.scan_lines(segment, &filter.needles(), unreadable, &mut |record| {
+        self.scan_lines(span, &filter.needles(), flaws, &mut |record| {
             if filter.takes(&record) { each(record) } else { ControlFlow::Continue(()) }
         })
     }
 
-    /// Reads the lines that hold one needle or have none to hold.
+    /// Reads the lines that hold all needles.
     fn scan_lines(
         &self,
-        segment: &Segment,
+        span: &Span,
         needles: &[String],
-        unreadable: &mut u64,
+        flaws: &mut Flaws,
         each: &mut impl FnMut(Record) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, LogError> {
-        let path = segments::envelope_path(&self.dir, segment.first_seq);
-        let flow = lines(&path, |line| {
-            let Ok(text) = std::str::from_utf8(line) else {
-                *unreadable += 1;
-                return ControlFlow::Continue(());
-            };
-            if !needles.iter().all(|n| text.contains(n.as_str())) {
+        let mut unreadable = 0;
+        let flow = self.read(span, flaws, &mut |located| {
+            if !needles.iter().all(|n| located.line.contains(n.as_str())) {
                 return ControlFlow::Continue(());
             }
-            match Record::parse(text) {
+            match Record::parse(located.line) {
                 Some(record) => each(record),
                 None => {
-                    *unreadable += 1;
+                    unreadable += 1;
                     ControlFlow::Continue(())
                 }
             }
         });
-        match flow {
+        flaws.unreadable += unreadable;
+        flow
+    }
+
+    /// Reads a segment and looks whether its numbers follow one another.
+    fn read(
+        &self,
+        span: &Span,
+        flaws: &mut Flaws,
+        each: &mut impl FnMut(Located<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, LogError> {
+        let path = segments::envelope_path(&self.dir, span.segment);
+        let fault = |e: io::Error| LogError::io("read", &path, &e);
+        let mut lines = match Lines::open(&path) {
             // Pruned while we read.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(ControlFlow::Continue(())),
-            other => other.map_err(|e| LogError::io("read", &path, &e)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(ControlFlow::Continue(())),
+            other => other.map_err(fault)?,
+        };
+        let mut expected = span.segment;
+        while let Some(line) = lines.next_finished().map_err(fault)? {
+            let text = std::str::from_utf8(line.bytes).ok();
+            let Some((text, seq)) = text.and_then(|text| Some((text, seq_of(text)?))) else {
+                flaws.unreadable += 1;
+                // It may stand for a record; a gap after it would be counted twice.
+                expected += 1;
+                continue;
+            };
+            flaws.follow(expected, seq);
+            expected = seq.saturating_add(1).max(expected);
+            let located = Located { seq, segment: span.segment, offset: line.offset, line: text };
+            if each(located).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
+        if let Some(end) = span.end {
+            flaws.follow(expected, end);
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// The segments that can hold records of the filter's time, as far as their first and last records say.
-    fn within(&self, filter: &Filter) -> Result<Vec<Segment>, LogError> {
-        let mut segments = segments::segments(&self.dir)?;
+    fn within(&self, filter: &Filter) -> Result<Vec<Span>, LogError> {
+        let segments = segments::segments(&self.dir)?;
+        let ends = segments.iter().skip(1).map(|next| Some(next.first_seq)).chain([None]);
+        let spans = segments.iter().zip(ends).map(|(s, end)| Span { segment: s.first_seq, end });
+        let mut spans: Vec<Span> = spans.collect();
         if filter.since.is_none() && filter.until.is_none() {
-            return Ok(segments);
+            return Ok(spans);
         }
         let since = filter.since.and_then(|t| t.saturating_sub(SLACK).ok()).map(rfc3339);
         let until = filter.until.and_then(|t| t.saturating_add(SLACK).ok()).map(rfc3339);
-        segments.retain(|s| match segments::ends(&segments::envelope_path(&self.dir, s.first_seq)) {
+        spans.retain(|s| match segments::ends(&segments::envelope_path(&self.dir, s.segment)) {
             // A clock that was set back makes the last record the older one.
             Ok(Some((first, last))) => {
                 let early = since.as_ref().is_some_and(|t| *t > first && *t > last);
@@ -398,27 +423,24 @@ impl LogReader {
             }
             Ok(None) | Err(_) => true,
         });
-        Ok(segments)
+        Ok(spans)
     }
 }
 
-/// Calls `each` for every finished line, without its line feed.
-fn lines(path: &Path, each: impl FnMut(&[u8]) -> ControlFlow<()>) -> io::Result<ControlFlow<()>> {
-    lines_of(File::open(path)?, each)
+/// A segment and where the next begins.
+struct Span {
+    segment: u64,
+    end: Option<u64>,
 }
 
-/// Likewise, from where `file` stands.
-fn lines_of(file: File, mut each: impl FnMut(&[u8]) -> ControlFlow<()>) -> io::Result<ControlFlow<()>> {
-    let mut reader = BufReader::with_capacity(256 * 1024, file);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        reader.read_until(b'\n', &mut line)?;
-        let Some((b'\n', text)) = line.split_last() else { return Ok(ControlFlow::Continue(())) };
-        if each(text).is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-    }
+/// The number of a record. The beginning of a line that a server wrote says it without reading all of it.
+fn seq_of(line: &str) -> Option<u64> {
+    let quick = || {
+        let (_, rest) = line.strip_prefix(r#"{"v":1,"type":""#)?.split_once('"')?;
+        let (digits, _) = rest.strip_prefix(r#","seq":"#)?.split_once(',')?;
+        digits.parse().ok()
+    };
+    quick().or_else(|| serde_json::from_str::<Head>(line).ok().map(|head| head.seq))
 }
 
 /// The time in which ids that begin with `prefix` are made.

@@ -213,6 +213,7 @@ mod tests {
         let queue = Queue::default();
         let push = || {
             let entry = Entry {
+                record_type: crate::decisions::RecordType::Decision,
                 decision_id: uuid::Uuid::nil(),
                 timestamp: jiff::Timestamp::UNIX_EPOCH,
                 members: vec![b' '; 10],

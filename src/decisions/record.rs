@@ -129,9 +129,12 @@ pub struct DecisionRecord {
     /// Warnings cut.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub warnings_omitted: u64,
-    /// Exceptions that applied.
+    /// What exceptions let pass.
     #[serde(default)]
-    pub exceptions: Vec<serde_json::Value>,
+    pub exceptions: Vec<ExceptionRecord>,
+    /// Exceptions cut.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub exceptions_omitted: u64,
     /// Digest of the policy set that judged.
     pub policy_set: Digest,
     /// Digest of the data documents.
@@ -253,6 +256,23 @@ pub struct ViolationRecord {
     pub location: Option<Location>,
 }
 
+/// A violation that an exception let pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExceptionRecord {
+    /// The exception's name.
+    pub name: String,
+    /// The policy that it spared the request.
+    pub policy: String,
+    /// Where the exception was asked for.
+    pub ticket: String,
+    /// Who approved it.
+    pub approver: String,
+    /// When it ends (RFC 3339, UTC).
+    pub expires: String,
+    /// What the policy found, with the enforcement that it would have had.
+    pub violation: ViolationRecord,
+}
+
 /// A policy that could not be judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorRecord {
@@ -302,13 +322,42 @@ pub struct InputRecord {
 pub struct StartRecord {
     /// When.
     pub timestamp: String,
-    /// `flush` or `fsync`.
+    /// `fsync`, `flush` or `best-effort`.
     pub durability: String,
+    /// Verifier key of the key that checkpoints are signed with from here on.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key: String,
     /// Whether the run before ended with a `stop`; false for a new log.
     pub after_crash: bool,
     /// Bytes of unfinished lines that were cut off (never acknowledged); they are kept in `cut/`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cut_bytes: u64,
+    /// Records before this one that no checkpoint covered: a crash came first. They are taken as they stand.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unsigned: u64,
+    /// The last checkpoint (`<origin> <size> <root>`) of the log in whose place this one was begun, because that was
+    /// removed or is not what was signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// What was wrong with it, if it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
+    /// Where in the directory it was put, if it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<String>,
+}
+
+/// What a record of type `key` holds: another key signs from here on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRecord {
+    /// When.
+    pub timestamp: String,
+    /// `rotated`.
+    pub action: String,
+    /// Verifier key of the new key.
+    pub key: String,
+    /// Verifier key of the key before.
+    pub previous: String,
 }
 
 /// What a record of type `stop` holds.
@@ -342,12 +391,33 @@ pub struct GapRecord {
     pub unconfirmed_ids: Vec<String>,
 }
 
+/// What a record of type `config` holds: other policies or data are in force from here on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigRecord {
+    /// When.
+    pub timestamp: String,
+    /// Why: `start` or `reload`.
+    pub reason: String,
+    /// Digest of the policy set that is in force from here on.
+    pub policy_set: Digest,
+    /// Digest of the data documents.
+    pub data_digest: Digest,
+    /// Digest of the policy set that was in force before; none at the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_policy_set: Option<Digest>,
+    /// Digest of the data documents before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_data_digest: Option<Digest>,
+    /// How many policies there are.
+    pub policies: u64,
+}
+
 /// What a record of type `prune` holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PruneRecord {
     /// When.
     pub timestamp: String,
-    /// What was deleted: `bodies` or `segment`.
+    /// What was deleted: `bodies`, `segment`, or `tiles` (leaf hashes of records that were deleted before).
     pub what: String,
     /// Why: `max_bytes` or `full_disk`.
     pub reason: String,

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::decisions::record::{Head, MAX_ENVELOPE, RecordType};
 use crate::decisions::{LogError, Storage};
@@ -73,7 +74,7 @@ pub(super) struct Recovered {
 }
 
 /// Finds the end of the log and cuts off what was not finished there; the cut bytes are kept in `<dir>/cut/`.
-pub(super) fn recover(storage: &impl Storage, dir: &Path) -> Result<Recovered, LogError> {
+pub(super) fn recover(storage: &dyn Storage, dir: &Path) -> Result<Recovered, LogError> {
     let mut recovered = Recovered { segments: segments(dir)?, ..Recovered::default() };
     let Some(last) = recovered.segments.last().cloned() else { return Ok(recovered) };
     let path = envelope_path(dir, last.first_seq);
@@ -171,7 +172,7 @@ fn last_line_end(path: &Path, length: u64) -> Result<u64, LogError> {
 }
 
 /// Cuts `path` to `end` and keeps what is cut as `<dir>/cut/<name>.<end>`.
-fn cut(storage: &impl Storage, dir: &Path, path: &Path, end: u64, length: u64) -> Result<u64, LogError> {
+fn cut(storage: &dyn Storage, dir: &Path, path: &Path, end: u64, length: u64) -> Result<u64, LogError> {
     if end >= length {
         return Ok(0);
     }
@@ -202,6 +203,9 @@ fn cut(storage: &impl Storage, dir: &Path, path: &Path, end: u64, length: u64) -
 /// Bytes of a cut that are kept.
 const MAX_CUT: u64 = 16 * 1024 * 1024;
 
+/// How often the lock is tried.
+const TRIES: u32 = 3;
+
 /// Holds the directory's `lock` file as long as it lives.
 #[derive(Debug)]
 pub(super) struct DirLock {
@@ -215,14 +219,26 @@ impl DirLock {
         let path = dir.join("lock");
         let file = File::options().create(true).append(true).mode(0o600).open(&path);
         let mut file = file.map_err(|e| LogError::io("open", &path, &e))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(LogError::Locked { dir: dir.to_path_buf() }),
-            Err(fs::TryLockError::Error(e)) => return Err(LogError::io("lock", &path, &e)),
+        let mut tries = 1;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                // A reader may be looking whether it is held.
+                Err(fs::TryLockError::WouldBlock) if tries < TRIES => std::thread::sleep(Duration::from_millis(20)),
+                Err(fs::TryLockError::WouldBlock) => return Err(LogError::Locked { dir: dir.to_path_buf() }),
+                Err(fs::TryLockError::Error(e)) => return Err(LogError::io("lock", &path, &e)),
+            }
+            tries += 1;
         }
         // For people; nothing reads it. On a full disk it stays empty.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
+    }
+
+    /// Whether a process writes the log. On a copy nobody does.
+    pub(super) fn is_held(dir: &Path) -> bool {
+        let file = File::open(dir.join("lock"));
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
     }
 }
 

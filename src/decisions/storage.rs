@@ -3,12 +3,12 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where segments live. Everything the writer does to files goes through here.
-pub trait Storage: Send + 'static {
+pub trait Storage: Send + Sync + 'static {
     /// Makes `dir` with its parents, for the owner only.
     ///
     /// # Errors
@@ -21,7 +21,14 @@ pub trait Storage: Send + 'static {
     /// Whatever the system says.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn Appendable>>;
 
-    /// Deletes `path`; fine if it is not there.
+    /// Makes `bytes` the content of `path`, all of them or none; makes its directories (owner only) if they are not
+    /// there. Does not wait for the disk.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// Deletes the file or the directory `path` with all that is in it; fine if it is not there.
     ///
     /// # Errors
     /// Whatever the system says.
@@ -47,6 +54,12 @@ pub trait Appendable: Send + Sync {
     /// # Errors
     /// Whatever the system says.
     fn truncate(&self, length: u64) -> io::Result<()>;
+
+    /// Whether the name that it was opened by still leads to it.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn is_in_place(&self) -> io::Result<bool>;
 }
 
 /// The local file system.
@@ -65,11 +78,38 @@ impl Storage for Disk {
             // A file whose name is not durable is lost with all that was synced into it.
             File::open(dir)?.sync_all()?;
         }
-        Ok(Arc::new(DiskFile(file)))
+        Ok(Arc::new(DiskFile { file, path: path.to_path_buf() }))
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(".new");
+        let write = || {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+            file.write_all(bytes)
+        };
+        match (write(), path.parent()) {
+            (Err(e), Some(dir)) if e.kind() == io::ErrorKind::NotFound => {
+                self.make_dir(dir)?;
+                write()?;
+            }
+            (other, _) => other?,
+        }
+        fs::rename(&draft, path)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        match fs::remove_file(path) {
+        let removed = match fs::remove_file(path) {
+            // Linux says the one, POSIX the other.
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::PermissionDenied)
+                    && path.is_dir() =>
+            {
+                fs::remove_dir_all(path)
+            }
+            other => other,
+        };
+        match removed {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         }
@@ -77,18 +117,30 @@ impl Storage for Disk {
 }
 
 /// A file opened for appending, so after a cut the next write goes to the new end.
-struct DiskFile(File);
+struct DiskFile {
+    file: File,
+    path: PathBuf,
+}
 
 impl Appendable for DiskFile {
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
-        (&self.0).write_all(bytes)
+        (&self.file).write_all(bytes)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
+        self.file.set_len(length)
+    }
+
+    fn is_in_place(&self) -> io::Result<bool> {
+        let open = self.file.metadata()?;
+        match fs::metadata(&self.path) {
+            Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 }

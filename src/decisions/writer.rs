@@ -1,7 +1,9 @@
-//! The one thread that owns the log's files: stamps, writes in groups, rotates, prunes, and gets up again after errors.
+//! The one thread that owns the log's files: stamps, writes in groups, rotates, has the tree signed, and gets up again
+//! after errors.
 //!
 //! Knows lines, segments and when the disk has them; must not know what a decision is. Invariants: `seq` has no gaps;
-//! a body is written before its envelope; after a failed write the files are as they were before it.
+//! a body is written before its envelope; after a failed write the files are as they were before it; what is
+//! acknowledged is in the tree, and what is signed is on the disk.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,12 +13,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::decisions::entry::rfc3339;
-use crate::decisions::log::{FLUSH_TO_DISK, Gap, Shared};
+use crate::decisions::log::{FLUSH_TO_DISK, Shared};
+use crate::decisions::notary::Notary;
+use crate::decisions::opening::{self, Opened};
 use crate::decisions::queue::{Batch, Closing, Job};
-use crate::decisions::record::{GapRecord, PruneRecord, RecordType, StartRecord, StopRecord, VERSION};
+use crate::decisions::record::{KeyRecord, PruneRecord, RecordType, StopRecord, VERSION};
 use crate::decisions::segments::{self, DirLock, Segment};
 use crate::decisions::syncer::Syncer;
 use crate::decisions::{Appendable, Durability, LogError, LogOptions, Receipt, Storage, clip};
+use crate::tlog::Checkpoint;
 
 /// Entries that share one write: what comes in during one fsync of a slow disk (10 ms at 100,000/s).
 const MAX_BATCH: usize = 1024;
@@ -24,30 +29,32 @@ const MAX_BATCH: usize = 1024;
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How often a log that cannot be written is tried again when nothing is appended.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long a deletion that failed is left alone: each try writes a record.
-const PRUNE_AGAIN: Duration = Duration::from_secs(60);
 /// Longest origin and label, in bytes: they stand in every envelope.
 const MAX_NAME: usize = 255;
 
-pub(super) struct Writer<S> {
-    storage: S,
-    dir: PathBuf,
-    durability: Durability,
-    max_bytes: u64,
-    segment_bytes: u64,
-    shared: Arc<Shared>,
+pub(super) struct Writer {
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) options: LogOptions,
+    pub(super) shared: Arc<Shared>,
     syncer: Option<Syncer>,
     origin: Arc<str>,
     /// `"origin":..,"labels":..,` as it stands in every envelope.
     stamp: String,
-    next_seq: u64,
+    pub(super) next_seq: u64,
+    /// Records that were on the disk when all was last synced from here.
+    synced: u64,
+    /// Records there were when tiles were last written.
+    tiled: u64,
     /// Oldest first. The last is the active one, if `files` is there.
-    segments: Vec<Segment>,
+    pub(super) segments: Vec<Segment>,
     files: Option<Files>,
+    notary: Notary,
+    /// Index of the first tile of leaf hashes that is there.
+    pub(super) first_tile: u64,
     /// What was deleted on a full disk and no record tells of yet.
-    pruned: Vec<PruneRecord>,
+    pub(super) pruned: Vec<PruneRecord>,
     /// A deletion failed: the next is tried after this.
-    prune_after: Option<Instant>,
+    pub(super) prune_after: Option<Instant>,
     _lock: DirLock,
 }
 
@@ -61,9 +68,9 @@ struct Files {
 
 /// Lines to be written together.
 #[derive(Default)]
-struct Lines {
-    envelopes: Vec<u8>,
-    bodies: Vec<u8>,
+pub(super) struct Lines {
+    pub envelopes: Vec<u8>,
+    pub bodies: Vec<u8>,
     count: u64,
 }
 
@@ -73,54 +80,58 @@ struct Stamp<'s> {
     labels: &'s crate::decisions::Labels,
 }
 
-impl<S: Storage> Writer<S> {
-    pub(super) fn open(storage: S, options: LogOptions, shared: Arc<Shared>) -> Result<Self, LogError> {
+impl Writer {
+    /// Opens what is in the directory. `before` is the last checkpoint of a log that was there until now.
+    pub(super) fn open(
+        storage: Arc<dyn Storage>,
+        options: LogOptions,
+        shared: Arc<Shared>,
+        before: Option<&Checkpoint>,
+    ) -> Result<Self, LogError> {
         check(&options)?;
-        let LogOptions { dir, durability, max_bytes, segment_bytes, labels, origin, mask_key: _ } = options;
-        for dir in [dir.clone(), dir.join("bodies")] {
-            storage.make_dir(&dir).map_err(|e| LogError::io("create", &dir, &e))?;
-        }
-        let lock = DirLock::take(&dir)?;
-        let recovered = segments::recover(&storage, &dir)?;
-        let origin: Arc<str> = Arc::from(recovered.origin.unwrap_or(origin));
-        let stamp = serde_json::to_string(&Stamp { origin: &origin, labels: &labels }).unwrap_or_default();
+        let Opened { lock, segments, next_seq, origin, notary, known, start } =
+            opening::open(&storage, &options, before)?;
+        let stamp = serde_json::to_string(&Stamp { origin: &origin, labels: &options.labels }).unwrap_or_default();
         let stamp = stamp.strip_prefix('{').and_then(|s| s.strip_suffix('}')).unwrap_or_default();
-        let stamp = format!("{stamp},");
+        let rotated = known.keys.last().filter(|last| *last != notary.verifier());
+        let rotated = rotated.map(|last| KeyRecord {
+            timestamp: rfc3339(Timestamp::now()),
+            action: "rotated".to_owned(),
+            key: notary.verifier().to_string(),
+            previous: last.to_string(),
+        });
+        let noted = notary.introduce(&known.keys, known.latest.as_ref().map(|(note, _)| note));
         let mut writer = Self {
             storage,
-            dir,
-            durability,
-            max_bytes,
-            segment_bytes: segment_bytes.min(max_bytes / 8).max(1),
             syncer: None,
             shared,
-            origin,
-            stamp,
-            next_seq: recovered.next_seq,
-            segments: recovered.segments,
+            origin: Arc::from(origin),
+            stamp: format!("{stamp},"),
+            next_seq,
+            synced: 0,
+            tiled: 0,
+            segments,
             files: None,
+            notary,
+            first_tile: opening::first_tile(&options.dir),
             pruned: Vec::new(),
             prune_after: None,
             _lock: lock,
+            options,
         };
         writer.reopen()?;
-        let start = StartRecord {
-            timestamp: rfc3339(Timestamp::now()),
-            durability: durability.as_str().to_owned(),
-            after_crash: recovered.after_crash,
-            cut_bytes: recovered.cut,
-        };
         writer.write_own(RecordType::Start, &start)?;
-        writer.sync()?;
-        writer.prune();
-        if durability == Durability::Flush {
-            writer.syncer = Some(Syncer::start(FLUSH_TO_DISK / 2, Arc::clone(&writer.shared)));
+        if let Some(record) = rotated {
+            writer.write_own(RecordType::Key, &record)?;
         }
+        writer.sync()?;
+        let signed = noted.and_then(|()| writer.notary.sign_now());
+        writer.publish(signed);
+        writer.shared.status().origin = Arc::clone(&writer.origin);
+        writer.prune();
+        let syncer = Syncer::start(FLUSH_TO_DISK / 2, Arc::clone(&writer.shared));
+        writer.syncer = Some(syncer.map_err(|e| LogError::io("start a thread for", &writer.options.dir, &e))?);
         Ok(writer)
-    }
-
-    pub(super) fn origin(&self) -> Arc<str> {
-        Arc::clone(&self.origin)
     }
 
     /// Writes until the queue is closed. When it panics, nobody waits for it.
@@ -128,11 +139,14 @@ impl<S: Storage> Writer<S> {
         let shared = Arc::clone(&self.shared);
         let _gone = Gone(&shared);
         loop {
-            let Batch { jobs, closing } = shared.queue.take(RETRY, MAX_BATCH, MAX_BATCH_BYTES);
+            let patience = if self.notary.is_behind() { FLUSH_TO_DISK / 2 } else { RETRY };
+            let Batch { jobs, closing } = shared.queue.take(patience, MAX_BATCH, MAX_BATCH_BYTES);
+            self.follow_directory();
             if !jobs.is_empty() || !shared.status().gap.is_empty() || !shared.status().health.writable {
                 self.commit(jobs);
             }
             shared.queue.done();
+            self.attend();
             self.prune();
             if let Some(Closing { reason, reply }) = closing {
                 let result = self.stop(reason);
@@ -145,13 +159,58 @@ impl<S: Storage> Writer<S> {
         }
     }
 
+    /// When the directory was removed or moved away, begins a log anew where it was: otherwise what is written would be
+    /// in files that nobody can find.
+    fn follow_directory(&mut self) {
+        if !self.files.as_ref().is_some_and(|f| matches!(f.envelopes.is_in_place(), Ok(false))) {
+            return;
+        }
+        let before = self.notary.signed().cloned();
+        let (storage, options) = (Arc::clone(&self.storage), self.options.clone());
+        match Self::open(storage, options, Arc::clone(&self.shared), before.as_deref()) {
+            Ok(fresh) => {
+                tracing::error!(dir = %self.options.dir.display(), before = %self.origin, now = %fresh.origin,
+                    "the decision log was removed while it was written; a new one was begun in its place");
+                *self = fresh;
+                self.shared.status().health.writable = true;
+            }
+            Err(error) => {
+                let mut status = self.shared.status();
+                status.health.writable = false;
+                status.health.last_error = Some(error.to_string());
+            }
+        }
+    }
+
+    /// Has the tree signed as far as it is on the disk, if it is time.
+    fn attend(&mut self) {
+        let synced = self.syncer.as_ref().map_or(0, Syncer::synced).max(self.synced);
+        // Under fsync the lines are on the disk before they count; only tiles may be behind.
+        let all = self.options.durability == Durability::Fsync && synced >= self.tiled;
+        match self.notary.attend(if all { self.next_seq } else { synced }) {
+            Ok(false) => {}
+            signed => self.publish(signed.map(drop)),
+        }
+    }
+
+    /// Shows the latest checkpoint, or why there is no later one.
+    fn publish(&self, signed: Result<(), LogError>) {
+        let mut status = self.shared.status();
+        status.checkpoint = self.notary.signed().cloned();
+        status.health.signed = self.notary.signed().map_or(0, |c| c.size);
+        if let Err(error) = signed {
+            tracing::warn!(%error, "the decision log could not be signed");
+            status.health.last_error = Some(error.to_string());
+        }
+    }
+
     /// Writes a batch, and before it the gap, if there is one; then tells everybody. With nothing to write it finds out
     /// whether the files can be opened again.
     fn commit(&mut self, jobs: Vec<Job>) {
         let (jobs, given_up): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|j| j.ticket.take());
         let gap = {
             let mut status = self.shared.status();
-            for job in &given_up {
+            for job in given_up.iter().filter(|j| j.entry.record_type == RecordType::Decision) {
                 status.health.failed += 1;
                 status.gap.miss(job.entry.timestamp, &LogError::Deadline);
             }
@@ -160,13 +219,15 @@ impl<S: Storage> Writer<S> {
         let mut lines = Lines::default();
         let told = self.add_pruned(&mut lines);
         if !gap.is_empty() {
-            self.add_own(&mut lines, RecordType::Gap, &record_of(&gap));
+            self.add_own(&mut lines, RecordType::Gap, &gap.record(Timestamp::now()));
         }
         let first = self.next_seq + lines.count;
         for job in &jobs {
-            self.add(&mut lines, RecordType::Decision, &job.entry.members);
-            lines.bodies.extend_from_slice(&job.entry.body);
-            lines.bodies.push(b'\n');
+            self.add(&mut lines, job.entry.record_type, &job.entry.members);
+            if !job.entry.body.is_empty() {
+                lines.bodies.extend_from_slice(&job.entry.body);
+                lines.bodies.push(b'\n');
+            }
         }
         let result = self.write(&lines);
         if result.is_ok() {
@@ -178,17 +239,20 @@ impl<S: Storage> Writer<S> {
         }
         for (seq, Job { entry, ticket, reply, .. }) in (first..).zip(jobs) {
             let confirmed = ticket.finish();
+            let counts = entry.record_type == RecordType::Decision;
             let outcome = match &result {
                 Ok(()) => {
-                    status.health.appended += 1;
-                    if !confirmed {
+                    status.health.appended += u64::from(counts);
+                    if !confirmed && counts {
                         status.gap.unconfirm(entry.decision_id, entry.timestamp);
                     }
-                    Ok(Receipt { origin: Arc::clone(&self.origin), seq })
+                    Ok(Receipt { origin: Arc::clone(&self.origin), seq: Some(seq) })
                 }
                 Err(e) => {
-                    status.health.failed += 1;
-                    status.gap.miss(entry.timestamp, e);
+                    if counts {
+                        status.health.failed += 1;
+                        status.gap.miss(entry.timestamp, e);
+                    }
                     Err(e.clone())
                 }
             };
@@ -214,13 +278,13 @@ impl<S: Storage> Writer<S> {
 
     fn try_write(&mut self, lines: &Lines) -> Result<(), LogError> {
         self.ready(lines)?;
-        let durability = self.durability;
+        let (dir, durability) = (&self.options.dir, self.options.durability);
         let (Some(files), Some(segment)) = (&mut self.files, self.segments.last_mut()) else {
             return Err(LogError::Closed);
         };
-        let envelopes = segments::envelope_path(&self.dir, segment.first_seq);
-        let bodies = segments::body_path(&self.dir, segment.first_seq);
-        let write = || {
+        let envelopes = segments::envelope_path(dir, segment.first_seq);
+        let bodies = segments::body_path(dir, segment.first_seq);
+        let mut write = || {
             if !lines.bodies.is_empty() {
                 files.bodies.append(&lines.bodies).map_err(|e| LogError::io("write", &bodies, &e))?;
             }
@@ -229,17 +293,29 @@ impl<S: Storage> Writer<S> {
                 files.bodies.sync().map_err(|e| LogError::io("sync", &bodies, &e))?;
                 files.envelopes.sync().map_err(|e| LogError::io("sync", &envelopes, &e))?;
             }
-            Ok(())
+            self.notary.extend(&lines.envelopes)
         };
-        if let Err(e) = write() {
-            files.dirty = take_back(files, segment).is_err();
-            return Err(e);
-        }
+        let tiles = match write() {
+            Ok(tiles) => tiles,
+            Err(e) => {
+                files.dirty = take_back(files, segment).is_err();
+                return Err(e);
+            }
+        };
         segment.envelopes += length(&lines.envelopes);
         segment.bodies = Some(segment.bodies.unwrap_or(0) + length(&lines.bodies));
         self.next_seq += lines.count;
         if let Some(syncer) = &self.syncer {
-            syncer.written(&files.envelopes, &files.bodies);
+            match durability {
+                Durability::Fsync if tiles.is_empty() => {}
+                Durability::Fsync => {
+                    self.tiled = self.next_seq;
+                    syncer.written(&[], tiles, self.next_seq);
+                }
+                Durability::Flush | Durability::BestEffort => {
+                    syncer.written(&[&files.bodies, &files.envelopes], tiles, self.next_seq);
+                }
+            }
         }
         Ok(())
     }
@@ -248,13 +324,15 @@ impl<S: Storage> Writer<S> {
     fn ready(&mut self, lines: &Lines) -> Result<(), LogError> {
         let syncing_failed = self.syncer.as_ref().is_some_and(Syncer::take_failure);
         if let (Some(files), Some(segment)) = (&mut self.files, self.segments.last()) {
+            let path = || segments::envelope_path(&self.options.dir, segment.first_seq);
+            if !files.envelopes.is_in_place().map_err(|e| LogError::io("find", &path(), &e))? {
+                return Err(LogError::Gone { path: path() });
+            }
             if files.dirty {
-                take_back(files, segment).map_err(|e| {
-                    LogError::io("truncate", &segments::envelope_path(&self.dir, segment.first_seq), &e)
-                })?;
+                take_back(files, segment).map_err(|e| LogError::io("truncate", &path(), &e))?;
                 files.dirty = false;
             }
-            let grown = |has: u64, more: &[u8]| has > 0 && has + length(more) > self.segment_bytes;
+            let grown = |has: u64, more: &[u8]| has > 0 && has + length(more) > self.segment_bytes();
             let full = grown(segment.envelopes, &lines.envelopes) || grown(segment.bodies.unwrap_or(0), &lines.bodies);
             // After a failed sync the kernel may have dropped what it could not write: go on in new files.
             let suspect = syncing_failed && segment.envelopes > 0;
@@ -266,8 +344,8 @@ impl<S: Storage> Writer<S> {
         let files = self.open_files(&segment)?;
         // Nothing acknowledged can be in files named after a record that is not written yet.
         for (file, path) in [
-            (&files.envelopes, segments::envelope_path(&self.dir, segment.first_seq)),
-            (&files.bodies, segments::body_path(&self.dir, segment.first_seq)),
+            (&files.envelopes, segments::envelope_path(&self.options.dir, segment.first_seq)),
+            (&files.bodies, segments::body_path(&self.options.dir, segment.first_seq)),
         ] {
             file.truncate(0).map_err(|e| LogError::io("truncate", &path, &e))?;
         }
@@ -287,73 +365,9 @@ impl<S: Storage> Writer<S> {
 
     fn open_files(&self, segment: &Segment) -> Result<Files, LogError> {
         let open = |path: PathBuf| self.storage.open(&path).map_err(|e| LogError::io("open", &path, &e));
-        let bodies = open(segments::body_path(&self.dir, segment.first_seq))?;
-        let envelopes = open(segments::envelope_path(&self.dir, segment.first_seq))?;
+        let bodies = open(segments::body_path(&self.options.dir, segment.first_seq))?;
+        let envelopes = open(segments::envelope_path(&self.options.dir, segment.first_seq))?;
         Ok(Files { envelopes, bodies, dirty: false })
-    }
-
-    /// Deletes until the log is within its bound. Each deletion is on record before it is done.
-    fn prune(&mut self) {
-        while self.bytes() > self.max_bytes && self.prune_after.is_none_or(|t| Instant::now() >= t) {
-            let Some((record, segment)) = self.oldest("max_bytes") else { return };
-            if self.write_own(RecordType::Prune, &record).is_err() {
-                return;
-            }
-            if let Err(e) = self.delete(&record, &segment) {
-                self.prune_after = Some(Instant::now() + PRUNE_AGAIN);
-                self.shared.status().health.last_error = Some(e.to_string());
-                return;
-            }
-        }
-    }
-
-    /// On a full disk: deletes the oldest until there is room for `lines`; false when there is nothing to delete.
-    fn make_room(&mut self, lines: &Lines) -> bool {
-        let wanted = length(&lines.envelopes) + length(&lines.bodies);
-        let mut freed = 0;
-        while freed < wanted {
-            let Some((record, segment)) = self.oldest("full_disk") else { break };
-            if self.delete(&record, &segment).is_err() {
-                break;
-            }
-            freed += record.bytes;
-            self.pruned.push(record);
-        }
-        freed > 0
-    }
-
-    /// What goes next: the oldest bodies, else the oldest segment; never the active one.
-    fn oldest(&self, reason: &str) -> Option<(PruneRecord, Segment)> {
-        let sealed = self.segments.iter().zip(self.segments.iter().skip(1));
-        let bodies = sealed.clone().find(|(s, _)| s.bodies.is_some());
-        let (segment, next) = bodies.or_else(|| sealed.clone().next())?;
-        let what = if segment.bodies.is_some() { "bodies" } else { "segment" };
-        let record = PruneRecord {
-            timestamp: rfc3339(Timestamp::now()),
-            what: what.to_owned(),
-            reason: reason.to_owned(),
-            first_seq: segment.first_seq,
-            last_seq: next.first_seq.saturating_sub(1),
-            count: next.first_seq.saturating_sub(segment.first_seq),
-            bytes: segment.bodies.unwrap_or(segment.envelopes),
-        };
-        Some((record, segment.clone()))
-    }
-
-    fn delete(&mut self, record: &PruneRecord, segment: &Segment) -> Result<(), LogError> {
-        let bodies = record.what == "bodies";
-        let path = if bodies { segments::body_path } else { segments::envelope_path }(&self.dir, segment.first_seq);
-        self.storage.remove(&path).map_err(|e| LogError::io("delete", &path, &e))?;
-        if bodies {
-            self.segments.iter_mut().filter(|s| s.first_seq == segment.first_seq).for_each(|s| s.bodies = None);
-        } else {
-            self.segments.retain(|s| s.first_seq != segment.first_seq);
-        }
-        let bytes = self.bytes();
-        let mut status = self.shared.status();
-        status.health.pruned += 1;
-        status.health.bytes = bytes;
-        Ok(())
     }
 
     fn stop(&mut self, reason: Option<String>) -> Result<(), LogError> {
@@ -365,18 +379,23 @@ impl<S: Storage> Writer<S> {
             }
             None => Ok(()),
         };
-        self.sync().and(written)
+        self.sync()?;
+        let signed = self.notary.sign_now();
+        self.publish(signed.clone());
+        written.and(signed)
     }
 
-    fn sync(&self) -> Result<(), LogError> {
+    fn sync(&mut self) -> Result<(), LogError> {
         let Some(files) = &self.files else { return Ok(()) };
-        let fault = |e| LogError::io("sync", &self.dir, &e);
+        let fault = |e| LogError::io("sync", &self.options.dir, &e);
         files.bodies.sync().map_err(fault)?;
-        files.envelopes.sync().map_err(fault)
+        files.envelopes.sync().map_err(fault)?;
+        self.synced = self.next_seq;
+        Ok(())
     }
 
     /// Writes one record of the log's own, with the gap and the prunes that wait.
-    fn write_own(&mut self, kind: RecordType, record: &impl Serialize) -> Result<(), LogError> {
+    pub(super) fn write_own(&mut self, kind: RecordType, record: &impl Serialize) -> Result<(), LogError> {
         let mut lines = Lines::default();
         let told = self.add_pruned(&mut lines);
         self.add_own(&mut lines, kind, record);
@@ -408,22 +427,9 @@ impl<S: Storage> Writer<S> {
         lines.count += 1;
     }
 
-    fn bytes(&self) -> u64 {
-        self.segments.iter().map(|s| s.envelopes + s.bodies.unwrap_or(0)).sum()
-    }
-}
-
-fn record_of(gap: &Gap) -> GapRecord {
-    let now = Timestamp::now();
-    let (from, to) = gap.span.unwrap_or((now, now));
-    GapRecord {
-        timestamp: rfc3339(now),
-        count: gap.count,
-        from: rfc3339(from),
-        to: rfc3339(to),
-        reason: clip::text(&gap.reason, 1024),
-        unconfirmed: gap.unconfirmed,
-        unconfirmed_ids: gap.unconfirmed_ids.iter().map(ToString::to_string).collect(),
+    /// Size at which a segment ends.
+    fn segment_bytes(&self) -> u64 {
+        self.options.segment_bytes.min(self.options.max_bytes / 8).max(1)
     }
 }
 
@@ -446,13 +452,14 @@ fn check(options: &LogOptions) -> Result<(), LogError> {
             return Err(LogError::Option { option, message });
         }
     }
-    if options.origin.is_empty() {
-        return Err(LogError::Option { option: "origin", message: "a log has a name".to_owned() });
+    if options.origin.is_empty() || options.origin.chars().any(|c| c.is_whitespace() || c == '+') {
+        let message = "a log has a name, without white space and `+`: it stands in checkpoints and keys".to_owned();
+        return Err(LogError::Option { option: "origin", message });
     }
     Ok(())
 }
 
-fn length(bytes: &[u8]) -> u64 {
+pub(super) fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 

@@ -5,17 +5,22 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::admission::Request;
+use crate::engine::conflicts::{Mutation, conflicts};
+use crate::engine::difference::difference;
 use crate::engine::outcome::Outcome;
 use crate::engine::review::Review;
 use crate::engine::{
-    Cause, Decision, Endpoint, ErrorCode, FailureMode, FailureModes, PolicyFailure, Run, Snapshot, Verdict, Violation,
-    patch,
+    Cause, Decision, Endpoint, ErrorCode, Excepted, FailureMode, FailureModes, PolicyFailure, Run, Snapshot, Verdict,
+    Violation,
 };
-use crate::policy::Enforcement;
+use crate::policy::{Enforcement, PolicyException};
 
 /// Combines the outcomes of all steps of a review, in order.
 pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc<Value>>) -> Decision {
-    let mut violations = Vec::new();
+    let mut violations: Vec<Violation> = Vec::new();
+    let mut exceptions: Vec<Excepted> = Vec::new();
+    let mut mutations = Vec::new();
     let mut failures = Vec::new();
     let mut annotations = BTreeMap::new();
     let mut runs = Vec::new();
@@ -49,44 +54,58 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
                 location: fault.location.clone(),
             }),
             Ok(output) => {
+                let mut excepting = None;
                 for finding in &output.findings {
                     let milder = if finding.rule == "warn" { Enforcement::Warn } else { Enforcement::Deny };
-                    violations.push(Violation {
+                    let found = Violation {
                         field: finding.field.clone(),
                         details: finding.details.clone(),
                         fix: finding.fix.clone(),
                         location: policy.location_of(finding.rule, &finding.msg),
                         ..violation(review.message(step, &finding.msg), enforcement.min(milder))
-                    });
+                    };
+                    let excepting = excepting.get_or_insert_with(|| review.exceptions(step).collect::<Vec<_>>());
+                    match excepting.iter().find(|e| covers(e, &found, &review.request)) {
+                        Some(e) => exceptions.push(Excepted { exception: Arc::clone(e), violation: found }),
+                        None => violations.push(found),
+                    }
                 }
                 // What is only tried out shows in the log and the metrics, nowhere else.
                 let seen = output.annotations.iter().filter(|_| enforcement != Enforcement::Dryrun);
                 for (key, value) in seen {
                     annotations.entry(key.clone()).or_insert_with(|| value.clone());
                 }
-                if enforcement != Enforcement::Deny
-                    && let Some(patch) = &output.patch
+                if let (Enforcement::Deny, Some(patch)) = (enforcement, &output.patch)
+                    && review.spared(step).is_none()
+                {
+                    mutations.push(Mutation { policy: Arc::clone(&policy.name), patch: patch.clone() });
+                }
+                let spared = output.patch.is_some().then(|| review.spared(step)).flatten();
+                if let Some(patch) =
+                    output.patch.as_ref().filter(|_| enforcement != Enforcement::Deny || spared.is_some())
                 {
                     let rule = policy.rules.get("patch").or_else(|| policy.rules.get("mutate"));
                     let location = rule.and_then(|d| d.of_message("")).cloned();
-                    violations.push(Violation {
+                    let found = Violation {
                         details: serde_json::to_value(patch).ok(),
                         location,
                         ..violation("the object would be changed".to_owned(), enforcement)
-                    });
+                    };
+                    match spared {
+                        Some(e) => exceptions.push(Excepted { exception: Arc::clone(e), violation: found }),
+                        None => violations.push(found),
+                    }
                 }
             }
         }
     }
-    violations.sort_by(|a: &Violation, b| {
-        let key =
-            |v: &Violation| (std::cmp::Reverse(v.enforcement), Arc::clone(&v.policy), v.msg.clone(), v.field.clone());
-        key(a).cmp(&key(b))
-    });
+    violations.sort_by_key(order);
     violations.dedup();
+    exceptions.sort_by_key(|e: &Excepted| (e.exception.name.clone(), order(&e.violation)));
+    exceptions.dedup();
     let (verdict, cause) = judge(&violations, &failures, &review.context.failure);
     let patch = match verdict {
-        Verdict::Allow => object.and_then(|o| patch::difference(review.request.object(), o)),
+        Verdict::Allow => object.and_then(|o| difference(review.request.object(), o)),
         Verdict::Deny => None,
     };
     let mut decision = Decision {
@@ -94,7 +113,10 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
         verdict,
         cause,
         warnings: Vec::new(),
+        conflicts: conflicts(review.request.object(), &mutations),
+        mutations,
         violations,
+        exceptions,
         failures,
         patch,
         audit_annotations: annotations,
@@ -107,6 +129,15 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
     };
     decision.warnings = warnings(&decision);
     decision
+}
+
+/// The order of violations: worst first, then by policy, message and field.
+fn order(v: &Violation) -> impl Ord + use<> {
+    (std::cmp::Reverse(v.enforcement), Arc::clone(&v.policy), v.msg.clone(), v.field.clone())
+}
+
+fn covers(exception: &PolicyException, found: &Violation, request: &Request) -> bool {
+    exception.covers(&found.policy, &found.msg, found.field.as_deref(), request.subject())
 }
 
 fn judge(violations: &[Violation], failures: &[PolicyFailure], modes: &FailureModes) -> (Verdict, Cause) {
@@ -133,7 +164,8 @@ fn verdict_of(mode: FailureMode) -> Verdict {
     }
 }
 
-/// What the client sees beside the verdict: violations that only warn, and failures that did not refuse.
+/// What the client sees beside the verdict: violations that only warn, those that would refuse but for an exception
+/// (which will end), and failures that did not refuse.
 fn warnings(decision: &Decision) -> Vec<String> {
     let warn = decision.violations.iter().filter(|v| v.enforcement == Enforcement::Warn).map(Violation::sentence);
     let failed = decision.failures.iter().filter(|f| match f.enforcement {
@@ -142,7 +174,19 @@ fn warnings(decision: &Decision) -> Vec<String> {
         Enforcement::Dryrun => false,
     });
     let failed = failed.map(|f| format!("policy {} could not be judged ({})", f.policy, f.code.as_str()));
-    warn.chain(failed).collect()
+    let refusing = decision.exceptions.iter().filter(|e| e.violation.enforcement == Enforcement::Deny);
+    let mut excepted: Vec<String> = refusing.map(Excepted::sentence).collect();
+    excepted.dedup();
+    warn.chain(excepted).chain(failed).collect()
+}
+
+impl Excepted {
+    /// What is let pass by which exception and until when, as users read it.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let PolicyException { name, ticket, expires, .. } = self.exception.as_ref();
+        format!("{}: let pass by exception `{name}` ({ticket}) until {expires}", self.violation.policy)
+    }
 }
 
 impl Violation {
@@ -170,11 +214,14 @@ impl Decision {
             verdict: verdict_of(mode),
             cause,
             violations: Vec::new(),
+            exceptions: Vec::new(),
             failures: Vec::new(),
             warnings: match mode {
                 FailureMode::Allow => vec![format!("not judged ({}): let pass by failure mode", cause.as_str())],
                 FailureMode::Deny => Vec::new(),
             },
+            mutations: Vec::new(),
+            conflicts: Vec::new(),
             patch: None,
             audit_annotations: BTreeMap::new(),
             runs: Vec::new(),

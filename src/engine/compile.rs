@@ -8,6 +8,7 @@ use regorus::Value;
 use crate::engine::check::{self, Definitions, Package};
 use crate::engine::constraints;
 use crate::engine::evaluate::{self, Unit, UnitModule, UnitOptions};
+use crate::engine::exceptions::Exceptions;
 use crate::engine::health::{Health, Quarantine};
 use crate::engine::notes;
 use crate::engine::parse::{Parsed, load_error, parse_all};
@@ -16,8 +17,8 @@ use crate::engine::system_main;
 use crate::engine::{Endpoint, HttpSend, Location, Ways, http};
 use crate::policy::gatekeeper::EnforcementPoint;
 use crate::policy::{
-    Budget, BuiltinErrors, Digest, Enforcement, LoadError, Metadata, OnUpdate, PolicyBinding, Sources, digest_set,
-    nearest,
+    Budget, BuiltinErrors, Digest, Enforcement, LoadError, Metadata, OnUpdate, PolicyBinding, RegoVersion, SourceFile,
+    Sources, digest_set, nearest,
 };
 
 /// Rules that are read, by endpoint.
@@ -80,7 +81,7 @@ pub(crate) fn compile_here(sources: &Sources, options: CompileOptions) -> Result
     let mut errors = Vec::new();
     let mut notes = Vec::new();
     let modules = || sources.modules.iter().filter(|m| !m.is_test());
-    let parsed = parse_all(modules(), &mut errors);
+    let parsed = parse_all(modules(), &sources.rego_versions, &mut errors);
     for p in &parsed {
         notes.extend(p.metadata.iter().flat_map(|m| m.notes.iter().cloned()));
     }
@@ -100,9 +101,8 @@ pub(crate) fn compile_here(sources: &Sources, options: CompileOptions) -> Result
             let names: Vec<String> = policies.iter().map(|p| policy_name(&p.path).to_string()).collect();
             let near =
                 nearest(&binding.policy, names.iter().map(String::as_str)).map(|n| format!("; did you mean `{n}`?"));
-            let message =
-                format!("binding `{}`: no policy `{}`{}", binding.name, binding.policy, near.unwrap_or_default());
-            errors.push(LoadError::new(&binding.file, "binding", message));
+            let message = format!("no policy `{}`{}", binding.policy, near.unwrap_or_default());
+            errors.push(binding.fault_at(&["spec", "policyRef", "name"], &message));
         }
     }
     let data = Value::from(serde_json::Value::Object(sources.data.clone()));
@@ -131,21 +131,43 @@ pub(crate) fn compile_here(sources: &Sources, options: CompileOptions) -> Result
     summaries.extend(library.summaries);
     bound.sort_by(|a, b| a.policy.name.cmp(&b.policy.name));
     summaries.sort_by(|a: &PolicySummary, b| a.name.cmp(&b.name));
+    let names = summaries.iter().map(|p| &p.name);
+    let exceptions = Exceptions::new(&sources.exceptions, names.clone());
+    notes.extend(exceptions.notes(names));
+    let mut contents = library.contents;
+    contents.extend(exceptions.contents());
+    // A ceiling changes what every policy does; without one nothing is added.
+    let ceiling = options.max_enforcement.map(Enforcement::as_str);
+    contents.extend(ceiling.map(|most| ("max-enforcement", most.to_owned(), Digest::of(most.as_bytes()))));
     let snapshot = Snapshot {
         selection: Selection::of(&bound),
         bound,
-        policy_set: policy_set(&parsed, &sources.bindings, library.contents),
+        policy_set: policy_set(&parsed, &sources.bindings, contents),
         data_digest: Digest::of(serde_json::Value::Object(sources.data.clone()).to_string().as_bytes()),
         namespaces: sources.namespaces.iter().map(|(name, m)| (name.clone(), Arc::new(m.clone()))).collect(),
         mask_pointers,
-        summaries,
         expansions: library.expansions,
+        summaries,
+        exceptions,
     };
     Ok(Compiled { snapshot, notes })
 }
 
 /// Kind, name and digest of something in a policy set.
 pub(crate) type Content = (&'static str, String, Digest);
+
+/// The package of a file.
+///
+/// # Errors
+/// It cannot be parsed.
+pub fn package_of(source: &SourceFile, declared: Option<RegoVersion>) -> Result<Vec<String>, LoadError> {
+    let versions = declared.map(|version| (source.path.clone(), version)).into_iter().collect();
+    let mut errors = Vec::new();
+    let parsed = parse_all(std::iter::once(source), &versions, &mut errors);
+    let missing = || LoadError::new(&source.path, "rego", "the file holds no package");
+    let error = errors.into_iter().next();
+    parsed.into_iter().next().map(|p| p.info.package).ok_or_else(|| error.unwrap_or_else(missing))
+}
 
 /// The name of the policy in `package`.
 pub(crate) fn policy_name(package: &[String]) -> Arc<str> {
@@ -258,22 +280,20 @@ fn uses(
                 None => {
                     let near = nearest(key, metadata.parameters.keys().map(String::as_str));
                     let near = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
-                    let message = format!("binding `{}`: policy `{name}` has no parameter `{key}`{near}", binding.name);
-                    errors.push(LoadError::new(&binding.file, "binding", message));
+                    let message = format!("policy `{name}` has no parameter `{key}`{near}");
+                    errors.push(binding.fault_at(&["spec", "parameters", key], &message));
                 }
                 Some(default)
                     if !default.is_null() && std::mem::discriminant(default) != std::mem::discriminant(value) =>
                 {
-                    let message = format!(
-                        "binding `{}`: parameter `{key}` has another type than its default `{default}`",
-                        binding.name
-                    );
-                    errors.push(LoadError::new(&binding.file, "binding", message));
+                    let message = format!("parameter `{key}` has another type than its default `{default}`");
+                    errors.push(binding.fault_at(&["spec", "parameters", key], &message));
                 }
                 Some(default) => *default = value.clone(),
             }
         }
         uses.push(Use {
+            binding: Some(binding.name.clone()),
             narrowed: binding.matching.clone(),
             parameters: Value::from(serde_json::Value::Object(parameters)),
             enforcement: binding.enforcement.unwrap_or(metadata.enforcement).min(ceiling),
@@ -281,6 +301,7 @@ fn uses(
         });
     }
     uses.push(Use {
+        binding: None,
         narrowed: None,
         parameters: Value::from(serde_json::Value::Object(metadata.parameters.clone())),
         enforcement: metadata.enforcement.min(ceiling),
@@ -296,8 +317,14 @@ fn modules_digest(modules: &[&Parsed<'_>]) -> Digest {
 }
 
 fn policy_set(parsed: &[Parsed<'_>], bindings: &[PolicyBinding], library: Vec<Content>) -> Digest {
-    let modules = parsed.iter().map(|m| ("module", m.info.package.join("/"), Digest::of(m.source.text.as_bytes())));
-    let bindings = bindings.iter().map(|b| ("binding", b.name.clone(), Digest::of(b.document.to_string().as_bytes())));
+    // The same text is another policy under another version of the language; METADATA are part of the text.
+    let declared_v0 = |m: &&Parsed<'_>| {
+        m.version == RegoVersion::V0 && m.metadata.as_ref().is_none_or(|m| m.rego_version == RegoVersion::V1)
+    };
+    let kind = |m: &Parsed<'_>| if declared_v0(&m) { "module of Rego v0" } else { "module" };
+    let modules = parsed.iter().map(|m| (kind(m), m.info.package.join("/"), Digest::of(m.source.text.as_bytes())));
+    let bindings =
+        bindings.iter().map(|b| ("binding", b.name.clone(), Digest::of(b.document.value.to_string().as_bytes())));
     let items: Vec<Content> = modules.chain(bindings).chain(library).collect();
     digest_set(items.iter().map(|(kind, name, digest)| (*kind, name.as_str(), *digest)))
 }

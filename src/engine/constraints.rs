@@ -211,6 +211,7 @@ impl<'t> CompiledTemplate<'t> {
             health: Arc::new(Health::new(options.quarantine)),
         };
         let using = Use {
+            binding: None,
             narrowed: None,
             parameters: Value::from(constraint.parameters.clone()),
             enforcement,

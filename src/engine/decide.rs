@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::admission::Request;
 use crate::engine::combine::combine;
 use crate::engine::outcome::Outcome;
-use crate::engine::review::Review;
+use crate::engine::review::{Review, Step};
 use crate::engine::{Context, Decision, Inventory, Snapshot};
 use crate::policy::Enforcement;
 
@@ -39,14 +39,15 @@ pub(crate) struct Progress {
 impl Progress {
     /// Takes the outcome of the next step.
     pub(crate) fn take(&mut self, review: &Review, mut outcome: Outcome) {
-        let step = review.steps.get(self.outcomes.len());
-        if let Some(step) = step.filter(|_| outcome.ran) {
+        if let Some(step) = review.steps.get(self.outcomes.len()).filter(|_| outcome.ran) {
             outcome.change = step.policy.health.ran(outcome.conduct(), Instant::now());
         }
-        let applies =
-            step.and_then(|step| review.using(step)).is_some_and(|using| using.enforcement == Enforcement::Deny);
-        if let (true, Ok(output)) = (applies, &outcome.result)
+        let applies = |step: &Step| {
+            review.using(step).is_some_and(|u| u.enforcement == Enforcement::Deny) && review.spared(step).is_none()
+        };
+        if let Ok(output) = &outcome.result
             && let Some(object) = &output.object
+            && review.steps.get(self.outcomes.len()).is_some_and(applies)
         {
             self.object = Some(Arc::clone(object));
         }

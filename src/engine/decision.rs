@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::engine::{HealthChange, HttpRead, Usage, Way};
-use crate::policy::{Digest, Enforcement, Severity};
+use crate::engine::{Conflict, HealthChange, HttpRead, Mutation, Usage, Way};
+use crate::policy::{Digest, Enforcement, PolicyException, Severity};
 
 /// The answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -126,6 +126,15 @@ pub struct Violation {
     pub fix: Option<String>,
     /// The rule that found it.
     pub location: Option<Location>,
+}
+
+/// A violation that counts for nothing, because somebody approved that.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Excepted {
+    /// What lets it pass.
+    pub exception: Arc<PolicyException>,
+    /// What is let pass, with the enforcement that it would have had.
+    pub violation: Violation,
 }
 
 /// Why a policy could not be judged.
@@ -259,10 +268,16 @@ pub struct Decision {
     pub cause: Cause,
     /// All violations of all policies, sorted by enforcement (deny, warn, dryrun), policy, message and field.
     pub violations: Vec<Violation>,
+    /// What exceptions let pass, sorted by exception, then as violations are. Never what could not be judged.
+    pub exceptions: Vec<Excepted>,
     /// All policies that could not be judged, sorted by policy.
     pub failures: Vec<PolicyFailure>,
     /// What the client sees beside the verdict, in a stable order.
     pub warnings: Vec<String>,
+    /// What each policy changed, in order: by name. Without what was only tried out.
+    pub mutations: Vec<Mutation>,
+    /// Where policies want different things: the later one has it.
+    pub conflicts: Vec<Conflict>,
     /// The merged patch; `None` when nothing changes.
     pub patch: Option<json_patch::Patch>,
     /// From the policies' `audit_annotations`, keys made valid.

@@ -139,7 +139,7 @@ const ENGINE: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"), " regorus
 
 /// The policies that the package of a test needs.
 fn packages_of_tests(sources: &Sources) -> BTreeMap<Vec<String>, Vec<Arc<str>>> {
-    let parsed = parse_all(sources.modules.iter(), &mut Vec::new());
+    let parsed = parse_all(sources.modules.iter(), &sources.rego_versions, &mut Vec::new());
     let packages = check::packages(&parsed);
     let names = |package| {
         let needed = check::closure(package, &packages);

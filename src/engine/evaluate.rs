@@ -19,7 +19,7 @@ use regorus::{Engine, LimitError, Value};
 use crate::engine::plan::{self, Halt, Obstacle, Plan};
 use crate::engine::rewrite::{MOCKS, Originals, Places, wrappers};
 use crate::engine::{Endpoint, ErrorCode, Location, Way, Ways};
-use crate::engine::{builtins, meter, prints};
+use crate::engine::{builtins, meter, prints, wording};
 use crate::memory;
 use crate::policy::{Budget, RegoVersion};
 
@@ -353,7 +353,7 @@ pub(crate) fn fault(error: &anyhow::Error) -> Fault {
     let msg = text.lines().rev().find_map(|l| l.trim_start().strip_prefix("error: ")).unwrap_or(text.trim());
     Fault {
         code: if limit { ErrorCode::Budget } else { ErrorCode::Evaluation },
-        msg: msg.to_owned(),
+        msg: wording::plain(msg),
         location: location.filter(|l| l.file != "entry"),
     }
 }

@@ -11,17 +11,21 @@ mod builtins;
 mod check;
 mod combine;
 mod compile;
+mod conflicts;
 mod constraints;
 mod context;
 mod decide;
 mod decision;
+mod difference;
 mod differential;
 mod evaluate;
+mod exceptions;
 mod health;
 mod http;
 mod input;
 mod interest;
 mod meter;
+mod mutation;
 mod notes;
 mod outcome;
 mod output;
@@ -43,25 +47,30 @@ mod syntax;
 mod system_main;
 mod testing;
 mod ways;
+mod wording;
 
 pub use answer::answer;
-pub use compile::{CompileOptions, Compiled, compile};
+pub use builtins::{JwsError, JwsKey, JwsSigningKey};
+pub use compile::{CompileOptions, Compiled, compile, package_of};
+pub use conflicts::{Conflict, Mutation};
 pub use context::{Context, FailureMode, FailureModes, Inventory, NamespaceMetadata, Namespaces};
 pub use decide::decide;
 pub use decision::{
-    Cause, Decision, Ending, Endpoint, ErrorCode, Location, PolicyFailure, Read, Run, Verdict, Violation,
+    Cause, Decision, Ending, Endpoint, ErrorCode, Excepted, Location, PolicyFailure, Read, Run, Verdict, Violation,
 };
 pub use differential::{Difference, DifferentialOptions, DifferentialReport, PolicyComparison, differential};
 #[doc(hidden)]
 pub use differential::{RuleComparison, compare_rules};
+pub use exceptions::ExceptionSummary;
 pub use health::{HealthChange, Quarantine};
 pub use http::{HttpDoor, HttpFault, HttpRead, HttpRequest, HttpResponse, HttpSend, HttpTls, Redirects, Verification};
 pub use meter::{BudgetPart, Usage};
+pub use mutation::{MutationError, Unsettled, mutated, settle};
 pub use parse::MAX_NESTING;
 pub use plan::Obstacle;
 pub use pool::{Job, Pool, PoolOptions, PoolStats};
 pub use query::{Answer, Query, QueryInput, Scope, bindings, query, query_in};
-pub use snapshot::{PolicySummary, Snapshot};
+pub use snapshot::{BindingSummary, PolicySummary, Snapshot};
 pub use suite::{SuiteFiles, run_suite};
 pub use testing::{FileCoverage, TestEnding, TestReport, TestResult, check_tests, run_tests};
 pub use ways::{Way, Ways};

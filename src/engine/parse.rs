@@ -2,6 +2,7 @@
 //!
 //! Knows METADATA only as far as the Rego version stands in it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::annotations::Annotations;
@@ -39,22 +40,30 @@ impl Parsed<'_> {
 }
 
 /// Parses files and reads their METADATA. A file may hold several modules.
+///
+/// `declared` are versions of Rego that are declared from outside, by file. METADATA that ask for v0 get it all the same.
 pub(crate) fn parse_all<'a>(
     sources: impl Iterator<Item = &'a SourceFile> + Clone,
+    declared: &BTreeMap<String, RegoVersion>,
     errors: &mut Vec<LoadError>,
 ) -> Vec<Parsed<'a>> {
     let mut read = Vec::new();
     for source in sources {
         match package_metadata(&source.path, &source.text) {
-            Ok(metadata) => read.push((source, metadata)),
+            Ok(metadata) => {
+                let version = match metadata.as_ref().map(|m| m.rego_version) {
+                    Some(RegoVersion::V0) => RegoVersion::V0,
+                    Some(RegoVersion::V1) | None => declared.get(&source.path).copied().unwrap_or(RegoVersion::V1),
+                };
+                read.push((source, metadata, version));
+            }
             Err(error) => errors.push(error),
         }
     }
-    let version = |metadata: &Option<Metadata>| metadata.as_ref().map_or(RegoVersion::V1, |m| m.rego_version);
-    let known = surroundings(read.iter().map(|(source, metadata)| (source.text.as_str(), version(metadata))));
+    let known = surroundings(read.iter().map(|(source, _, version)| (source.text.as_str(), *version)));
     let mut parsed = Vec::new();
-    for (source, metadata) in read {
-        match parse(source, version(&metadata), &known) {
+    for (source, metadata, version) in read {
+        match parse(source, version, &known) {
             Ok(mut modules) => {
                 if let Some(first) = modules.first_mut() {
                     first.metadata = metadata;
@@ -62,7 +71,7 @@ pub(crate) fn parse_all<'a>(
                 parsed.extend(modules);
             }
             Err(mut error) => {
-                if version(&metadata) == RegoVersion::V1 && is_v0(source, &known) {
+                if version == RegoVersion::V1 && is_v0(source, &known) {
                     error
                         .message
                         .push_str(" (it is Rego v0: declare `custom: {regoVersion: v0}` in its METADATA, or write v1)");

@@ -1,10 +1,10 @@
 //! Patches of policies onto objects: `patch` operations (RFC 6902) and `mutate` objects, and what they may not touch.
 
-use json_patch::{AddOperation, Patch, PatchOperation};
+use json_patch::{AddOperation, PatchOperation};
 use serde_json::{Map, Value};
 
-/// Identity of an object, which the API server does not let a webhook change.
-const IMMUTABLE: [&str; 8] = [
+/// What the API server does not let a webhook change, or sets again itself: the object's identity and its life.
+const IMMUTABLE: [&str; 13] = [
     "/apiVersion",
     "/kind",
     "/metadata/name",
@@ -13,10 +13,18 @@ const IMMUTABLE: [&str; 8] = [
     "/metadata/uid",
     "/metadata/creationTimestamp",
     "/metadata/resourceVersion",
+    "/metadata/generation",
+    "/metadata/selfLink",
+    "/metadata/deletionTimestamp",
+    "/metadata/deletionGracePeriodSeconds",
+    "/metadata/managedFields",
 ];
 
+/// What only the subresource of the name may change: on the resource itself the API server drops it in silence.
+const STATUS: &str = "status";
+
 /// The object after the mutating rules in `result`, or why they do not apply. `patch` is applied to what `mutate` gives.
-pub(crate) fn apply(object: &Value, result: &Value) -> Result<Value, String> {
+pub(crate) fn apply(object: &Value, sub_resource: &str, result: &Value) -> Result<Value, String> {
     let mut changed = match result.get("mutate") {
         None | Some(Value::Null) => object.clone(),
         Some(wanted @ Value::Object(_)) => wanted.clone(),
@@ -32,16 +40,13 @@ pub(crate) fn apply(object: &Value, result: &Value) -> Result<Value, String> {
     }
     for pointer in IMMUTABLE {
         if object.pointer(pointer) != changed.pointer(pointer) {
-            return Err(format!("the patch changes `{pointer}`, which is the object's identity"));
+            return Err(format!("the patch changes `{pointer}`, which is the API server's to set"));
         }
     }
+    if sub_resource != STATUS && object.get(STATUS) != changed.get(STATUS) {
+        return Err("the patch changes `/status`, which only requests on the subresource `status` may".to_owned());
+    }
     Ok(changed)
-}
-
-/// The minimal patch from one object to the other; `None` when they are equal.
-pub(crate) fn difference(from: &Value, to: &Value) -> Option<Patch> {
-    let patch = json_patch::diff(from, to);
-    (!patch.0.is_empty()).then_some(patch)
 }
 
 /// Operations are applied in order: an array in its own, a set sorted by path, so the outcome is always the same.
@@ -104,7 +109,7 @@ mod tests {
             {"op": "add", "path": "/metadata/labels/app.kubernetes.io~1name", "value": "x"},
             {"op": "add", "path": "/spec/containers/0/securityContext/capabilities/drop/-", "value": "ALL"}]});
         assert_eq!(
-            apply(&object, &result).expect("applies"),
+            apply(&object, "", &result).expect("applies"),
             json!({"metadata": {"labels": {"app.kubernetes.io/name": "x"}},
                    "spec": {"containers": [{"name": "a", "securityContext": {"capabilities": {"drop": ["ALL"]}}}]}})
         );
@@ -114,24 +119,24 @@ mod tests {
     fn neither_rule_undoes_the_other() {
         let operations = json!([{"op": "add", "path": "/a", "value": 1}]);
         let both = json!({"patch": operations, "mutate": {"kind": "Pod", "b": 2}});
-        assert_eq!(apply(&json!({"kind": "Pod"}), &both), Ok(json!({"kind": "Pod", "a": 1, "b": 2})));
+        assert_eq!(apply(&json!({"kind": "Pod"}), "", &both), Ok(json!({"kind": "Pod", "a": 1, "b": 2})));
     }
 
     #[test]
     fn faults_are_named() {
         let object = json!({"kind": "Pod", "metadata": {"name": "a"}});
-        let fault = |result: Value| apply(&object, &result).expect_err("faulty");
+        let fault = |result: Value| apply(&object, "", &result).expect_err("faulty");
         assert!(fault(json!({"patch": [{"op": "remove", "path": "/spec"}]})).contains("does not apply"));
         assert!(fault(json!({"patch": [{"op": "put", "path": "/spec"}]})).contains("no RFC 6902 operation"));
         assert!(fault(json!({"patch": {"op": "add"}})).contains("list of RFC 6902"));
         assert!(fault(json!({"mutate": {"kind": "Pod", "metadata": {"name": "b"}}})).contains("/metadata/name"));
-    }
-
-    #[test]
-    fn the_difference_is_minimal() {
-        let from = json!({"a": {"b": 1, "c": 2}});
-        let patch = difference(&from, &json!({"a": {"b": 1, "c": 3}})).expect("differs");
-        assert_eq!(serde_json::to_value(&patch).expect("JSON"), json!([{"op": "replace", "path": "/a/c", "value": 3}]));
-        assert_eq!(difference(&from, &from), None);
+        for path in
+            ["/apiVersion", "/metadata/uid", "/metadata/generateName", "/metadata/managedFields", "/status/phase"]
+        {
+            let named = path.strip_suffix("/phase").unwrap_or(path);
+            assert!(fault(json!({"patch": [{"op": "add", "path": path, "value": "x"}]})).contains(named), "{path}");
+        }
+        let status = json!({"patch": [{"op": "add", "path": "/status/phase", "value": "x"}]});
+        assert!(apply(&object, "status", &status).is_ok());
     }
 }

@@ -5,6 +5,7 @@
 //! policy are out, or eight in the process, the policy is quarantined: until they end or the policies are loaded again.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -96,9 +97,11 @@ struct Running {
 }
 
 impl Pool {
-    /// Starts the threads.
-    #[must_use]
-    pub fn start(options: PoolOptions) -> Self {
+    /// Starts the threads. Those that cannot be had at once are started later, as long as there is one.
+    ///
+    /// # Errors
+    /// No thread could be started to judge, or none to watch.
+    pub fn start(options: PoolOptions) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State { jobs: VecDeque::new(), active: Vec::new(), closed: false }),
             work: Condvar::new(),
@@ -106,10 +109,18 @@ impl Pool {
             queue: options.queue,
             abandoned: AtomicUsize::new(0),
         });
-        let missing = (0..options.threads.max(1)).filter(|_| !spawn_worker(&shared, None)).count();
-        let watched = Arc::clone(&shared);
-        spawn("watchdog", 1 << 20, move || watched.watchdog(missing));
-        Self { shared }
+        // From here on: what was started ends when it is dropped.
+        let pool = Self { shared };
+        let wanted = options.threads.max(1);
+        let faults: Vec<io::Error> = (0..wanted).filter_map(|_| spawn_worker(&pool.shared, None).err()).collect();
+        let missing = faults.len();
+        match faults.into_iter().next() {
+            Some(fault) if missing == wanted => return Err(fault),
+            _ => {}
+        }
+        let watched = Arc::clone(&pool.shared);
+        spawn("watchdog", 1 << 20, move || watched.watchdog(missing))?;
+        Ok(pool)
     }
 
     /// Hands in a job.
@@ -243,13 +254,13 @@ impl Shared {
             };
             let now = Instant::now();
             for review in active {
-                if review.give_up(now, &self.abandoned) && !spawn_worker(self, Some(Arc::clone(&review))) {
+                if review.give_up(now, &self.abandoned) && spawn_worker(self, Some(Arc::clone(&review))).is_err() {
                     review.answer_unjudged();
                     lock(&self.state).active.retain(|a| !Arc::ptr_eq(a, &review));
                     missing += 1;
                 }
             }
-            while missing > 0 && spawn_worker(self, None) {
+            while missing > 0 && spawn_worker(self, None).is_ok() {
                 missing -= 1;
             }
             std::thread::sleep(WATCH_INTERVAL);
@@ -317,14 +328,13 @@ impl Active {
     }
 }
 
-fn spawn_worker(shared: &Arc<Shared>, resumed: Option<Arc<Active>>) -> bool {
+fn spawn_worker(shared: &Arc<Shared>, resumed: Option<Arc<Active>>) -> io::Result<()> {
     let worker = Arc::clone(shared);
     spawn("judge", STACK_BYTES, move || worker.work(resumed))
 }
 
-/// Whether the thread could be started.
-fn spawn(name: &str, stack: usize, work: impl FnOnce() + Send + 'static) -> bool {
-    std::thread::Builder::new().name(name.to_owned()).stack_size(stack).spawn(work).is_ok()
+fn spawn(name: &str, stack: usize, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    std::thread::Builder::new().name(name.to_owned()).stack_size(stack).spawn(work).map(drop)
 }
 
 /// A panic while a lock is held cannot leave a half-made state: every change is a single assignment or push.

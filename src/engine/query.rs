@@ -84,7 +84,7 @@ pub fn query_in(query: &Query<'_>, scope: &Scope, http: Option<&Arc<dyn HttpDoor
 
 fn query_here(query: &Query<'_>, scope: &Scope, http: Option<&Arc<dyn HttpDoor>>) -> Result<Answer, Vec<LoadError>> {
     let mut errors = Vec::new();
-    let parsed = parse_all(query.modules.iter(), &mut errors);
+    let parsed = parse_all(query.modules.iter(), &BTreeMap::new(), &mut errors);
     if !errors.is_empty() {
         errors.sort();
         return Err(errors);

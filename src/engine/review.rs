@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::admission::{Operation, Origin, Request};
 use crate::engine::asker;
+use crate::engine::difference::difference;
 use crate::engine::evaluate::{Fault, World, caught};
 use crate::engine::input::{self, Inputs, Seen};
 use crate::engine::outcome::{Outcome, Output};
@@ -34,16 +35,16 @@ pub(crate) struct Review {
     pub steps: Vec<Step>,
     inputs: Inputs,
     user_namespace: Option<NamespaceMetadata>,
-    namespace: Namespace,
+    pub(super) namespace: Namespace,
     /// What controllers would make of the object.
-    made: Vec<Made>,
+    pub(super) made: Vec<Made>,
 }
 
 /// An object that a controller would make.
-struct Made {
+pub(super) struct Made {
     template: String,
     enforcement: Option<Enforcement>,
-    request: Request,
+    pub(super) request: Request,
     inputs: Inputs,
 }
 
@@ -56,12 +57,12 @@ pub(crate) struct Step {
     by_namespace: bool,
     taken: Taken,
     /// Which of the objects that controllers would make is judged, if it is not the request's own.
-    made: Option<usize>,
+    pub(super) made: Option<usize>,
     /// Why it cannot be judged.
     prejudged: Option<Fault>,
 }
 
-enum Namespace {
+pub(super) enum Namespace {
     /// The request is on no namespace.
     None,
     Known(NamespaceMetadata),
@@ -69,7 +70,7 @@ enum Namespace {
 }
 
 impl Namespace {
-    fn metadata(&self) -> Option<&Value> {
+    pub(super) fn metadata(&self) -> Option<&Value> {
         match self {
             Self::Known(metadata) => Some(metadata.as_ref()),
             Self::None | Self::Unknown(_) => None,
@@ -97,7 +98,7 @@ impl Namespace {
 }
 
 /// The labels that namespace selectors look at: of a request about a Namespace those before and after.
-fn label_sets(metadata: &Value, request: &Request) -> Vec<Value> {
+pub(super) fn label_sets(metadata: &Value, request: &Request) -> Vec<Value> {
     let labels = |m: &'_ Value| m.get("labels").cloned().unwrap_or_default();
     let mut sets = vec![labels(metadata)];
     if request.is_on_namespace() {
@@ -113,9 +114,11 @@ impl Review {
         let objects = made.as_ref().map(|made| made.iter().map(|m| &m.request).collect());
         let found = select(&snapshot, &request, context.endpoint, objects);
         let bound_of = |s: &Selected| snapshot.bound.get(s.bound);
-        let needed = found
-            .iter()
-            .any(|s| bound_of(s).is_some_and(|b| b.policy.reads_namespace || b.selects_by_namespace(&s.candidates)));
+        let excepts = |b: &Bound| snapshot.exceptions.look_at_namespace(&b.policy.name);
+        let needed = found.iter().any(|s| {
+            let looks = |b: &Bound| b.policy.reads_namespace || b.selects_by_namespace(&s.candidates) || excepts(b);
+            bound_of(s).is_some_and(looks)
+        });
         let (namespace, mut reads, inventory_age) = namespace_of(&request, inventory, needed);
         let asks = found.iter().any(|s| bound_of(s).is_some_and(|b| b.policy.reads_user_namespace));
         let asker = asks.then(|| asker::user_namespace(&request, inventory)).flatten();
@@ -325,8 +328,9 @@ impl Review {
         };
         let patch = answer.patch.map(|patch| serde_json::json!({ "patch": patch }));
         let before = object.map_or_else(|| self.request.object(), |o| o.as_ref());
-        let after = patch::apply(before, patch.as_ref().unwrap_or(result)).map_err(|m| fault(ErrorCode::Patch, &m))?;
-        let patch = patch::difference(before, &after);
+        let after = patch::apply(before, &self.request.sub_resource, patch.as_ref().unwrap_or(result))
+            .map_err(|m| fault(ErrorCode::Patch, &m))?;
+        let patch = difference(before, &after);
         let object = patch.is_some().then(|| Arc::new(after));
         Ok(Output { object, patch, findings: answer.findings, annotations, way: None })
     }

@@ -9,8 +9,9 @@ use crate::admission::Request;
 use crate::engine::check::Definitions;
 use crate::engine::constraints::Places;
 use crate::engine::evaluate::Unit;
+use crate::engine::exceptions::Exceptions;
 use crate::engine::health::Health;
-use crate::engine::{Endpoint, NamespaceMetadata, Obstacle, Way};
+use crate::engine::{Endpoint, ExceptionSummary, NamespaceMetadata, Obstacle, Way};
 use crate::policy::gatekeeper::{self, ExpansionTemplate, Generated};
 use crate::policy::{Budget, Digest, Enforcement, Match, MatchIndex, OnUpdate, Severity, Taken};
 
@@ -25,6 +26,18 @@ pub struct Snapshot {
     pub(crate) mask_pointers: Vec<String>,
     pub(crate) summaries: Vec<PolicySummary>,
     pub(crate) expansions: Vec<ExpansionTemplate>,
+    pub(crate) exceptions: Exceptions,
+}
+
+/// A binding, for lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindingSummary {
+    /// `metadata.name`.
+    pub name: String,
+    /// The policy that it binds.
+    pub policy: String,
+    /// What violations do where it counts, after the ceiling.
+    pub enforcement: Enforcement,
 }
 
 /// One policy, for lists and messages.
@@ -80,6 +93,7 @@ pub(crate) struct Policy {
     pub reads_namespace: bool,
     pub reads_user_namespace: bool,
     pub budget: Budget,
+    /// Shared with the same policy of the policy set that was in force before.
     pub health: Arc<Health>,
 }
 
@@ -102,6 +116,8 @@ pub(crate) struct Bound {
 
 /// Parameters, enforcement and scope of one use of a policy.
 pub(crate) struct Use {
+    /// The binding that it comes from; `None`: the policy as it stands.
+    pub binding: Option<String>,
     /// Narrows the policy's own match.
     pub narrowed: Option<Match>,
     pub parameters: Value,
@@ -187,7 +203,26 @@ impl Snapshot {
         self.summaries.iter()
     }
 
-    /// Digest over policies and bindings.
+    /// The bindings, sorted by name.
+    #[must_use]
+    pub fn bindings(&self) -> Vec<BindingSummary> {
+        let uses = self.bound.iter().flat_map(|b| b.uses.iter().map(move |u| (b, u)));
+        let summary = |(b, u): (&Bound, &Use)| {
+            let (name, policy) = (u.binding.clone()?, b.policy.name.to_string());
+            Some(BindingSummary { name, policy, enforcement: u.enforcement })
+        };
+        let mut found: Vec<BindingSummary> = uses.filter_map(summary).collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found
+    }
+
+    /// The exceptions, sorted by name.
+    #[must_use]
+    pub fn exceptions(&self) -> Vec<ExceptionSummary> {
+        self.exceptions.summaries()
+    }
+
+    /// Digest over policies, bindings, exceptions and the ceiling of enforcement.
     #[must_use]
     pub fn policy_set(&self) -> Digest {
         self.policy_set
@@ -252,7 +287,11 @@ impl Snapshot {
         }
         let looks = |b: &Bound| {
             let taken = b.takes(endpoint, request);
-            taken.is_some_and(|(uses, _)| b.policy.reads_namespace || b.selects_by_namespace(&uses))
+            taken.is_some_and(|(uses, _)| {
+                b.policy.reads_namespace
+                    || b.selects_by_namespace(&uses)
+                    || self.exceptions.look_at_namespace(&b.policy.name)
+            })
         };
         // What is made of the object may be taken by any constraint; whether it is comes out later.
         self.candidates(endpoint, request).any(|(_, b)| looks(b))
@@ -263,5 +302,41 @@ impl Snapshot {
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Snapshot").field("policy_set", &self.policy_set).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{CompileOptions, compile};
+    use crate::policy::{SourceFile, Sources};
+
+    fn snapshot(files: &[(&str, &str)]) -> Snapshot {
+        let file = |(name, text): &(&str, &str)| {
+            let text = format!("package {name}\n\ndeny contains \"{text}\" if false\n");
+            SourceFile { path: format!("{name}.rego"), text }
+        };
+        let sources = Sources { modules: files.iter().map(file).collect(), ..Sources::default() };
+        compile(&sources, CompileOptions::default()).expect("compiles").snapshot
+    }
+
+    fn health(snapshot: &Snapshot, name: &str) -> Arc<Health> {
+        let bound = snapshot.bound.iter().find(|b| *b.policy.name == *name).expect("is there");
+        Arc::clone(&bound.policy.health)
+    }
+
+    #[test]
+    fn a_quarantine_ends_with_a_change_of_the_policy_and_not_with_a_reload() {
+        let before = snapshot(&[("a", "1"), ("b", "1")]);
+        for name in ["a", "b"] {
+            health(&before, name).got_stuck(true);
+        }
+        let mut after = snapshot(&[("a", "1"), ("b", "2"), ("c", "1")]);
+        after.inherit_health(&before);
+        let quarantined = |name: &str| health(&after, name).quarantined();
+        assert_eq!(["a", "b", "c"].map(quarantined), [true, false, false]);
+        // A thread of the old set that ends after all is counted for the new one.
+        health(&before, "a").came_back();
+        assert!(!quarantined("a"));
     }
 }

@@ -157,13 +157,14 @@ impl Runner<'_> {
         let expands = |d: &Document| d.kind() == "ExpansionTemplate";
         // Reviews are judged as they are; only manifests are expanded.
         let unexpanded = subject.is_review && sources.gatekeeper.iter().any(expands);
-        if case.inventory.is_empty() && !unexpanded {
+        if case.inventory.is_empty() && case.exceptions.is_empty() && !unexpanded {
             return Ok(Arc::clone(plain));
         }
         let mut sources = sources.clone();
         if unexpanded {
             sources.gatekeeper.retain(|d| !expands(d));
         }
+        sources.exceptions.clone_from(&case.exceptions);
         let mut inventory = Map::new();
         for file in &case.inventory {
             let documents = self.documents("inventory", file)?;

@@ -89,7 +89,7 @@ pub struct TestReport {
 /// Everything that keeps the files, tests included, from being loaded.
 pub fn run_tests(sources: &Sources, wanted: &dyn Fn(&str) -> bool, now_ns: i64) -> Result<TestReport, Vec<LoadError>> {
     let mut errors = Vec::new();
-    let parsed = parse_all(sources.modules.iter(), &mut errors);
+    let parsed = parse_all(sources.modules.iter(), &sources.rego_versions, &mut errors);
     let packages = check::packages(&parsed);
     if errors.is_empty() {
         errors.extend(check::check(&packages, &sources.data));
@@ -128,7 +128,7 @@ pub fn run_tests(sources: &Sources, wanted: &dyn Fn(&str) -> bool, now_ns: i64) 
 #[must_use]
 pub fn check_tests(sources: &Sources) -> Vec<LoadError> {
     let mut errors = Vec::new();
-    let parsed = parse_all(sources.modules.iter(), &mut errors);
+    let parsed = parse_all(sources.modules.iter(), &sources.rego_versions, &mut errors);
     errors.extend(check::check(&check::packages(&parsed), &sources.data));
     errors
 }

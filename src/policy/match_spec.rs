@@ -17,6 +17,7 @@ pub(super) struct MatchSpec {
     operations: Option<Vec<String>>,
     namespaces: Vec<String>,
     excluded_namespaces: Vec<String>,
+    names: Vec<String>,
     namespace_selector: Option<LabelSelector>,
     #[serde(alias = "objectSelector")]
     label_selector: Option<LabelSelector>,
@@ -88,6 +89,7 @@ impl MatchSpec {
             rules,
             namespaces: self.namespaces,
             excluded_namespaces: self.excluded_namespaces,
+            names: self.names,
             namespace_selector: self.namespace_selector,
             label_selector: self.label_selector,
             pod_templates: self.pod_templates.unwrap_or(on_pods),

@@ -46,6 +46,8 @@ pub struct Match {
     pub namespaces: Vec<String>,
     /// Names or globs that are left out.
     pub excluded_namespaces: Vec<String>,
+    /// Names or globs of objects; empty takes every one.
+    pub names: Vec<String>,
     /// On the labels of the request's namespace.
     pub namespace_selector: Option<LabelSelector>,
     /// On the labels of the object, or of the old object.
@@ -87,6 +89,7 @@ impl Default for Match {
             }],
             namespaces: Vec::new(),
             excluded_namespaces: Vec::new(),
+            names: Vec::new(),
             namespace_selector: None,
             label_selector: None,
             pod_templates: false,
@@ -117,7 +120,7 @@ impl Match {
         if let Some(constraint) = &self.constraint {
             return if constraint.takes(request, &self.rules) { vec![Taken::AsIs] } else { Vec::new() };
         }
-        if !self.takes_namespace(request) {
+        if !self.takes_namespace(request) || !self.takes_name(request) {
             return Vec::new();
         }
         let as_is = self.rules.iter().any(|r| r.takes(request)).then_some(Taken::AsIs);
@@ -132,23 +135,39 @@ impl Match {
         self.namespace_selector.as_ref().is_none_or(|s| labels.iter().any(|l| s.selects(l)))
     }
 
+    /// Whether the block covers `request`, but for the namespace selector: as [`takes`](Self::takes), but the labels
+    /// must be on the object itself, and those of an old object count for nothing. What refuses looks wide, what lets
+    /// pass looks narrow.
+    #[must_use]
+    pub fn covers(&self, request: &Request) -> bool {
+        self.ways(request).into_iter().any(|taken| self.takes_labels_of(request.subject(), taken))
+    }
+
+    fn takes_name(&self, request: &Request) -> bool {
+        self.names.is_empty() || self.names.iter().any(|g| glob_matches(g, name_of_object(request)))
+    }
+
     fn takes_namespace(&self, request: &Request) -> bool {
         let namespace = namespace_of(request);
         let fits = |globs: &[String]| globs.iter().any(|g| glob_matches(g, namespace));
         (self.namespaces.is_empty() || fits(&self.namespaces)) && !fits(&self.excluded_namespaces)
     }
 
-    /// Of a workload judged through its template the labels are the template's: those its Pods will have.
     fn takes_labels(&self, request: &Request, taken: Taken) -> bool {
+        let mut objects = [request.object(), request.old_object()].into_iter().filter(|o| !o.is_null());
+        self.label_selector.is_none() || objects.any(|o| self.takes_labels_of(o, taken))
+    }
+
+    /// Of a workload judged through its template the labels are the template's: those its Pods will have.
+    fn takes_labels_of(&self, object: &Value, taken: Taken) -> bool {
         let Some(selector) = &self.label_selector else { return true };
-        let labelled = |object: &'_ Value| match taken {
+        match taken {
             Taken::AsIs => selector.selects(object.pointer("/metadata/labels").unwrap_or(&Value::Null)),
             Taken::Template(kind) => {
                 let template = kind.path.iter().try_fold(object, |o, step| o.get(step));
                 selector.selects(template.and_then(|t| t.pointer("/metadata/labels")).unwrap_or(&Value::Null))
             }
-        };
-        [request.object(), request.old_object()].into_iter().filter(|o| !o.is_null()).any(labelled)
+        }
     }
 
     fn template_of(&self, request: &Request) -> Option<&'static TemplateKind> {
@@ -194,12 +213,12 @@ impl Rule {
 
 /// The namespace that a request is in, or the one that it is on.
 pub(super) fn namespace_of(request: &Request) -> &str {
-    if request.is_on_namespace() { name_of_namespace(request) } else { &request.namespace }
+    if request.is_on_namespace() { name_of_object(request) } else { &request.namespace }
 }
 
-/// The name of the Namespace that a request is on. With `generateName` the request has none: the object has it once
+/// The name of the object that a request is on. With `generateName` the request has none: the object has it once
 /// it is made (validation), and before that (mutation) the prefix is all there is.
-fn name_of_namespace(request: &Request) -> &str {
+fn name_of_object(request: &Request) -> &str {
     let text = |pointer: &str| request.subject().pointer(pointer).and_then(Value::as_str).filter(|t| !t.is_empty());
     let of_object = || text("/metadata/name").or_else(|| text("/metadata/generateName"));
     Some(request.name.as_str()).filter(|name| !name.is_empty()).or_else(of_object).unwrap_or_default()
@@ -294,6 +313,9 @@ mod tests {
         assert!(m.takes(&request("CREATE", "", "secrets", "tenant-x")).is_none());
         assert!(m.takes(&request("CREATE", "", "secrets", "other")).is_none());
         assert!(m.takes(&request("CREATE", "", "namespaces", "tenant-b")).is_none());
+        let names = block("{rules: [{resources: ['*']}], names: ['web-*', n]}");
+        assert!(names.takes(&request("CREATE", "", "secrets", "a")).is_some());
+        assert!(block("{kinds: [Secret], names: [m]}").takes(&request("CREATE", "", "secrets", "a")).is_none());
         let labels = block("{kinds: [Secret], labelSelector: {matchLabels: {app: db}}}");
         assert!(labels.takes(&request("CREATE", "", "secrets", "a")).is_none());
     }

@@ -1,26 +1,34 @@
-//! Policy documents: Rego with METADATA, bindings, Gatekeeper's templates and constraints, what they match. Text in,
+//! Policy documents: Rego with METADATA, bindings, exceptions, Gatekeeper's templates and constraints, what they match. Text in,
 //! typed documents out.
 //!
 //! Knows no engine, files or clusters.
 
 mod budget;
+mod cases;
 mod digest;
 mod error;
+mod exception;
 pub mod gatekeeper;
 mod index;
+mod instant;
 pub mod kinds;
 mod match_spec;
 mod matching;
 mod metadata;
+pub mod names;
 mod nearest;
 mod selector;
 mod sources;
+pub mod wording;
 pub mod yaml;
 
 pub use budget::{Budget, mebibytes};
+pub use cases::{CaseRequest, CaseSuite, Expectation, ExpectedVerdict, ExpectedViolation, Given, PolicyCase};
 pub use digest::{Digest, digest_set};
 pub use error::LoadError;
+pub use exception::{PolicyException, PolicyRef, Subject};
 pub use index::MatchIndex;
+pub use instant::Instant;
 pub use matching::{Match, Rule, Scope, Taken};
 pub use metadata::{BuiltinErrors, Enforcement, Metadata, OnUpdate, RegoVersion, Severity, package_metadata};
 pub use nearest::nearest;

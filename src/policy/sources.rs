@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::policy::gatekeeper::Document;
 use crate::policy::match_spec::MatchSpec;
-use crate::policy::{Enforcement, LoadError, Match, OnUpdate};
+use crate::policy::{Enforcement, LoadError, Match, OnUpdate, PolicyException, RegoVersion, wording};
 
 /// A file of Rego.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +31,6 @@ impl SourceFile {
 pub struct PolicyBinding {
     /// `metadata.name`.
     pub name: String,
-    /// File it stands in.
-    pub file: String,
     /// `spec.policyRef.name`: the policy's name.
     pub policy: String,
     /// Laid over the policy's defaults.
@@ -43,8 +41,8 @@ pub struct PolicyBinding {
     pub enforcement: Option<Enforcement>,
     /// In place of the policy's.
     pub on_update: Option<OnUpdate>,
-    /// The document, for digests.
-    pub document: Value,
+    /// Where it stands, and for digests.
+    pub document: Document,
 }
 
 /// What a [`Snapshot`](crate::engine::Snapshot) is compiled from.
@@ -52,8 +50,12 @@ pub struct PolicyBinding {
 pub struct Sources {
     /// Rego files, tests included; they are told apart by name.
     pub modules: Vec<SourceFile>,
+    /// Versions of Rego that somebody has declared from outside (a bundle's manifest), by path.
+    pub rego_versions: BTreeMap<String, RegoVersion>,
     /// Bindings.
     pub bindings: Vec<PolicyBinding>,
+    /// Exceptions, from the one place that they count from.
+    pub exceptions: Vec<PolicyException>,
     /// Documents of Gatekeeper.
     pub gatekeeper: Vec<Document>,
     /// The `data` document: an object.
@@ -66,7 +68,8 @@ pub struct Sources {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct BindingDocument {
     api_version: String,
-    kind: String,
+    #[serde(rename = "kind")]
+    _kind: String,
     metadata: Named,
     spec: BindingSpec,
 }
@@ -89,31 +92,35 @@ struct BindingSpec {
 }
 
 impl PolicyBinding {
-    /// Reads one binding from a YAML document already parsed to JSON.
+    /// Reads one binding.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn from_document(file: &str, document: Value) -> Result<Self, LoadError> {
-        let fault = |message: String| LoadError::new(file, "binding", message);
-        let parsed: BindingDocument = serde_path_to_error::deserialize(&document)
-            .map_err(|e| fault(format!("PolicyBinding: `{}`: {}", e.path(), e.inner())))?;
-        debug_assert_eq!(parsed.kind, "PolicyBinding");
+    /// What is wrong with it, with its line.
+    pub fn read(document: &Document) -> Result<Self, LoadError> {
+        let label = format!("binding `{}`", document.name());
+        let fault = |path: &[&str], message: String| document.fault_at("binding", path, format!("{label}: {message}"));
+        let parsed: BindingDocument = serde_path_to_error::deserialize(&document.value).map_err(|e| {
+            let (path, message) = wording::of_path(&e);
+            fault(&path.iter().map(String::as_str).collect::<Vec<_>>(), message)
+        })?;
         if parsed.api_version != "portcullis.io/v1alpha1" {
-            return Err(fault(format!(
-                "PolicyBinding of `{}` is not known; write portcullis.io/v1alpha1",
-                parsed.api_version
-            )));
+            let message = format!("`{}` is not known; write portcullis.io/v1alpha1", parsed.api_version);
+            return Err(fault(&["apiVersion"], message));
         }
-        let matching = parsed.spec.matching.map(MatchSpec::check).transpose().map_err(fault)?;
+        let matching = parsed.spec.matching.map(MatchSpec::check).transpose();
         Ok(Self {
             name: parsed.metadata.name,
-            file: file.to_owned(),
             policy: parsed.spec.policy_ref.name,
             parameters: parsed.spec.parameters,
-            matching,
+            matching: matching.map_err(|m| fault(&["spec", "match"], m))?,
             enforcement: parsed.spec.enforcement,
             on_update: parsed.spec.on_update,
-            document,
+            document: document.clone(),
         })
+    }
+
+    /// A fault at a path of keys of the binding.
+    pub(crate) fn fault_at(&self, path: &[&str], message: &str) -> LoadError {
+        self.document.fault_at("binding", path, format!("binding `{}`: {message}", self.name))
     }
 }

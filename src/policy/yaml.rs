@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::policy::LoadError;
+use crate::policy::{LoadError, wording};
 
 /// Where a piece of YAML begins in its file: lines and columns to add to the parser's.
 #[derive(Debug, Clone, Copy, Default)]
@@ -102,7 +102,7 @@ fn error(file: &str, error: &serde_saphyr::Error, offset: Offset) -> LoadError {
     let text = error.to_string();
     // The library ends its messages with the place, which is told apart here.
     let message = text.split(" at line ").next().unwrap_or(&text).trim_end_matches([',', ' ']);
-    let found = LoadError::new(file, "yaml", message);
+    let found = LoadError::new(file, "yaml", wording::plain(message));
     match error.location() {
         Some(place) if place.line() > 0 => {
             let number = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);

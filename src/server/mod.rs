@@ -17,6 +17,6 @@ pub use budget::{Deadlines, stated_timeout};
 pub use connections::{ConnectionLimits, Transport, serve};
 pub use phase::{Phase, Phases};
 pub use refusal::Refusal;
-pub use review::{Arrival, Reviewer, Underway, World};
+pub use review::{Arrival, InForce, Reviewer, Underway, World};
 pub use routes::{Limits, Peer, webhook_router};
 pub use tls::{ServingCertificate, TlsError, TlsIdentity, server_config};

@@ -14,17 +14,30 @@ use crate::engine::{
     NamespaceMetadata, Pool, Snapshot, Verdict, answer,
 };
 use crate::inventory::{ClusterNamespaces, Overlay};
-use crate::policy::Digest;
+use crate::policy::{Digest, Sources};
 use crate::server::Deadlines;
 use crate::telemetry::{Lookup, Metrics, Stage};
 
 /// Where namespaces are found.
 #[derive(Clone)]
 pub enum World {
-    /// In the data files.
-    Fixed(Arc<BTreeMap<String, NamespaceMetadata>>),
+    /// In the data files, which come with the policies.
+    Fixed,
     /// In the cluster.
     Cluster(ClusterNamespaces),
+}
+
+/// The policies in force with all that depends on them: published whole, and pinned whole by a review.
+#[derive(Debug)]
+pub struct InForce {
+    /// The policies.
+    pub snapshot: Arc<Snapshot>,
+    /// What must not be recorded as it is.
+    pub masker: Masker,
+    /// Namespaces of the data files.
+    pub namespaces: Arc<BTreeMap<String, NamespaceMetadata>>,
+    /// What the snapshot was compiled from.
+    pub sources: Arc<Sources>,
 }
 
 /// How a request came.
@@ -54,15 +67,13 @@ pub type Underway = mpsc::Sender<std::convert::Infallible>;
 /// All that a review needs.
 pub struct Reviewer {
     /// The policies in force; a review keeps those it began under.
-    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub in_force: watch::Receiver<Arc<InForce>>,
     /// Where namespaces are found.
     pub world: World,
     /// Threads that judge.
     pub pool: Arc<Pool>,
     /// Where decisions are recorded.
     pub log: DecisionLog,
-    /// What must not be recorded as it is.
-    pub masker: Masker,
     /// What failures come to.
     pub failure: FailureModes,
     /// Counters.
@@ -84,7 +95,7 @@ impl Reviewer {
         let id = Uuid::now_v7();
         let timestamp = jiff::Timestamp::now();
         let now_ns = i64::try_from(timestamp.as_nanosecond()).unwrap_or(i64::MAX);
-        let snapshot = Arc::clone(&self.snapshot.borrow());
+        let in_force = Arc::clone(&self.in_force.borrow());
         let request = Arc::new(request);
         let context = Context {
             endpoint,
@@ -95,15 +106,18 @@ impl Reviewer {
             http: self.http.clone(),
         };
         let judging = Instant::now();
-        let decision = self.judge(&snapshot, &request, context, deadlines).await;
+        let decision = self.judge(&in_force, &request, context, deadlines).await;
         let judged = judging.elapsed();
         self.metrics.staged(Stage::Evaluate, judged);
         let metrics = [("receive_ns", judging - started), ("evaluate_ns", judged)];
         let metrics = metrics.into_iter().map(|(name, took)| (name, nanos(took))).collect();
         let meta = DecisionMeta { decision_id: id, timestamp, now_ns, caller, metrics };
-        let decision = self.record(&meta, &request, decision, bytes, deadlines.answer).await;
+        let decision = self.record(&meta, &request, decision, bytes, &in_force.masker, deadlines.answer).await;
         let mut response = answer(&decision, &request.uid);
         response.audit_annotations.insert(annotation_key(&id), id.to_string());
+        if let Some(checkpoint) = self.log.checkpoint() {
+            response.audit_annotations.insert(CHECKPOINT_KEY.to_owned(), checkpoint.to_string());
+        }
         let took = started.elapsed();
         self.metrics.answered(&request, &decision, took);
         note(&id, &request, &decision, took);
@@ -112,17 +126,18 @@ impl Reviewer {
 
     async fn judge(
         &self,
-        snapshot: &Arc<Snapshot>,
+        in_force: &InForce,
         request: &Arc<Request>,
         context: Context,
         deadlines: Deadlines,
     ) -> Decision {
         let endpoint = context.endpoint;
+        let snapshot = &in_force.snapshot;
         let shed = |cause| Decision::shed(endpoint, cause, &self.failure, snapshot);
         let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_owned() else {
             return shed(Cause::Overload);
         };
-        let inventory = self.inventory(snapshot, endpoint, request, deadlines.judge).await;
+        let inventory = self.inventory(in_force, endpoint, request, deadlines.judge).await;
         let (sender, receiver) = oneshot::channel();
         let job = Job {
             snapshot: Arc::clone(snapshot),
@@ -159,19 +174,19 @@ impl Reviewer {
     /// One view for the whole review. A namespace that the view does not have is read live.
     async fn inventory(
         &self,
-        snapshot: &Snapshot,
+        in_force: &InForce,
         endpoint: Endpoint,
         request: &Request,
         deadline: Instant,
     ) -> Inventory {
         let cluster = match &self.world {
-            World::Fixed(namespaces) => {
-                return Inventory { namespaces: Arc::clone(namespaces) as _, age: None };
+            World::Fixed => {
+                return Inventory { namespaces: Arc::clone(&in_force.namespaces) as _, age: None };
             }
             World::Cluster(cluster) => cluster,
         };
         let view = Inventory { namespaces: Arc::new(cluster.clone()), age: Some(cluster.age()) };
-        if !snapshot.needs_namespace(endpoint, request) {
+        if !in_force.snapshot.needs_namespace(endpoint, request) {
             return view;
         }
         let name = &request.namespace;
@@ -204,10 +219,11 @@ impl Reviewer {
         request: &Request,
         decision: Decision,
         bytes: usize,
+        masker: &Masker,
         deadline: Instant,
     ) -> Decision {
         let recording = Instant::now();
-        let entry = on_body(bytes, || Entry::decision(meta, request, &decision, &self.masker));
+        let entry = on_body(bytes, || Entry::decision(meta, request, &decision, masker));
         let written = self.log.append(entry, deadline).await;
         self.metrics.staged(Stage::Record, recording.elapsed());
         match written {
@@ -219,6 +235,9 @@ impl Reviewer {
         }
     }
 }
+
+/// The annotation with the log's latest checkpoint: the API server's audit log holds what the log cannot take back.
+const CHECKPOINT_KEY: &str = "checkpoint";
 
 /// Keys are write-once in the API server's audit event, and a retried request calls again: each call has its own.
 fn annotation_key(id: &Uuid) -> String {
@@ -262,6 +281,10 @@ fn note(id: &Uuid, request: &Request, decision: &Decision, took: Duration) {
                 if decision.allowed() { "allowed" } else { "denied" },
             )
         };
+    }
+    for conflict in &decision.conflicts {
+        let (first, second) = (&conflict.first, &conflict.second);
+        tracing::warn!(decision_id = %id, path = %conflict.path, %first, %second, "mutations conflict; the second counts");
     }
     match (decision.verdict, decision.cause) {
         (Verdict::Allow, Cause::None) => event!(tracing::Level::DEBUG),

@@ -53,7 +53,7 @@ pub(super) fn read(named: &Path, reading: Reading, sources: &mut Sources, errors
 }
 
 /// `a.b` and the path of `a.b:path`; a URL of a file has no prefix.
-fn split_prefix(named: &Path) -> (Vec<String>, PathBuf) {
+pub(super) fn split_prefix(named: &Path) -> (Vec<String>, PathBuf) {
     let whole = || (Vec::new(), named.to_owned());
     let Some(text) = named.to_str() else { return whole() };
     if let Some(path) = text.strip_prefix("file://") {

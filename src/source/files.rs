@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::policy::LoadError;
 
 /// No policy or data file is longer.
-const MAX_FILE_BYTES: u64 = 64 << 20;
+const MAX_FILE_BYTES: usize = 64 << 20;
 
 /// Directories are not followed deeper than this, so a loop of links ends.
 const MAX_DEPTH: usize = 16;
@@ -60,13 +60,18 @@ fn descend(dir: &Path, depth: usize, found: &mut Vec<PathBuf>, errors: &mut Vec<
 
 /// The text of a file.
 pub(super) fn text(path: &Path) -> Result<String, LoadError> {
+    let bytes = bytes(path, MAX_FILE_BYTES)?;
+    String::from_utf8(bytes).map_err(|_| LoadError::new(path.display().to_string(), "io", "the file is not UTF-8"))
+}
+
+/// The content of a file of at most so many bytes.
+pub(super) fn bytes(path: &Path, most: usize) -> Result<Vec<u8>, LoadError> {
     let fault = |message: String| LoadError::new(path.display().to_string(), "io", message);
     let length = fs::metadata(path).map_err(|e| fault(format!("cannot read: {e}")))?.len();
-    if length > MAX_FILE_BYTES {
-        return Err(fault(format!("the file has {length} bytes; at most {MAX_FILE_BYTES} are read")));
+    if usize::try_from(length).map_or(true, |length| length > most) {
+        return Err(fault(format!("the file has {length} bytes; at most {most} are read")));
     }
-    let bytes = fs::read(path).map_err(|e| fault(format!("cannot read: {e}")))?;
-    String::from_utf8(bytes).map_err(|_| fault("the file is not UTF-8".to_owned()))
+    fs::read(path).map_err(|e| fault(format!("cannot read: {e}")))
 }
 
 /// Whether `path` ends in one of the extensions.

@@ -1,16 +1,27 @@
-//! Where policies and data come from: files, directories, and the copies inside the binary.
+//! Where policies and data come from: files, directories, bundles near and far, and the copies inside the binary.
 //!
 //! Knows paths and file formats; must not know how policies are judged or who asks.
 
+mod bundle;
+mod cases;
 mod data;
+mod exceptions;
 mod files;
 mod kube_mgmt;
+mod places;
 mod policies;
+mod remote;
 mod shipped;
+mod stamp;
 mod suites;
 
 use std::path::{Path, PathBuf};
 
+pub use bundle::{BundleBuilt, Manifest, Signing, build};
+pub use cases::{LoadedCases, case_suites};
+pub use places::Places;
+pub use remote::{FallBack, Polled, RemoteOptions, Remotes};
+pub use stamp::Stamp;
 pub use suites::{LoadedSuite, suites};
 
 use crate::policy::{LoadError, Sources};
@@ -19,13 +30,31 @@ use crate::source::data::Reading;
 /// What to load.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// Files and directories of policies and bindings. Empty: `./policies` if it holds any policy, else the shipped
+    /// Files and directories of policies and bindings, bundles (`.tar.gz`, `https://..`, `oci://..`). Empty: `./policies` if it holds any policy, else the shipped
     /// ones.
     pub policies: Vec<PathBuf>,
     /// Files and directories of data, read as `opa run` reads them; Kubernetes manifests become `data.inventory`.
     pub data: Vec<PathBuf>,
-    /// Whether the shipped example data stands in where `data` is empty.
+    /// Files and directories of exceptions: the only place that they count from.
+    pub exceptions: Vec<PathBuf>,
+    /// Whether the shipped example data stands in where `data` is empty and no bundle brings any.
     pub example_data: bool,
+    /// How bundles are fetched and whom they must be from.
+    pub bundles: BundleOptions,
+}
+
+/// Which bundles are taken.
+#[derive(Debug, Clone, Default)]
+pub struct BundleOptions {
+    /// File with the key that bundles must be signed with: PEM, a JWK, or a shared secret. Without one signatures are not
+    /// looked at.
+    pub key: Option<PathBuf>,
+    /// Name that the key must have where a signature names one.
+    pub key_id: Option<String>,
+    /// `scope` that signatures must have.
+    pub scope: Option<String>,
+    /// How those are fetched that others serve.
+    pub remote: RemoteOptions,
 }
 
 /// Sources with where they came from.
@@ -35,49 +64,16 @@ pub struct Loaded {
     pub sources: Sources,
     /// For people: one line a place.
     pub from: Vec<String>,
+    /// What was passed over.
+    pub notes: Vec<LoadError>,
 }
 
-/// Reads everything that `options` name.
+/// Reads everything that `options` name, once.
 ///
 /// # Errors
 /// Everything that is wrong, of all files.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<LoadError>> {
-    let mut errors = Vec::new();
-    let mut sources = Sources::default();
-    let mut from = Vec::new();
-    let local = Path::new("policies");
-    if !options.policies.is_empty() {
-        for path in &options.policies {
-            policies::read(path, &mut sources, &mut errors);
-            from.push(format!("policies: {}", path.display()));
-        }
-    } else if files::holds_policies(local) {
-        policies::read(local, &mut sources, &mut errors);
-        from.push("policies: policies (in the current directory)".to_owned());
-    } else {
-        shipped::policies(&mut sources, &mut errors);
-        from.push("policies: the shipped ones, inside the binary".to_owned());
-    }
-    if !options.data.is_empty() {
-        for path in &options.data {
-            data::read(path, Reading::Manifests, &mut sources, &mut errors);
-            from.push(format!("data: {}", path.display()));
-        }
-    } else if options.example_data {
-        let local = local.join("example-data");
-        if options.policies.is_empty() && local.is_dir() {
-            data::read(&local, Reading::Manifests, &mut sources, &mut errors);
-            from.push(format!("data: {} (the example: three tenants)", local.display()));
-        } else {
-            shipped::example_data(&mut sources, &mut errors);
-            from.push("data: the shipped example (three tenants), inside the binary".to_owned());
-        }
-    }
-    kube_mgmt::replicate(&mut sources);
-    sources.modules.sort_by(|a, b| a.path.cmp(&b.path));
-    sources.bindings.sort_by(|a, b| a.name.cmp(&b.name));
-    errors.sort();
-    if errors.is_empty() { Ok(Loaded { sources, from }) } else { Err(errors) }
+    Places::choose(options).fetch_and_load()
 }
 
 /// Reads what a query is run over: Rego and data as `opa eval --data` does, and more Rego.
@@ -88,7 +84,7 @@ pub fn load_for_query(policies: &[PathBuf], data: &[PathBuf]) -> Result<Sources,
     let mut errors = Vec::new();
     let mut sources = Sources::default();
     for path in policies {
-        policies::read(path, &mut sources, &mut errors);
+        policies::read(path, &[], &mut sources, &mut errors);
     }
     for path in data {
         data::read(path, Reading::Rego, &mut sources, &mut errors);

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use prometheus::core::Collector as _;
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -10,7 +11,7 @@ use prometheus::{
 
 use crate::admission::Request;
 use crate::engine::{BudgetPart, Cause, Decision, Ending, Endpoint, Snapshot, Verdict, Way};
-use crate::policy::Enforcement;
+use crate::policy::{Enforcement, Instant};
 use crate::telemetry::KindClass;
 
 /// 100 us to 30 s, which is the longest time the API server waits.
@@ -54,6 +55,26 @@ pub enum Lookup {
     Failed,
 }
 
+/// What asking a server of bundles came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Poll {
+    /// It has another bundle.
+    Change,
+    /// It has the same.
+    Same,
+    /// It did not answer, or wrongly.
+    Failure,
+}
+
+/// What loading the policies again came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// They are in force.
+    Success,
+    /// Those from before are.
+    Failure,
+}
+
 /// All metrics, in a registry of their own.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -72,12 +93,21 @@ pub struct Metrics {
     value_bytes: IntGaugeVec,
     output_bytes: IntGaugeVec,
     quarantined: IntGaugeVec,
+    mutation_conflicts: IntCounterVec,
+    exceptions: IntGaugeVec,
+    exception_hits: IntCounterVec,
     policy_set: IntGaugeVec,
     policies: IntGaugeVec,
     policies_by_way: IntGaugeVec,
     evaluations_by_way: IntCounterVec,
     lookups: IntCounterVec,
     handshake_failures: IntCounterVec,
+    reloads: IntCounterVec,
+    polls: IntCounterVec,
+    /// When the policies in force were loaded, seconds since the epoch.
+    pub reload_last_success: Gauge,
+    /// 1 while what is at the policies' places is not what is in force, because it cannot be loaded.
+    pub reload_failing: IntGauge,
     /// Reviews under way.
     pub in_flight: IntGauge,
     /// The bound of `in_flight`.
@@ -108,6 +138,8 @@ pub struct Metrics {
     pub log_bytes: IntGauge,
     /// Records missing since the log was last writable.
     pub log_gap: IntGauge,
+    /// Records that no checkpoint covers yet.
+    pub log_unsigned: IntGauge,
     /// 1 when the log can be written.
     pub log_writable: IntGauge,
     /// Seconds since the cluster's namespaces were last heard of.
@@ -166,6 +198,19 @@ impl Metrics {
                 &["policy"],
             )?,
             quarantined: gauges(&r, "policy_quarantined", "1 while the policy is not run.", &["policy"])?,
+            mutation_conflicts: counters(
+                &r,
+                "mutation_conflicts_total",
+                "Values that one policy wrote over another's.",
+                &["policy", "over"],
+            )?,
+            exceptions: gauges(&r, "exceptions", "Exceptions loaded.", &["state"])?,
+            exception_hits: counters(
+                &r,
+                "exception_hits_total",
+                "Decisions in which an exception let something pass.",
+                &["exception"],
+            )?,
             policy_set: gauges(&r, "policy_set_info", "Digests of what is loaded.", &["policy_set", "data"])?,
             policies: gauges(&r, "policies", "Policies loaded.", &["enforcement"])?,
             policies_by_way: gauges(&r, "policies_by_way", "Policies loaded, by how they are run.", &["way"])?,
@@ -177,6 +222,14 @@ impl Metrics {
                 "TLS handshakes that failed.",
                 &["reason"],
             )?,
+            reloads: counters(&r, "reload_total", "Times the policies were loaded again.", &["result"])?,
+            polls: counters(&r, "bundle_polls_total", "Times a server of bundles was asked.", &["result"])?,
+            reload_last_success: float(
+                &r,
+                "reload_last_success_timestamp_seconds",
+                "When the policies in force were loaded.",
+            )?,
+            reload_failing: gauge(&r, "reload_failing", "1 while changed policies cannot be loaded.")?,
             in_flight: gauge(&r, "in_flight", "Reviews under way.")?,
             in_flight_limit: gauge(&r, "in_flight_limit", "Reviews that may be under way.")?,
             evaluation_queue: gauge(&r, "evaluation_queue", "Reviews that wait for a thread.")?,
@@ -192,6 +245,7 @@ impl Metrics {
             log_lag: float(&r, "decision_log_lag_seconds", "Age of the oldest record not yet written.")?,
             log_bytes: gauge(&r, "decision_log_bytes", "Size of the decision log.")?,
             log_gap: gauge(&r, "decision_log_gap", "Records missing since the log was last writable.")?,
+            log_unsigned: gauge(&r, "decision_log_unsigned", "Records that no checkpoint covers yet.")?,
             log_writable: gauge(&r, "decision_log_writable", "1 when the log can be written.")?,
             namespaces_age: float(&r, "namespaces_age_seconds", "Since the namespaces were last heard of.")?,
             namespaces_synced: gauge(&r, "namespaces_synced", "1 when the namespaces are complete.")?,
@@ -231,6 +285,14 @@ impl Metrics {
             }
             raise_to(&self.value_bytes, &run.policy, run.usage.value_bytes);
             raise_to(&self.output_bytes, &run.policy, run.usage.output_bytes);
+        }
+        let used: std::collections::BTreeSet<&str> =
+            decision.exceptions.iter().map(|e| e.exception.name.as_str()).collect();
+        for exception in used {
+            self.exception_hits.with_label_values(&[exception]).inc();
+        }
+        for conflict in &decision.conflicts {
+            self.mutation_conflicts.with_label_values(&[&conflict.second, &conflict.first]).inc();
         }
         for violation in &decision.violations {
             self.violations.with_label_values(&[&violation.policy, violation.enforcement.as_str()]).inc();
@@ -310,11 +372,59 @@ impl Metrics {
         // A policy that is gone is in no quarantine.
         self.quarantined.reset();
         self.quarantined(snapshot);
+        for result in ["success", "failure"] {
+            drop(self.reloads.with_label_values(&[result]));
+        }
+        let exceptions = snapshot.exceptions();
+        for name in self.counted_exceptions() {
+            if !exceptions.iter().any(|e| e.exception.name == name) {
+                drop(self.exception_hits.remove_label_values(&[&name]));
+            }
+        }
+        for e in exceptions {
+            // From zero on, so that one that nobody uses is seen too.
+            drop(self.exception_hits.with_label_values(&[&e.exception.name]));
+        }
         for endpoint in [Endpoint::Validate, Endpoint::Mutate] {
             for reason in [Cause::Overload, Cause::Deadline] {
                 drop(self.shed.with_label_values(&[endpoint.as_str(), reason.as_str()]));
             }
         }
+    }
+
+    /// Counts an attempt to load the policies again.
+    pub fn reloaded(&self, reload: Reload) {
+        let label = match reload {
+            Reload::Success => "success",
+            Reload::Failure => "failure",
+        };
+        self.reloads.with_label_values(&[label]).inc();
+    }
+
+    /// Counts servers of bundles that were asked.
+    pub fn polled(&self, poll: Poll, servers: usize) {
+        let label = match poll {
+            Poll::Change => "change",
+            Poll::Same => "same",
+            Poll::Failure => "failure",
+        };
+        self.polls.with_label_values(&[label]).inc_by(u64::try_from(servers).unwrap_or(u64::MAX));
+    }
+
+    /// Says how many exceptions count at `now`, and how many have ended.
+    pub fn exceptions_at(&self, snapshot: &Snapshot, now: Instant) {
+        let exceptions = snapshot.exceptions();
+        let active = exceptions.iter().filter(|e| e.is_live(now)).count();
+        for (state, count) in [("active", active), ("expired", exceptions.len() - active)] {
+            self.exceptions.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// The exceptions that are counted.
+    fn counted_exceptions(&self) -> Vec<String> {
+        let families = self.exception_hits.collect();
+        let label = |m: &prometheus::proto::Metric| m.get_label().first().map(|l| l.value().to_owned());
+        families.iter().flat_map(prometheus::proto::MetricFamily::get_metric).filter_map(label).collect()
     }
 
     /// Raises a counter whose count is kept elsewhere to `total`.

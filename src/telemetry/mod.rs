@@ -8,4 +8,4 @@ mod metrics;
 
 pub use kind_class::KindClass;
 pub use messages::{check_filter, init};
-pub use metrics::{HandshakeFailure, Lookup, Metrics, Stage};
+pub use metrics::{HandshakeFailure, Lookup, Metrics, Poll, Reload, Stage};

@@ -8,6 +8,7 @@ use portcullis::engine::{
     Cause, CompileOptions, Context, Decision, Endpoint, ErrorCode, FailureMode, FailureModes, Inventory, Pool,
     PoolOptions, Quarantine, Snapshot, Verdict, answer, compile, decide,
 };
+use portcullis::policy::gatekeeper::Document;
 use portcullis::policy::{Enforcement, LoadError, PolicyBinding, SourceFile, Sources};
 use serde_json::{Value, json};
 
@@ -25,6 +26,10 @@ fn snapshot(files: &[(&str, &str)]) -> Arc<Snapshot> {
 fn load_errors(files: &[(&str, &str)]) -> Vec<String> {
     let errors = compile(&sources(files), CompileOptions::default()).expect_err("must not compile");
     errors.iter().map(LoadError::to_string).collect()
+}
+
+fn binding_of(value: Value) -> PolicyBinding {
+    PolicyBinding::read(&Document::of_value("b.yaml", value)).expect("reads")
 }
 
 /// A request on a Pod of namespace `shop` by alice.
@@ -138,10 +143,10 @@ fn a_ceiling_and_bindings_change_enforcement() {
         json!({"apiVersion": "portcullis.io/v1alpha1", "kind": "PolicyBinding", "metadata": {"name": "b"},
         "spec": {"policyRef": {"name": name}, "enforcement": "warn", "match": {"namespaces": ["shop"]}}})
     };
-    set.bindings = vec![PolicyBinding::from_document("b.yaml", binding("p")).expect("reads")];
+    set.bindings = vec![binding_of(binding("p"))];
     let snapshot = Arc::new(compile(&set, CompileOptions::default()).expect("compiles").snapshot);
     assert_eq!(decide(&snapshot, &inventory(), &bad, &context(Endpoint::Validate)).warnings.len(), 1);
-    set.bindings = vec![PolicyBinding::from_document("b.yaml", binding("q")).expect("reads")];
+    set.bindings = vec![binding_of(binding("q"))];
     let errors = compile(&set, CompileOptions::default()).expect_err("no such policy");
     assert!(errors[0].to_string().contains("no policy `q`"), "{errors:?}");
 }
@@ -211,7 +216,7 @@ fn where_a_bindings_selector_leaves_out_the_policy_stands() {
     };
     let bad = request("CREATE", pod("x:latest"), Value::Null);
     for (tenant, verdict) in [("a", Verdict::Allow), ("other", Verdict::Deny)] {
-        set.bindings = vec![PolicyBinding::from_document("b.yaml", binding(tenant)).expect("reads")];
+        set.bindings = vec![binding_of(binding(tenant))];
         let snapshot = Arc::new(compile(&set, CompileOptions::default()).expect("compiles").snapshot);
         let decision = decide(&snapshot, &inventory(), &bad, &context(Endpoint::Validate));
         assert_eq!((decision.verdict, decision.violations.len()), (verdict, 1), "{tenant}");
@@ -570,7 +575,7 @@ fn the_answer_never_waits_for_a_stuck_policy() {
     let stuck = with_meta(STUCK).replace("#   match", "#   budget: {time: 50ms}\n#   match");
     let good = "package portcullis.z\nwarn contains \"still judged\" if true\n";
     let snapshot = snapshot(&[("p.rego", &stuck), ("z.rego", good)]);
-    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 });
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 }).expect("starts");
     let create = request("CREATE", pod("x"), Value::Null);
     for (round, code) in [(1, ErrorCode::Stuck), (2, ErrorCode::Stuck), (3, ErrorCode::Quarantined)] {
         let started = Instant::now();
@@ -587,7 +592,7 @@ fn a_policy_whose_threads_come_back_is_not_quarantined() {
     let slow = with_meta("deny contains \"x\" if count(numbers.range(1, 2000000)) == 1")
         .replace("#   match", "#   budget: {time: 10ms}\n#   match");
     let snapshot = snapshot(&[("p.rego", &slow)]);
-    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 });
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 }).expect("starts");
     let create = request("CREATE", pod("x"), Value::Null);
     for round in 0..3 {
         let decision = pool.decide(&snapshot, &inventory(), &create, &context(Endpoint::Validate)).expect("an answer");
@@ -651,7 +656,7 @@ fn numerals_that_nobody_can_write_out_are_refused() {
 fn a_policy_given_up_for_the_deadline_is_late_not_stuck() {
     let snapshot =
         snapshot(&[("p.rego", &with_meta(STUCK).replace("#   match", "#   budget: {time: 20s}\n#   match"))]);
-    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 });
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 4 }).expect("starts");
     let soon = Context { deadline: Some(Instant::now() + Duration::from_millis(300)), ..context(Endpoint::Validate) };
     let create = request("CREATE", pod("x"), Value::Null);
     let decision = pool.decide(&snapshot, &inventory(), &create, &soon).expect("an answer");
@@ -661,7 +666,7 @@ fn a_policy_given_up_for_the_deadline_is_late_not_stuck() {
 #[test]
 fn a_full_queue_hands_the_job_back() {
     let snapshot = snapshot(&[("z.rego", "package portcullis.z\nwarn contains \"w\"\n")]);
-    let pool = Pool::start(PoolOptions { threads: 1, queue: 0 });
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 0 }).expect("starts");
     let create = request("CREATE", pod("x"), Value::Null);
     assert!(pool.decide(&snapshot, &inventory(), &create, &context(Endpoint::Validate)).is_none());
 }

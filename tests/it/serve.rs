@@ -44,6 +44,30 @@ fn decision_id(response: &Value) -> String {
     id
 }
 
+#[tokio::test]
+async fn every_answer_carries_the_latest_checkpoint_of_the_log() {
+    let server = Server::start(&["--replica", "r-7"]);
+    let mut client = Client::http1(&server).await;
+    let mut last = 0;
+    for i in 0..4 {
+        let response = client.post("/v1/validate?timeout=5s", &harmless(&format!("u-{i}"))).await.response();
+        let text = response["auditAnnotations"]["checkpoint"].as_str().expect("a checkpoint").to_owned();
+        let checkpoint = portcullis::tlog::Checkpoint::parse_anchor(&text).expect("origin, size and root");
+        assert_eq!(checkpoint.origin, "portcullis/local/r-7");
+        assert!(checkpoint.size >= last.max(1), "{text}");
+        last = checkpoint.size;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert!(last > 1, "it follows the records");
+    // The key is its owner's alone, and not in the log.
+    let key = server.dir().join(".portcullis/decisions.key");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(key).expect("is there").permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let refused = command(server.dir(), &["serve", "--signing-key", ".portcullis/decisions/k"]).output().expect("runs");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("keep it elsewhere"));
+}
+
 /// A directory with one policy that takes about `millis` of a thread.
 fn slow_policy(millis: u64) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
@@ -493,7 +517,7 @@ fn what_cannot_be_served_is_said_and_exits_2() {
         (&["--listen", &busy] as &[&str], "--listen: cannot listen on 127.0.0.1:"),
         (&["--listen", "127.0.0.1:0", "--admin-listen", &busy], "--admin-listen: cannot listen on"),
         (&["--config", "typo.yaml"], "typo.yaml:2:1: unknown field `lisen`"),
-        (&["--config", "value.yaml"], "value.yaml:1:14: unknown variant `maybe`"),
+        (&["--config", "value.yaml"], "value.yaml:1:14: unknown value `maybe`; write `deny` or `allow`"),
         (&["--config", "absent.yaml"], "--config: cannot read `absent.yaml`"),
         (&["--tls-cert", "a.crt"], "--tls-key: is missing"),
         (
@@ -504,7 +528,7 @@ fn what_cannot_be_served_is_said_and_exits_2() {
         (&["--policies", "empty"], "--policies: there is no policy"),
         (&["--log-level", "=%"], "--log-level: `=%`"),
         (&["--max-in-flight", "0"], "--max-in-flight: `0` is not within 1"),
-        (&["--failure-mode", "maybe"], "unknown variant `maybe`, expected `deny` or `allow`"),
+        (&["--failure-mode", "maybe"], "unknown value `maybe`; write `deny` or `allow`"),
         (
             &["--kubeconfig", "absent", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"],
             "--kubeconfig: `absent` cannot be used",

@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::plain;
+use super::{mention_flaws, plain};
 use crate::cli::style::Style;
 use crate::cli::{Exit, PolicyArgs};
 use crate::decisions::join::{Finding, FindingKind, Join, Registered, Report, read_audit};
@@ -102,14 +102,12 @@ fn fill(args: &JoinArgs, join: &mut Join) -> anyhow::Result<()> {
                 format!("no decision log in `{}`; name one with --decision-log or --state-dir", dir.display())
             })?;
             let mut failed = Ok(());
-            let unreadable = reader.for_each(&Filter::default(), |record| {
+            let flaws = reader.for_each(&Filter::default(), |record| {
                 failed = filling.record(&record);
                 if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
             failed?;
-            if unreadable > 0 {
-                eprintln!("{}: {unreadable} lines of `{}` are no records", style.yellow("warning"), dir.display());
-            }
+            mention_flaws(&flaws, &format!("`{}`", dir.display()));
         }
         for path in &args.kube_audit {
             let unreadable = read_audit(path, |event| Ok::<(), anyhow::Error>(filling.event(&event)?))?;
@@ -140,7 +138,7 @@ fn registered(args: &JoinArgs) -> anyhow::Result<Registered> {
     if !args.registration.is_empty() {
         return Ok(registered);
     }
-    let loaded = source::load(&args.policies.load_options(&[], false));
+    let loaded = source::load(&args.policies.load_options(&[], false)?);
     let compiled = loaded.and_then(|l| Ok((compile(&l.sources, CompileOptions::default())?, l.from)));
     let (compiled, from) = compiled.map_err(|errors| {
         let first = errors.first().map(ToString::to_string).unwrap_or_default();

@@ -8,24 +8,29 @@ use serde_json::{Value, json};
 use crate::cli::Exit;
 use crate::cli::decisions::{ShowArgs, ShowOutput, object, plain, resource};
 use crate::cli::style::Style;
-use crate::decisions::{Body, BodyState, DecisionRecord, Found, Record};
+use crate::decisions::{Body, BodyState, DecisionRecord, Found, LogReader, Record};
 use crate::engine::{Cause, Verdict};
 use crate::policy::Enforcement;
 
-pub(super) fn show(args: &ShowArgs) -> anyhow::Result<Exit> {
+/// The decision that `id` is the beginning of; says so when there is none.
+pub(super) fn find(reader: &LogReader, id: &str) -> anyhow::Result<Option<Record>> {
     const SHORTEST: usize = 4;
-    if args.id.len() < SHORTEST || !args.id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
-        bail!("`{}` is no decision id: write the UUID, or at least its first {SHORTEST} characters", args.id);
+    if id.len() < SHORTEST || !id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
+        bail!("`{id}` is no decision id: write the UUID, or at least its first {SHORTEST} characters");
     }
-    let reader = args.log.reader()?;
-    let record = match reader.find(&args.id)? {
+    match reader.find(id)? {
         Found::None => {
-            eprintln!("no decision `{}` in the log", args.id);
-            return Ok(Exit::Finding);
+            eprintln!("no decision `{id}` in the log");
+            Ok(None)
         }
-        Found::Several(ids) => bail!("`{}` is the beginning of several decisions:\n  {}", args.id, ids.join("\n  ")),
-        Found::One(record) => record,
-    };
+        Found::Several(ids) => bail!("`{id}` is the beginning of several decisions:\n  {}", ids.join("\n  ")),
+        Found::One(record) => Ok(Some(*record)),
+    }
+}
+
+pub(super) fn show(args: &ShowArgs) -> anyhow::Result<Exit> {
+    let reader = args.log.reader()?;
+    let Some(record) = find(&reader, &args.id)? else { return Ok(Exit::Finding) };
     let decision = record.decision().context("the record cannot be read")?;
     let body = reader.body(&record, &decision)?;
     let mut out = BufWriter::new(io::stdout());
@@ -138,6 +143,20 @@ fn violations(out: &mut impl Write, d: &DecisionRecord, details: &Body, style: S
         }
         line("content", &v.digest.to_string())?;
     }
+    for e in &d.exceptions {
+        let v = &e.violation;
+        let (name, policy) = (style.bold(&plain(&e.name)), plain(&e.policy));
+        writeln!(out, "  {}  {policy}, by exception {name}", style.yellow("let pass"))?;
+        writeln!(out, "        {} ({})", plain(&v.msg), v.enforcement.as_str())?;
+        let mut line = |name: &str, value: &str| writeln!(out, "        {:<10} {}", format!("{name}:"), plain(value));
+        if let Some(field) = &v.field {
+            line("field", field)?;
+        }
+        line("ticket", &e.ticket)?;
+        line("approver", &e.approver)?;
+        line("expires", &e.expires)?;
+    }
+    omitted(out, d.exceptions_omitted, "exceptions")?;
     let shown = u64::try_from(details.violations.len()).unwrap_or(u64::MAX);
     omitted(out, d.violations_omitted.saturating_sub(shown), "violations")?;
     for e in &d.errors {

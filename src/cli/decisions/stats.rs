@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::filter::FilterArgs;
-use super::{LogArgs, plain};
+use super::{LogArgs, mention_flaws, plain};
 use crate::cli::Exit;
 use crate::cli::style::Style;
 use crate::decisions::DecisionRecord;
@@ -142,7 +142,7 @@ pub(super) fn stats(args: &StatsArgs) -> anyhow::Result<Exit> {
     let filter = args.filter.filter()?;
     let (mut total, mut groups) = (Counts::default(), BTreeMap::<Vec<String>, Counts>::new());
     let others = vec!["(others)".to_owned(); args.by.len()];
-    let unreadable = reader.for_each(&filter, |record| {
+    let flaws = reader.for_each(&filter, |record| {
         if let Some(decision) = record.decision() {
             total.take(&decision);
             let replica = &record.head.labels.replica;
@@ -153,9 +153,7 @@ pub(super) fn stats(args: &StatsArgs) -> anyhow::Result<Exit> {
         }
         ControlFlow::Continue(())
     })?;
-    if unreadable > 0 {
-        eprintln!("{}: {unreadable} lines of the log are no records", Style::stderr().yellow("warning"));
-    }
+    mention_flaws(&flaws, "the log");
     let by_time = args.by.iter().any(|b| matches!(b, By::Hour | By::Day));
     let mut rows: Vec<(Vec<String>, Counts)> = groups.into_iter().collect();
     if !by_time {

@@ -6,8 +6,10 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
+use crate::cli::webhook::label;
 use crate::cli::{Exit, HttpArgs, PolicyArgs, report_load_errors};
 use crate::engine::{CompileOptions, PolicySummary, compile};
+use crate::policy::names;
 use crate::source;
 use crate::webhook::{RegistrationOptions, Target, mutating, taking_the_cluster, validating};
 
@@ -69,7 +71,7 @@ enum Output {
 /// # Errors
 /// Policies that cannot be loaded, a file that holds no certificate.
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<Exit> {
-    let loaded = source::load(&args.policies.load_options(&[], false));
+    let loaded = source::load(&args.policies.load_options(&[], false)?);
     let options = CompileOptions { http_send: args.http.http_send(), ..CompileOptions::default() };
     let compiled = match loaded.and_then(|l| compile(&l.sources, options)) {
         Ok(compiled) => compiled,
@@ -119,6 +121,13 @@ fn registration(args: &ConfigArgs) -> anyhow::Result<RegistrationOptions> {
             Some(pem)
         }
     };
+    if !names::is_subdomain(&args.name) {
+        let rule = "lower case letters, digits, `-` and `.` inside, at most 253";
+        bail!("--name: `{}` is not a name of RFC 1123: {rule}", args.name);
+    }
+    label("service", &args.service)?;
+    label("namespace", &args.namespace)?;
+    args.exclude_namespace.iter().try_for_each(|name| label("exclude-namespace", name))?;
     let target = match &args.url {
         Some(url) if url.starts_with("https://") => Target::Url(url.clone()),
         Some(url) => bail!("--url: `{url}` must begin with https://; the API server calls nothing else"),

@@ -4,6 +4,7 @@
 //! an answer.
 
 mod jwk;
+mod jws;
 mod sign;
 
 use regorus::Value;
@@ -13,6 +14,7 @@ use super::crypto::signature::{Hash, Scheme};
 use super::encoding::{base64url, to_hex};
 use crate::engine::evaluate::world;
 use jwk::{VerificationKey, verification_keys};
+pub use jws::{JwsError, JwsKey, JwsSigningKey};
 
 macro_rules! verifiers {
     ($($name:literal => $scheme:expr),* $(,)?) => {

@@ -25,7 +25,7 @@ const MOST_KEPT: usize = 5_000;
 
 /// The inputs, each with the package of its test. A test that fails or cannot be loaded gives none.
 pub(super) fn inputs_of_tests(sources: &Sources, now_ns: i64) -> Vec<(Vec<String>, Json)> {
-    let parsed = parse_all(sources.modules.iter(), &mut Vec::new());
+    let parsed = parse_all(sources.modules.iter(), &sources.rego_versions, &mut Vec::new());
     let kept: Arc<Mutex<Vec<Value>>> = Arc::default();
     let Some(mut engine) = engine(&parsed, sources, &kept) else { return Vec::new() };
     let check_interval = std::num::NonZeroU32::MIN.saturating_add(63);

@@ -32,7 +32,7 @@ pub struct RuleComparison {
 /// What keeps a module from being loaded.
 pub fn compare_rules(query: &Query<'_>) -> Result<RuleComparison, Vec<LoadError>> {
     let mut errors = Vec::new();
-    let parsed = parse_all(query.modules.iter(), &mut errors);
+    let parsed = parse_all(query.modules.iter(), &BTreeMap::new(), &mut errors);
     if !errors.is_empty() {
         return Err(errors);
     }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::policy::gatekeeper::schema::Finding;
 use crate::policy::gatekeeper::{ConstraintMatch, Document, Template};
+use crate::policy::names::is_subdomain;
 use crate::policy::{Enforcement, LabelSelector, LoadError};
 
 /// Where a decision is made; scoped enforcement actions name it.
@@ -246,15 +247,4 @@ fn actions(spec: &Map<String, Value>) -> Result<Actions, String> {
         return Err("an entry of `scopedEnforcementActions` names no enforcement point".to_owned());
     }
     Ok(Actions::Scoped(actions))
-}
-
-/// RFC 1123, as Kubernetes checks names.
-fn is_subdomain(name: &str) -> bool {
-    let label = |l: &str| {
-        let end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-        end(l.chars().next())
-            && end(l.chars().last())
-            && l.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
 }

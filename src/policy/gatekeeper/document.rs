@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::policy::{LoadError, yaml};
 
 /// A document of any `*.gatekeeper.sh` group.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Document {
     /// File as messages show it.
     pub file: String,
@@ -36,6 +36,12 @@ impl Document {
             }
         }
         Ok(found)
+    }
+
+    /// A document whose text is not known: faults in it have the first line.
+    #[must_use]
+    pub fn of_value(file: &str, value: Value) -> Self {
+        Self { file: file.to_owned(), lines_before: 0, text: String::new(), value }
     }
 
     /// API group: `templates.gatekeeper.sh`.
@@ -98,19 +104,25 @@ impl Document {
         self.lines_before + number(self.text.lines().position(begins).unwrap_or(0)) + 1
     }
 
-    /// Line and column of the key that a path leads to: each key is looked for after the one before it.
+    /// Line and column of the key that a path leads to: each key is looked for within the one before it.
     fn place_of(&self, path: &[&str]) -> (u32, u32) {
         let mut place = (self.first_line(), 1);
+        let mut within = None;
         let mut lines = self.text.lines().enumerate();
         for key in path {
-            let found = lines.by_ref().find_map(|(index, line)| {
+            let found = lines.by_ref().filter(|(_, line)| !line.trim().is_empty()).find_map(|(index, line)| {
                 let content = line.trim_start_matches([' ', '-']);
-                let content = content.trim_start_matches('"');
-                let rest = content.strip_prefix(key)?.trim_start_matches('"');
-                rest.starts_with(':').then(|| (index, line.len() - content.len()))
+                let column = line.len() - content.len();
+                let rest = content.trim_start_matches('"').strip_prefix(key).map(|r| r.trim_start_matches('"'));
+                let left = within.is_some_and(|parent| column <= parent);
+                let here = rest.is_some_and(|r| r.starts_with(':'));
+                (left || here).then_some((!left).then_some((index, column)))
             });
-            match found {
-                Some((index, column)) => place = (self.lines_before + number(index) + 1, number(column) + 1),
+            match found.flatten() {
+                Some((index, column)) => {
+                    within = Some(column);
+                    place = (self.lines_before + number(index) + 1, number(column) + 1);
+                }
                 None => break,
             }
         }

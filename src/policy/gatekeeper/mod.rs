@@ -21,6 +21,7 @@ pub use expansion::{ExpansionTemplate, Generated, expand};
 pub use inventory::insert_into_inventory;
 pub(crate) use matching::ObjectNames;
 pub use matching::{ConstraintMatch, Source};
+pub(crate) use suite::Lines;
 pub use suite::{Assertion, Case, Count, Suite, SuiteTest};
 pub use template::{EmbeddedRego, Template};
 

@@ -4,8 +4,8 @@ use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::policy::LoadError;
 use crate::policy::gatekeeper::Document;
+use crate::policy::{LoadError, PolicyException, wording};
 
 /// A suite. The files that it names stand beside it.
 #[derive(Debug, Clone)]
@@ -52,6 +52,9 @@ pub struct Case {
     pub object: String,
     /// Files of objects for `data.inventory`.
     pub inventory: Vec<String>,
+    /// Exceptions that count in this case: ours, `gator` has none. They stand in the suite, because a file of them
+    /// among policies would be an error.
+    pub exceptions: Vec<PolicyException>,
     /// It is not run.
     pub skip: bool,
     /// Every one must hold; none: no violation is expected.
@@ -120,6 +123,8 @@ struct CaseDoc {
     #[serde(default)]
     inventory: Vec<String>,
     #[serde(default)]
+    exceptions: Vec<Value>,
+    #[serde(default)]
     skip: bool,
     #[serde(default)]
     assertions: Vec<AssertionDoc>,
@@ -145,7 +150,7 @@ impl Suite {
     /// What is wrong with it.
     pub fn read(document: &Document) -> Result<Self, LoadError> {
         let parsed: SuiteDoc = serde_path_to_error::deserialize(&document.value)
-            .map_err(|e| document.fault("suite", format!("suite: `{}`: {}", e.path(), e.inner())))?;
+            .map_err(|e| document.fault("suite", format!("suite: {}", wording::of_path(&e).1)))?;
         let mut lines = Lines::new(document);
         let mut tests = Vec::new();
         for test in parsed.tests {
@@ -158,8 +163,11 @@ impl Suite {
                     LoadError::new(&document.file, "suite", message).at(line, 1)
                 };
                 let assertions = case.assertions.iter().map(assertion).collect::<Result<_, _>>().map_err(place)?;
+                let exceptions = case.exceptions.into_iter().map(|e| Document::of_value(&document.file, e));
+                let exceptions = exceptions.map(|e| PolicyException::read(&e).map_err(|e| place(e.message)));
+                let exceptions = exceptions.collect::<Result<_, _>>()?;
                 let CaseDoc { name, object, inventory, skip, .. } = case;
-                cases.push(Case { name, line, object, inventory, skip, assertions });
+                cases.push(Case { name, line, object, inventory, exceptions, skip, assertions });
             }
             let TestDoc { name, template, constraint, expansion, invalid, skip, .. } = test;
             let expansion = Some(expansion).filter(|e| !e.is_empty());
@@ -229,19 +237,19 @@ impl Assertion {
 }
 
 /// Finds the lines of the names of tests and cases, which stand in the order of the document.
-struct Lines<'a> {
+pub(crate) struct Lines<'a> {
     lines: std::iter::Peekable<std::iter::Enumerate<std::str::Lines<'a>>>,
     before: u32,
     last: u32,
 }
 
 impl<'a> Lines<'a> {
-    fn new(document: &'a Document) -> Self {
+    pub(crate) fn new(document: &'a Document) -> Self {
         let last = document.first_line();
         Self { lines: document.text.lines().enumerate().peekable(), before: document.lines_before, last }
     }
 
-    fn of_name(&mut self, name: &str) -> u32 {
+    pub(crate) fn of_name(&mut self, name: &str) -> u32 {
         let is_name = |line: &str| {
             let content = line.trim_start_matches([' ', '-']);
             let value = content.strip_prefix("name:").map(|v| v.split(" #").next().unwrap_or(v).trim());

@@ -108,7 +108,12 @@ impl ControlPlane {
 
     /// The audit log: one event a line.
     pub(super) fn audit_log(&self) -> String {
-        fs::read_to_string(self.dir.join("audit.log")).unwrap_or_default()
+        fs::read_to_string(self.audit_file()).unwrap_or_default()
+    }
+
+    /// The file of the audit log.
+    pub(super) fn audit_file(&self) -> PathBuf {
+        self.dir.join("audit.log")
     }
 }
 

@@ -119,6 +119,13 @@ impl Gate {
         command.output().expect("the binary runs")
     }
 
+    /// `portcullis decisions verify` against the checkpoints in the API server's audit log.
+    pub(super) fn verify(&self, audit_log: &Path) -> Output {
+        let mut command = portcullis();
+        command.args(["decisions", "verify", "-o", "json", "--decision-log"]).arg(self.decision_log());
+        command.arg("--checkpoint").arg(audit_log).output().expect("the binary runs")
+    }
+
     fn decision_log(&self) -> PathBuf {
         self.dir.join("state/decisions")
     }

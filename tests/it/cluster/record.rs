@@ -60,6 +60,11 @@ pub(super) async fn the_audit_log_leads_to_the_decision_log(cluster: Rc<Cluster>
         verdict("deny"),
         verdict("allow")
     );
+    // The checkpoints that the API server was told are all of this log.
+    let verified = gate.verify(&cluster.control_plane.audit_file());
+    let report: Value = serde_json::from_slice(&verified.stdout).expect("JSON");
+    assert!(verified.status.success() && report["verified"] == true, "{report}");
+    assert!(report["anchors"]["compared"].as_u64().is_some_and(|n| n > 1), "{report}");
     let unjudged: Vec<_> = records.iter().filter(|r| !matches!(r["cause"].as_str(), Some("none" | "policy"))).collect();
     assert!(unjudged.is_empty(), "decisions that were not the policies': {unjudged:?}");
     let open: Vec<_> = events.iter().filter(|e| annotations(e).any(|(k, _)| k.starts_with("failed-open."))).collect();

@@ -15,7 +15,8 @@ use portcullis::policy::{Digest, SourceFile, Sources};
 use serde_json::{Value, json};
 
 use super::{
-    all_bytes, allowed, denied, key, masker, meta, options, records, request, review, runtime, soon, violation, written,
+    all_bytes, allowed, denied, excepted, key, masker, meta, options, records, request, review, runtime, soon,
+    violation, written,
 };
 use crate::reviews::{cases, decided, root, shipped};
 
@@ -350,7 +351,8 @@ fn the_operator_names_more() {
     let masker = Masker::new(key(), pointers.map(str::to_owned).to_vec());
     let object = json!({"kind": "Visit", "spec": {"a": {"patient": {"name": "Jane Roe"}}, "b": {"room": 7}}});
     let request = request("Visit", object);
-    let decision = denied(vec![violation("p", "Jane Roe has no room")]);
+    let said = violation("p", "Jane Roe has no room");
+    let decision = Decision { exceptions: vec![excepted(said.clone(), "t")], ..denied(vec![said]) };
     let entry = Entry::decision(&meta(), &request, &decision, &masker);
     let (record, body) = stored(&entry);
     let text = format!("{} {body}", serde_json::to_string(&record).expect("JSON"));

@@ -1,8 +1,10 @@
 //! The decision log from outside: what is on disk after each thing that can happen to it, and what its readers say.
 
 mod asking;
+mod crash;
 mod joining;
 mod masking;
+mod proving;
 mod reading;
 mod records;
 mod writing;
@@ -15,10 +17,11 @@ use std::time::{Duration, Instant};
 
 use portcullis::admission::{Request, decode};
 use portcullis::decisions::{
-    Caller, DecisionLog, DecisionMeta, Durability, Entry, Labels, LogOptions, MaskKey, Masker, Record,
+    Caller, DecisionLog, DecisionMeta, Durability, Entry, Labels, LogOptions, MaskKey, Masker, Record, SigningSeed,
 };
-use portcullis::engine::{Cause, Decision, Endpoint, Verdict, Violation};
-use portcullis::policy::{Digest, Enforcement};
+use portcullis::engine::{Cause, Decision, Endpoint, Excepted, Verdict, Violation};
+use portcullis::policy::gatekeeper::Document;
+use portcullis::policy::{Digest, Enforcement, PolicyException};
 use serde_json::{Value, json};
 
 fn key() -> MaskKey {
@@ -38,6 +41,8 @@ fn options(dir: &Path) -> LogOptions {
         labels: Labels { cluster: "test".to_owned(), replica: "r-0".to_owned(), version: "0".to_owned() },
         origin: "test/r-0".to_owned(),
         mask_key: key(),
+        signing_seed: SigningSeed::from_bytes([5; 32]),
+        checkpoint_copy: None,
     }
 }
 
@@ -74,6 +79,9 @@ fn allowed() -> Decision {
         verdict: Verdict::Allow,
         cause: Cause::None,
         violations: Vec::new(),
+        exceptions: Vec::new(),
+        mutations: Vec::new(),
+        conflicts: Vec::new(),
         failures: Vec::new(),
         warnings: Vec::new(),
         patch: None,
@@ -104,6 +112,15 @@ fn violation(policy: &str, msg: &str) -> Violation {
         fix: None,
         location: None,
     }
+}
+
+/// The same let pass by an exception whose texts are these.
+fn excepted(violation: Violation, text: &str) -> Excepted {
+    let document = json!({"apiVersion": "portcullis.io/v1alpha1", "kind": "PolicyException",
+        "metadata": {"name": "legacy"}, "spec": {"policyRefs": [{"name": "*"}], "reason": text, "ticket": text,
+        "approver": text, "expires": "2027-01-01T00:00:00Z"}});
+    let exception = PolicyException::read(&Document::of_value("e.yaml", document)).expect("an exception");
+    Excepted { exception: exception.into(), violation }
 }
 
 /// A small decision that was allowed.
@@ -185,7 +202,7 @@ fn all_bytes(dir: &Path) -> String {
         if path.is_dir() {
             all.push_str(&all_bytes(&path));
         } else {
-            all.push_str(&fs::read_to_string(&path).expect("UTF-8"));
+            all.push_str(&String::from_utf8_lossy(&fs::read(&path).expect("readable")));
         }
     }
     all

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use portcullis::decisions::{DecisionMeta, Entry};
+use portcullis::decisions::{DecisionMeta, Entry, LogReader};
 use portcullis::engine::{Decision, ErrorCode, PolicyFailure};
 use portcullis::policy::{Digest, Enforcement};
 use serde_json::{Value, json};
@@ -253,6 +253,40 @@ fn a_line_that_is_being_written_is_not_there_yet_and_one_that_is_no_record_is_re
     let (code, out, err) = run(dir.path(), &["list", "-o", "json"]);
     assert_eq!((code, out.lines().count()), (Some(0), 4));
     assert!(err.contains("1 lines of the log are no records"), "{err}");
+}
+
+#[test]
+fn a_record_that_is_missing_is_noticed() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    log(dir.path());
+    let segment = segment_files(dir.path()).pop().expect("a segment");
+    let text = fs::read_to_string(&segment).expect("UTF-8");
+    let without = |n: usize| text.lines().enumerate().filter(move |(i, _)| *i != n).map(|(_, l)| format!("{l}\n"));
+    fs::write(&segment, without(2).collect::<String>()).expect("written");
+    for args in [&["list"][..], &["list", "--limit", "1"]] {
+        let (code, _, err) = run(dir.path(), args);
+        assert_eq!(code, Some(0));
+        assert!(err.contains("1 record is missing, the first is 2; see `portcullis decisions verify`"), "{err}");
+    }
+}
+
+#[test]
+fn lines_are_streamed_with_their_places() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    log(dir.path());
+    let reader = LogReader::open(dir.path()).expect("opens");
+    let mut seen = Vec::new();
+    let flaws = reader.stream(2, |located| {
+        let file = dir.path().join(format!("{:020}.jsonl", located.segment));
+        let bytes = fs::read(file).expect("read");
+        let begin = usize::try_from(located.offset).expect("small");
+        assert_eq!(&bytes[begin..begin + located.line.len()], located.line.as_bytes());
+        seen.push(located.seq);
+        std::ops::ControlFlow::Continue(())
+    });
+    assert_eq!(flaws, Ok(portcullis::decisions::Flaws::default()));
+    assert_eq!(seen, (2..2 + seen.len() as u64).collect::<Vec<_>>());
+    assert!(seen.len() > 2);
 }
 
 #[test]

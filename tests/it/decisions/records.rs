@@ -8,7 +8,7 @@ use portcullis::engine::{Cause, Decision, Endpoint, ErrorCode, Location, PolicyF
 use portcullis::policy::{Digest, Enforcement, Severity};
 use serde_json::{Value, json};
 
-use super::{allowed, denied, masker, meta, records, request, review, violation, written};
+use super::{allowed, denied, excepted, masker, meta, records, request, review, violation, written};
 
 fn envelope(entry: Entry) -> Value {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -54,6 +54,7 @@ fn a_decision_has_all_its_fields() {
             msg: "too slow".to_owned(),
             location: Some(location),
         }],
+        exceptions: vec![excepted(found.clone(), "SEC-1")],
         warnings: vec!["careful".to_owned()],
         inventory_age: Some(Duration::from_millis(12)),
         reads: vec![Read {
@@ -87,7 +88,11 @@ fn a_decision_has_all_its_fields() {
             "controls": ["CIS 5.2.7"], "msg": "no", "field": "spec", "location": location}],
         "errors": [{"policy": "q", "digest": Digest::of(b"q"), "enforcement": "warn", "code": "budget",
             "msg": "too slow", "location": location}],
-        "warnings": ["careful"], "exceptions": [],
+        "warnings": ["careful"],
+        "exceptions": [{"name": "legacy", "policy": "p", "ticket": "SEC-1", "approver": "SEC-1",
+            "expires": "2027-01-01T00:00:00Z",
+            "violation": {"policy": "p", "digest": Digest::of(b"p"), "enforcement": "deny", "severity": "high",
+                "controls_omitted": 1, "msg": "no", "field": "spec", "location": location}}],
         "policy_set": Digest::of(b"policies"), "data_digest": Digest::of(b"data"),
         "inventory": {"age_ms": 12},
         "reads": [{"path": "namespaces/shop", "uid": "n", "resourceVersion": "9", "digest": Digest::of(b"n")}],
@@ -138,7 +143,7 @@ fn an_envelope_is_bounded_whatever_comes() {
             "object": {"kind": "ConfigMap", "data": data},
         }));
         let location = Location { file: long.clone(), line: 1, column: 1 };
-        let found = (0..100).map(|_| {
+        let found = || {
             let mut v = violation(&long, &long);
             v.controls = many.clone().into();
             v.field = Some(long.clone());
@@ -146,7 +151,9 @@ fn an_envelope_is_bounded_whatever_comes() {
             v.location = Some(location.clone());
             v.fix = Some("mend".to_owned());
             v
-        });
+        };
+        // Texts of exceptions are bounded when they are read; these are as long as they may be.
+        let text = if filler == "\u{1}" { "\n".repeat(255) + "x" } else { filler.repeat(256 / filler.len()) };
         let failure = PolicyFailure {
             policy: long.as_str().into(),
             digest: Digest::of(b"q"),
@@ -167,13 +174,14 @@ fn an_envelope_is_bounded_whatever_comes() {
             warnings: many.clone(),
             reads: vec![read; 300],
             inventory_age: Some(Duration::from_secs(u64::MAX / 2)),
-            ..denied(found.collect())
+            exceptions: vec![excepted(found(), &text); 100],
+            ..denied(vec![found(); 100])
         };
         let mut meta = meta();
         meta.caller.tls_subject = Some(long.clone());
         let json = envelope(Entry::decision(&meta, &request, &decision, &masker()));
         assert!(json.to_string().len() < MAX_ENVELOPE);
-        for list in ["violations", "errors", "warnings", "reads"] {
+        for list in ["violations", "exceptions", "errors", "warnings", "reads"] {
             let shown = json[list].as_array().expect("a list").len();
             assert!(shown > 0 || list == "reads", "{list} of {filler:?} is empty");
             assert!(json[format!("{list}_omitted")].as_u64().is_some_and(|n| n > 0), "{list} of {filler:?}");

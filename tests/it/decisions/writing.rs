@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use portcullis::decisions::{
     Appendable, BodyState, DecisionLog, Disk, Durability, Filter, LogError, LogOptions, LogReader, RecordType, Storage,
+    VerifyOptions, verify,
 };
 
 use super::{entry, options, records, runtime, segment_files, soon, types, written};
@@ -33,7 +34,7 @@ fn what_was_acknowledged_is_there_after_a_start_without_a_stop() {
                             let entry = entry();
                             let id = entry.decision_id().to_string();
                             let receipt = log.append(entry, soon()).await.expect("appends");
-                            acknowledged.lock().expect("unpoisoned").insert(receipt.seq, id);
+                            acknowledged.lock().expect("unpoisoned").insert(receipt.seq.expect("written"), id);
                         }
                     });
                 });
@@ -108,7 +109,7 @@ fn the_name_of_a_log_stays() {
     let dir = temp();
     written(dir.path(), vec![entry()]);
     let log = DecisionLog::open(LogOptions { origin: "other".to_owned(), ..options(dir.path()) }).expect("opens");
-    assert_eq!(&**log.origin(), "test/r-0");
+    assert_eq!(&*log.origin(), "test/r-0");
     drop(log);
     assert!(records(dir.path()).iter().all(|r| r.head.origin == "test/r-0"));
 }
@@ -212,6 +213,7 @@ struct Faults {
     no_bodies: AtomicBool,
     no_envelopes: AtomicBool,
     no_files: AtomicBool,
+    no_replace: AtomicBool,
     no_sync: AtomicBool,
     no_truncate: AtomicBool,
     slow: AtomicU64,
@@ -236,6 +238,11 @@ impl Storage for Faulty {
         fails(&self.0.no_files)?;
         let body = path.to_string_lossy().contains("/bodies/");
         Ok(Arc::new(FaultyFile { file: Disk.open(path)?, body, faults: Arc::clone(&self.0) }))
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        fails(&self.0.no_replace)?;
+        Disk.replace(path, bytes)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -279,6 +286,10 @@ impl Appendable for FaultyFile {
     fn truncate(&self, length: u64) -> io::Result<()> {
         fails(&self.faults.no_truncate)?;
         self.file.truncate(length)
+    }
+
+    fn is_in_place(&self) -> io::Result<bool> {
+        self.file.is_in_place()
     }
 }
 
@@ -382,12 +393,12 @@ fn who_stops_waiting_is_on_record() {
     let id = unconfirmed.decision_id().to_string();
     runtime().block_on(async {
         let log = DecisionLog::open_on(storage.clone(), options(dir.path())).expect("opens");
-        storage.0.slow.store(300, Ordering::SeqCst);
+        storage.0.slow.store(600, Ordering::SeqCst);
         let at = |ms: u64| Instant::now() + Duration::from_millis(ms);
         // The first is being written when its caller goes; the second has not begun.
-        let first = log.append(unconfirmed, at(150));
+        let first = log.append(unconfirmed, at(400));
         let second = async {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
             assert!(log.health().lag >= Duration::from_millis(40));
             log.append(entry(), at(50)).await
         };
@@ -436,4 +447,124 @@ fn options_are_checked() {
     fs::write(&file, "").expect("written");
     let error = DecisionLog::open(options(&file)).expect_err("no directory");
     assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+}
+
+#[test]
+fn best_effort_never_waits_and_tells_of_what_is_missing() {
+    let dir = temp();
+    let storage = Faulty::default();
+    runtime().block_on(async {
+        let options = LogOptions { durability: Durability::BestEffort, ..options(dir.path()) };
+        let log = DecisionLog::open_on(storage.clone(), options).expect("opens");
+        storage.0.slow.store(500, Ordering::SeqCst);
+        let begun = Instant::now();
+        // Five that wait for the disk take five seconds.
+        for _ in 0..5 {
+            assert_eq!(log.append(entry(), soon()).await.expect("is taken").seq, None);
+        }
+        assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
+        storage.0.slow.store(0, Ordering::SeqCst);
+        while log.health().appended < 5 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        set(&storage.0.no_envelopes, true);
+        log.append(entry(), soon()).await.expect("the answer does not depend on it");
+        while log.health().failed == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        set(&storage.0.no_envelopes, false);
+        log.append(entry(), soon()).await.expect("is taken");
+        log.close("test").await.expect("closes");
+    });
+    let records = records(dir.path());
+    assert_eq!(records.iter().filter(|r| r.decision().is_some()).count(), 6);
+    assert_eq!(records.iter().find_map(portcullis::decisions::Record::gap).expect("a gap").count, 1);
+}
+
+#[test]
+fn a_checkpoint_follows_the_records_and_covers_only_what_is_on_the_disk() {
+    for durability in [Durability::Flush, Durability::Fsync, Durability::BestEffort] {
+        let dir = temp();
+        let storage = Faulty::default();
+        runtime().block_on(async {
+            let options = LogOptions { durability, ..options(dir.path()) };
+            let log = DecisionLog::open_on(storage.clone(), options).expect("opens");
+            let begun = log.checkpoint().expect("signed at the start");
+            assert_eq!((begun.size, &*begun.origin), (1, "test/r-0"));
+            let wait = async |size: u64| {
+                let start = Instant::now();
+                while log.checkpoint().expect("one").size < size {
+                    assert!(start.elapsed() < Duration::from_secs(5), "{durability:?}");
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            log.append(entry(), soon()).await.expect("appends");
+            wait(2).await;
+            assert_eq!(log.health().signed, 2);
+            if durability == Durability::Flush {
+                // What the disk does not take is not signed.
+                set(&storage.0.no_sync, true);
+                log.append(entry(), soon()).await.expect("the kernel has it");
+                tokio::time::sleep(Duration::from_millis(1500)).await;
+                assert_eq!(log.checkpoint().expect("one").size, 2);
+                set(&storage.0.no_sync, false);
+                log.append(entry(), soon()).await.expect("appends");
+                wait(4).await;
+            }
+            log.close("test").await.expect("closes");
+            assert_eq!(log.checkpoint().expect("one").size, log.health().next_seq);
+        });
+    }
+}
+
+#[test]
+fn tiles_that_cannot_be_written_fail_the_write_as_a_whole() {
+    let dir = temp();
+    let storage = Faulty::default();
+    runtime().block_on(async {
+        let log = DecisionLog::open_on(storage.clone(), options(dir.path())).expect("opens");
+        for _ in 0..253 {
+            log.append(entry(), soon()).await.expect("appends");
+        }
+        set(&storage.0.no_replace, true);
+        // Records 254 and, filling the tile, 255.
+        log.append(entry(), soon()).await.expect("needs no tile");
+        let error = log.append(entry(), soon()).await.expect_err("its tile cannot be written");
+        assert!(error.to_string().contains("tile/0/000"), "{error}");
+        set(&storage.0.no_replace, false);
+        log.append(entry(), soon()).await.expect("writes again");
+        log.close("test").await.expect("closes");
+    });
+    assert_eq!(types(&records(dir.path()))[254..], ["decision", "gap", "decision", "stop"]);
+    let options = VerifyOptions { dir: dir.path().to_path_buf(), keys: Vec::new(), anchors: Vec::new() };
+    assert_eq!(verify(&options, &mut |_| {}).expect("read").findings, []);
+}
+
+#[test]
+fn a_directory_that_is_removed_is_noticed_and_begun_anew() {
+    let parent = temp();
+    let dir = parent.path().join("decisions");
+    runtime().block_on(async {
+        let log = DecisionLog::open(options(&dir)).expect("opens");
+        log.append(entry(), soon()).await.expect("appends");
+        let before = log.checkpoint().expect("one");
+        // Moved away while records come in.
+        fs::rename(&dir, parent.path().join("moved")).expect("moved");
+        let receipt = log.append(entry(), soon()).await.expect("appends to a log that can be found");
+        assert_ne!(&*receipt.origin, "test/r-0");
+        let start: serde_json::Value = serde_json::from_str(&records(&dir)[0].line).expect("JSON");
+        assert_eq!(start["previous"], before.to_string());
+        assert_eq!(log.origin(), receipt.origin);
+        // Removed while nothing does.
+        fs::remove_dir_all(&dir).expect("removed");
+        let begun = Instant::now();
+        while !dir.join("checkpoint").exists() {
+            assert!(begun.elapsed() < Duration::from_secs(5));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(log.health().writable);
+        log.close("test").await.expect("closes");
+    });
+    let options = VerifyOptions { dir, keys: Vec::new(), anchors: Vec::new() };
+    assert_eq!(verify(&options, &mut |_| {}).expect("read").findings, []);
 }

@@ -119,6 +119,13 @@ impl Server {
         assert!(sent.success());
     }
 
+    /// Kills it (SIGKILL) and gives its directory back.
+    pub(crate) fn kill(mut self) -> tempfile::TempDir {
+        self.child.kill().expect("can be killed");
+        self.child.wait().expect("ends");
+        std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a directory"))
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let start = Instant::now();

@@ -73,7 +73,7 @@ impl PrivateKey {
     }
 
     /// A key as PEM labels it; `None` for other blocks.
-    pub(super) fn from_pem(label: &str, der: &[u8]) -> Option<Result<Self, CallError>> {
+    pub(in super::super) fn from_pem(label: &str, der: &[u8]) -> Option<Result<Self, CallError>> {
         let key = match label {
             "RSA PRIVATE KEY" => Self::from_pkcs1(der),
             "PRIVATE KEY" => Self::from_pkcs8(der),
@@ -81,6 +81,17 @@ impl PrivateKey {
             _ => return None,
         };
         Some(key.ok_or_else(|| CallError::from(format!("failed to parse the {label}"))))
+    }
+
+    /// The usual algorithm of a JWS by this key (RFC 7518 section 3.1).
+    pub(in super::super) fn algorithm(&self) -> &'static str {
+        match self {
+            Self::Rsa(_) => "RS256",
+            Self::Ec { curve: Curve::P256, .. } => "ES256",
+            Self::Ec { curve: Curve::P384, .. } => "ES384",
+            Self::Ec { curve: Curve::P521, .. } => "ES512",
+            Self::Ed25519(_) => "EdDSA",
+        }
     }
 
     /// Its public half.

@@ -38,7 +38,7 @@ fn sign(header: &str, payload: &str, key: &str) -> Outcome {
     Ok(Value::from(format!("{signed}.{}", to_base64url(&signature))))
 }
 
-fn signature(key: &SigningKey, scheme: Scheme, message: &[u8]) -> Result<Vec<u8>, CallError> {
+pub(super) fn signature(key: &SigningKey, scheme: Scheme, message: &[u8]) -> Result<Vec<u8>, CallError> {
     match (key, scheme) {
         (SigningKey::Secret(key), Scheme::Hmac(hash)) => Ok(hash.hmac(key, message)),
         (SigningKey::Private(PrivateKey::Rsa(parts)), Scheme::RsaPkcs1(hash)) => rsa_signature(parts, hash, message),

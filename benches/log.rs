@@ -1,0 +1,260 @@
+//! What the decision log costs: records a second in each durability mode, its share of a review, and how fast a log is
+//! verified. Figures depend on the machine and its disk; ratios within a run say more.
+//!
+//! `cargo bench --bench log [-- --records 100000 --seconds 3 --dir DIR]`. The directory is where the disk is measured;
+//! a temporary one by default.
+
+#![allow(
+    clippy::expect_used,
+    missing_docs,
+    reason = "a benchmark that cannot set up its subject has nothing to measure"
+)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use portcullis::admission::{Request, decode, encode};
+use portcullis::decisions::{
+    Caller, DecisionLog, DecisionMeta, Durability, Entry, Labels, LogOptions, MaskKey, Masker, SigningSeed,
+    VerifyOptions, verify,
+};
+use portcullis::engine::{
+    CompileOptions, Context, Decision, Endpoint, FailureModes, Inventory, Snapshot, answer, compile, decide,
+};
+use portcullis::source::{LoadOptions, load};
+
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A Pod of a Deployment, as the API server sent it.
+const REVIEW: &str = include_str!("../tests/it/reviews/validate/create-pods-1.json");
+/// Reviews under way at once.
+const TASKS: usize = 64;
+/// Times that reviews are measured in each mode.
+const ROUNDS: u32 = 5;
+
+struct Arguments {
+    records: u64,
+    time: Duration,
+    dir: PathBuf,
+}
+
+/// What every review is judged with.
+struct World {
+    snapshot: Arc<Snapshot>,
+    inventory: Inventory,
+    masker: Masker,
+}
+
+fn main() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let arguments = arguments(scratch.path());
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(processors).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let world = Arc::new(world());
+    let sample = entry(&world, &judge(&world).1);
+    println!("{processors} processors; a record with its body has {} bytes", sample.size());
+
+    println!("\nrecords a second, {TASKS} at once");
+    for durability in [Durability::Fsync, Durability::Flush, Durability::BestEffort] {
+        let log = open(&arguments.dir.join(durability.as_str()), durability);
+        let rate = runtime.block_on(append(&log, &world, &arguments));
+        runtime.block_on(log.close("the run is over")).expect("closes");
+        println!("  {:<12} {rate:>10.0}", durability.as_str());
+    }
+
+    println!("\nreviews a second, judged and encoded");
+    let modes = [Durability::Flush, Durability::Fsync, Durability::BestEffort];
+    let dir = |mode: Durability| arguments.dir.join(format!("review-{}", mode.as_str()));
+    let logs = modes.map(|mode| open(&dir(mode), mode));
+    // In turns, so that none has the machine's better half.
+    let mut rates = [(0.0, 0.0); 4];
+    for _ in 0..ROUNDS {
+        let kinds = std::iter::once(None).chain(logs.iter().cloned().map(Some));
+        for (rate, log) in rates.iter_mut().zip(kinds) {
+            let (reviews, cpu) = runtime.block_on(review(log, &world, &arguments));
+            *rate = (rate.0 + reviews / f64::from(ROUNDS), rate.1 + cpu / f64::from(ROUNDS));
+        }
+    }
+    logs.iter().for_each(|log| runtime.block_on(log.close("the run is over")).expect("closes"));
+    let bare = rates.first().copied().unwrap_or_default();
+    println!("  {:<12} {:>10.0}   {:>6.0} us of processor time each", "no log", bare.0, bare.1 * 1e6);
+    for (mode, rate) in modes.iter().zip(rates.iter().skip(1)) {
+        let more = (rate.1 / bare.1 - 1.0) * 100.0;
+        println!("  {:<12} {:>10.0}   {:>6.0} us, {more:+.1} %", mode.as_str(), rate.0, rate.1 * 1e6);
+    }
+
+    println!("\nverify, {} records", arguments.records);
+    let dir = arguments.dir.join("verify");
+    runtime.block_on(fill(&dir, &world, arguments.records));
+    timed_verify("with bodies", &dir);
+    std::fs::remove_dir_all(dir.join("bodies")).expect("removed");
+    timed_verify("no bodies", &dir);
+}
+
+fn arguments(scratch: &Path) -> Arguments {
+    let mut found = Arguments { records: 100_000, time: Duration::from_secs(3), dir: scratch.to_path_buf() };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().expect("a value after the flag");
+        match word.as_str() {
+            "--records" => found.records = value().parse().expect("a number"),
+            "--seconds" => found.time = Duration::from_secs_f64(value().parse().expect("a number")),
+            "--dir" => found.dir = PathBuf::from(value()),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn world() -> World {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let options = LoadOptions {
+        policies: vec![root.join("policies")],
+        data: vec![root.join("policies/example-data")],
+        example_data: false,
+        ..LoadOptions::default()
+    };
+    let loaded = load(&options).expect("the shipped policies load");
+    let snapshot = compile(&loaded.sources, CompileOptions::default()).expect("the shipped policies compile").snapshot;
+    let inventory = Inventory::fixed(snapshot.fixed_namespaces());
+    World { snapshot: Arc::new(snapshot), inventory, masker: Masker::new(MaskKey::from_bytes([1; 32]), Vec::new()) }
+}
+
+fn open(dir: &Path, durability: Durability) -> DecisionLog {
+    let options = LogOptions {
+        dir: dir.to_path_buf(),
+        durability,
+        max_bytes: 64 << 30,
+        segment_bytes: 64 << 20,
+        labels: Labels { cluster: "bench".to_owned(), replica: "r-0".to_owned(), version: "0".to_owned() },
+        origin: "bench/r-0".to_owned(),
+        mask_key: MaskKey::from_bytes([1; 32]),
+        signing_seed: SigningSeed::from_bytes([2; 32]),
+        checkpoint_copy: None,
+    };
+    DecisionLog::open(options).expect("opens")
+}
+
+fn judge(world: &World) -> (Arc<Request>, Decision) {
+    let request = Arc::new(decode(REVIEW.as_bytes()).expect("a captured review decodes"));
+    let context = Context {
+        endpoint: Endpoint::Validate,
+        now_ns: 1_767_225_600_000_000_000,
+        seed: 1,
+        deadline: None,
+        failure: FailureModes::default(),
+    };
+    let decision = decide(&world.snapshot, &world.inventory, &request, &context);
+    (request, decision)
+}
+
+fn entry(world: &World, decision: &Decision) -> Entry {
+    let request = decode(REVIEW.as_bytes()).expect("a captured review decodes");
+    entry_of(world, &request, decision)
+}
+
+fn entry_of(world: &World, request: &Request, decision: &Decision) -> Entry {
+    let timestamp = jiff::Timestamp::now();
+    let meta = DecisionMeta {
+        decision_id: uuid::Uuid::now_v7(),
+        timestamp,
+        now_ns: i64::try_from(timestamp.as_nanosecond()).expect("before 2262"),
+        caller: Caller::default(),
+        metrics: BTreeMap::new(),
+    };
+    Entry::decision(&meta, request, decision, &world.masker)
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(30)
+}
+
+/// Entries that are there already, as fast as the log takes them.
+async fn append(log: &DecisionLog, world: &Arc<World>, arguments: &Arguments) -> f64 {
+    let sample = entry(world, &judge(world).1);
+    let (begun, end) = (Instant::now(), Instant::now() + arguments.time);
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..TASKS {
+        let (log, sample) = (log.clone(), sample.clone());
+        tasks.spawn(async move {
+            while Instant::now() < end {
+                // Best effort refuses nobody and waits for nobody: keep to what the queue holds.
+                while log.health().queued > 4096 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                log.append(sample.clone(), soon()).await.expect("appends");
+            }
+        });
+    }
+    tasks.join_all().await;
+    log.health().appended as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// Whole reviews, without HTTP: how many a second, and the processor time of one.
+async fn review(log: Option<DecisionLog>, world: &Arc<World>, arguments: &Arguments) -> (f64, f64) {
+    let cpu = cpu_seconds();
+    let (begun, end) = (Instant::now(), Instant::now() + arguments.time);
+    let count = Arc::new(AtomicU64::new(0));
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..TASKS {
+        let (log, world, count) = (log.clone(), Arc::clone(world), Arc::clone(&count));
+        tasks.spawn(async move {
+            while Instant::now() < end {
+                let (request, decision) = judge(&world);
+                if let Some(log) = &log {
+                    log.append(entry_of(&world, &request, &decision), soon()).await.expect("appends");
+                }
+                std::hint::black_box(encode(&answer(&decision, &request.uid)));
+                count.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    let count = count.load(Ordering::Relaxed) as f64;
+    (count / begun.elapsed().as_secs_f64(), (cpu_seconds() - cpu) / count)
+}
+
+/// Processor time of this process, which other processes on the machine disturb less than the clock: fields 14 and 15
+/// of `/proc/self/stat`, in hundredths of a second (proc(5)).
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// A log of so many different decisions.
+async fn fill(dir: &Path, world: &Arc<World>, records: u64) {
+    let log = open(dir, Durability::Flush);
+    let decision = Arc::new(judge(world).1);
+    let left = Arc::new(AtomicU64::new(records));
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..TASKS {
+        let (log, world, decision, left) = (log.clone(), Arc::clone(world), Arc::clone(&decision), Arc::clone(&left));
+        tasks.spawn(async move {
+            let more = |left: u64| left.checked_sub(1);
+            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok() {
+                log.append(entry(&world, &decision), soon()).await.expect("appends");
+            }
+        });
+    }
+    tasks.join_all().await;
+    log.close("the run is over").await.expect("closes");
+}
+
+fn timed_verify(name: &str, dir: &Path) {
+    let options = VerifyOptions { dir: dir.to_path_buf(), keys: Vec::new(), anchors: Vec::new() };
+    let (begun, cpu, mut bytes) = (Instant::now(), cpu_seconds(), 0);
+    let report = verify(&options, &mut |progress| bytes = progress.total).expect("can be read");
+    assert!(report.is_fine(), "{:?}", report.findings);
+    let took = begun.elapsed().as_secs_f64();
+    let (rate, megabytes) = (report.total() as f64 / took, bytes as f64 / took / 1e6);
+    let each = (cpu_seconds() - cpu) / report.total() as f64 * 1e6;
+    println!("  {name:<12} {rate:>10.0} records/s   {megabytes:>6.0} MB/s   {each:.1} us of processor time each");
+}

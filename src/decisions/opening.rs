@@ -1,0 +1,101 @@
+//! What a log directory holds when it is opened: the end of the records, the tree, the name. Knows how the pieces are
+//! put together; must not know how records are written from there on.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::decisions::entry::rfc3339;
+use crate::decisions::notary::Notary;
+use crate::decisions::resume::{Known, Refused, Resumed, resume, set_aside, successor};
+use crate::decisions::segments::{self, DirLock, Recovered, Segment};
+use crate::decisions::{LogError, LogOptions, StartRecord, Storage};
+use crate::tlog::Checkpoint;
+
+/// A directory whose log can be gone on with.
+pub(super) struct Opened {
+    pub lock: DirLock,
+    pub segments: Vec<Segment>,
+    pub next_seq: u64,
+    pub origin: String,
+    pub notary: Notary,
+    pub known: Known,
+    /// The record that tells of the start.
+    pub start: StartRecord,
+}
+
+/// Makes the directory, takes its lock, cuts what a crash left unfinished and goes on with the tree. What is not what
+/// was signed is set aside. `before` is the last checkpoint of a log that was there until now.
+pub(super) fn open(
+    storage: &Arc<dyn Storage>,
+    options: &LogOptions,
+    before: Option<&Checkpoint>,
+) -> Result<Opened, LogError> {
+    let dir = &options.dir;
+    for dir in [dir.clone(), dir.join("bodies")] {
+        storage.make_dir(&dir).map_err(|e| LogError::io("create", &dir, &e))?;
+    }
+    let lock = DirLock::take(dir)?;
+    let mut found = segments::recover(storage.as_ref(), dir)?;
+    let copy = options.checkpoint_copy.as_deref();
+    let mut known = Known::read(dir, copy, &options.signing_seed, found.origin.as_deref());
+    let now = Timestamp::now();
+    let mut start = StartRecord {
+        timestamp: rfc3339(now),
+        durability: options.durability.as_str().to_owned(),
+        key: String::new(),
+        after_crash: found.after_crash,
+        cut_bytes: found.cut,
+        unsigned: 0,
+        previous: None,
+        damage: None,
+        set_aside: None,
+    };
+    let signed = known.latest.as_ref().map(|(_, checkpoint)| checkpoint.clone());
+    let lost = signed.as_ref().or(before).filter(|c| found.origin.is_none() && c.size > 0).cloned();
+    let resumed = match &lost {
+        Some(_) => Err(Refused::Damaged("its records are gone".to_owned())),
+        None => resume(storage, dir, &found, signed.as_ref()),
+    };
+    let (origin, resumed) = match resumed {
+        Ok(resumed) => (found.origin.clone().unwrap_or_else(|| options.origin.clone()), resumed),
+        Err(Refused::Error(error)) => return Err(error),
+        Err(Refused::Damaged(damage)) => {
+            let aside = set_aside(storage, dir, now)?;
+            let place = aside.as_ref().map(|path| path.display().to_string());
+            tracing::error!(dir = %dir.display(), set_aside = place, damage,
+                "the decision log is not what was signed; a new one is begun in its place");
+            start.previous = lost.or(signed).map(|checkpoint| checkpoint.to_string());
+            start.damage = Some(damage);
+            start.set_aside = aside.and_then(|path| Some(path.strip_prefix(dir).ok()?.display().to_string()));
+            (found, known) = (Recovered::default(), Known::default());
+            (successor(&options.origin, now), Resumed::default())
+        }
+    };
+    let key = options.signing_seed.under(&origin)?;
+    start.key = key.verifier().to_string();
+    start.unsigned = resumed.unsigned;
+    let signed = known.latest.as_ref().map(|(_, checkpoint)| checkpoint.clone());
+    let copy = options.checkpoint_copy.clone();
+    let notary = Notary::new(Arc::clone(storage), dir.clone(), copy, key, resumed.tree, signed);
+    let Recovered { segments, next_seq, .. } = found;
+    Ok(Opened { lock, segments, next_seq, origin, notary, known, start })
+}
+
+/// Index of the first tile of leaf hashes that is there; 0 when there is none.
+pub(super) fn first_tile(dir: &Path) -> u64 {
+    fn least(dir: &Path, above: u64) -> Option<u64> {
+        let mut names: Vec<String> =
+            fs::read_dir(dir).ok()?.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+        // Of one place the file comes before the directory: `x` is after all digits.
+        names.sort_unstable();
+        names.iter().find_map(|name| {
+            let digits = name.strip_prefix('x').unwrap_or(name);
+            let index = above * 1000 + digits.parse::<u64>().ok()?;
+            if digits.len() == name.len() { Some(index) } else { least(&dir.join(name), index) }
+        })
+    }
+    least(&dir.join("tile/0"), 0).unwrap_or(0)
+}

@@ -1,0 +1,50 @@
+//! Proofs that single records are in the log. Knows where tiles and checkpoint lie; the proof itself is `tlog`'s.
+
+use std::path::Path;
+
+use crate::decisions::tree_files::{checkpoint_path, read_keys, read_note, read_tile};
+use crate::decisions::{LogError, Record};
+use crate::tlog::{InclusionProof, TreeReader, VerifierKey, leaf_hash, root_of_inclusion};
+
+/// The verifier keys that the log in `dir` names as its own, oldest first; the last signs now. Whoever can change the
+/// log can change them: an auditor keeps their own copy.
+///
+/// # Errors
+/// [`LogError::Io`]; [`LogError::Foreign`] when the file holds something else.
+pub fn log_keys(dir: &Path) -> Result<Vec<VerifierKey>, LogError> {
+    read_keys(dir)
+}
+
+/// A proof that `record` is in the log in `dir`; the record is in it, so a public key is all that is needed to check it.
+///
+/// # Errors
+/// [`LogError::Unsigned`] when no checkpoint covers it yet, [`LogError::Foreign`] when record, tiles and checkpoint do
+/// not belong together, [`LogError::Io`].
+pub fn prove(dir: &Path, record: &Record) -> Result<InclusionProof, LogError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match attempt(dir, record) {
+            // The server has put a later checkpoint, and deleted the tiles of the one that we read.
+            Err(LogError::Io { .. }) if tries < 3 => {}
+            other => return other,
+        }
+    }
+}
+
+fn attempt(dir: &Path, record: &Record) -> Result<InclusionProof, LogError> {
+    let path = checkpoint_path(dir);
+    let foreign = |message: String| LogError::Foreign { path: path.clone(), message };
+    let found = read_note(&path)?;
+    let (note, checkpoint) = found.ok_or_else(|| foreign("there is no checkpoint".to_owned()))?;
+    let seq = record.head.seq;
+    if seq >= checkpoint.size {
+        return Err(LogError::Unsigned { seq, size: checkpoint.size });
+    }
+    let hashes = TreeReader::new(checkpoint.size, |id| read_tile(dir, id)).inclusion(seq)?;
+    let leaf = leaf_hash(record.line.as_bytes());
+    if root_of_inclusion(&leaf, seq, checkpoint.size, &hashes) != Some(checkpoint.root) {
+        return Err(foreign(format!("record {seq} is not the one that was signed; see `portcullis decisions verify`")));
+    }
+    Ok(InclusionProof { extra: Some(record.line.clone().into_bytes()), index: seq, path: hashes, checkpoint: note })
+}

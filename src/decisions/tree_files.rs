@@ -1,0 +1,92 @@
+//! The tree's files in a log directory: where checkpoint, tiles and keys lie, and reading them. Knows names and bytes;
+//! must not know records.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::decisions::LogError;
+use crate::tlog::{Checkpoint, Note, Tile, TileId, TlogError, VerifierKey};
+
+/// `<dir>/checkpoint`: the latest.
+pub(super) fn checkpoint_path(dir: &Path) -> PathBuf {
+    dir.join("checkpoint")
+}
+
+/// `<dir>/checkpoints/<size>`: the last of each key that was replaced.
+pub(super) fn archived_path(dir: &Path, size: u64) -> PathBuf {
+    dir.join("checkpoints").join(format!("{size:020}"))
+}
+
+/// `<dir>/keys`: the verifier keys, one a line, the oldest first.
+pub(super) fn keys_path(dir: &Path) -> PathBuf {
+    dir.join("keys")
+}
+
+/// `<dir>/tile/...`, as C2SP tlog-tiles has it.
+pub(super) fn tile_path(dir: &Path, id: TileId) -> PathBuf {
+    dir.join(id.to_string())
+}
+
+/// The directory of a place's partial tiles, `<dir>/tile/<level>/<index>.p`.
+pub(super) fn partials_path(dir: &Path, id: TileId) -> PathBuf {
+    dir.join(format!("{}.p", id.full()))
+}
+
+/// Reads a tile; where a partial tile is gone, from the full one of the same place.
+pub(super) fn read_tile(dir: &Path, id: TileId) -> Result<Tile, LogError> {
+    let path = tile_path(dir, id);
+    match fs::read(&path) {
+        Ok(bytes) if bytes.len() != id.length() => {
+            Err(TlogError::Tile { path: id.to_string(), found: bytes.len(), wanted: id.length() }.into())
+        }
+        Ok(bytes) => Ok(Tile::parse(id, &bytes)?),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !id.is_full() => {
+            let bytes = fs::read(tile_path(dir, id.full())).map_err(|_| LogError::io("read", &path, &e))?;
+            Ok(Tile::parse(id, &bytes)?)
+        }
+        Err(e) => Err(LogError::io("read", &path, &e)),
+    }
+}
+
+/// Reads a signed checkpoint; `None` when there is no such file.
+pub(super) fn read_note(path: &Path) -> Result<Option<(Note, Checkpoint)>, LogError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(foreign(path, "it is not UTF-8")),
+        Err(e) => return Err(LogError::io("read", path, &e)),
+    };
+    let read = Note::parse(&text).and_then(|note| Checkpoint::parse(&note.text).map(|checkpoint| (note, checkpoint)));
+    read.map(Some).map_err(|e| foreign(path, &e.to_string()))
+}
+
+/// The checkpoints of replaced keys, oldest first.
+pub(super) fn archived(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
+    let dir = dir.join("checkpoints");
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(LogError::io("read", &dir, &e)),
+    };
+    let mut found: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    found.retain(|path| path.extension().is_none());
+    found.sort();
+    Ok(found)
+}
+
+/// The verifier keys that the log says it was signed with, oldest first. Whoever can change the log can change them.
+pub(super) fn read_keys(dir: &Path) -> Result<Vec<VerifierKey>, LogError> {
+    let path = keys_path(dir);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(LogError::io("read", &path, &e)),
+    };
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.map(|line| VerifierKey::parse(line.trim()).map_err(|e| foreign(&path, &e.to_string()))).collect()
+}
+
+fn foreign(path: &Path, message: &str) -> LogError {
+    LogError::Foreign { path: path.to_path_buf(), message: message.to_owned() }
+}

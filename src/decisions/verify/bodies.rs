@@ -1,0 +1,83 @@
+//! The bodies of one segment: read once, held by id until their envelopes come by. Knows body lines and digests; must
+//! not know the tree. Memory is that of one segment's ids and digests.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use uuid::Uuid;
+
+use crate::decisions::LogError;
+use crate::decisions::body::BodyParts;
+use crate::decisions::lines::Lines;
+use crate::decisions::segments::{Segment, body_path};
+
+/// The digests of a segment's bodies by decision.
+pub(super) struct Bodies {
+    digests: HashMap<Uuid, Found>,
+    /// Lines that are no bodies, counted from 1.
+    pub strange: Vec<u64>,
+}
+
+struct Found {
+    digest: [u8; 32],
+    /// The rest of the line is what the server writes.
+    exact: bool,
+}
+
+fn found(line: &str) -> Option<(Uuid, Found)> {
+    let parts = BodyParts::of(line)?;
+    let id = Uuid::try_parse(parts.decision_id).ok()?;
+    let (digest, as_written) = parts.digest()?;
+    let mut text = Uuid::encode_buffer();
+    let exact = as_written && *id.hyphenated().encode_lower(&mut text) == *parts.decision_id;
+    Some((id, Found { digest, exact }))
+}
+
+/// What became of a record's body.
+pub(super) enum Fate {
+    Intact,
+    Altered,
+    Missing,
+}
+
+impl Bodies {
+    /// Reads them; `None` when their file was deleted.
+    pub(super) fn read(dir: &Path, segment: &Segment) -> Result<Option<Self>, LogError> {
+        if segment.bodies.is_none() {
+            return Ok(None);
+        }
+        let path = body_path(dir, segment.first_seq);
+        let fault = |e| LogError::io("read", &path, &e);
+        let mut lines = match Lines::open(&path) {
+            // Deleted since.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(fault)?,
+        };
+        let mut bodies = Self { digests: HashMap::new(), strange: Vec::new() };
+        let mut number = 0;
+        while let Some(line) = lines.next_finished().map_err(fault)? {
+            number += 1;
+            match std::str::from_utf8(line.bytes).ok().and_then(found) {
+                Some((id, found)) => {
+                    bodies.digests.insert(id, found);
+                }
+                None => bodies.strange.push(number),
+            }
+        }
+        Ok(Some(bodies))
+    }
+
+    /// Takes out the body of a decision.
+    pub(super) fn take(&mut self, id: &str, digest: &[u8; 32]) -> Fate {
+        match Uuid::try_parse(id).ok().and_then(|id| self.digests.remove(&id)) {
+            Some(found) if found.exact && found.digest == *digest => Fate::Intact,
+            Some(_) => Fate::Altered,
+            None => Fate::Missing,
+        }
+    }
+
+    /// Bodies that no envelope asked for.
+    pub(super) fn left(&self) -> u64 {
+        u64::try_from(self.digests.len()).unwrap_or(u64::MAX)
+    }
+}

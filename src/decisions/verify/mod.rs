@@ -1,0 +1,178 @@
+//! Whether a log is what was signed: every line, tile, checkpoint, signature, number and body, in one pass and constant
+//! memory, without the server. Knows files and the tree; must not know terminals.
+//!
+//! Two things are held against one another: the lines, and the hashes that the tiles hold of them. The tiles lead to
+//! the root that the checkpoint signs; so where a line and its hash differ, the root says which of them was changed,
+//! and the rest can still be checked.
+
+mod anchors;
+mod bodies;
+mod report;
+mod row;
+mod tiles;
+mod walk;
+
+use std::path::{Path, PathBuf};
+
+pub use anchors::{Anchor, read_anchors};
+pub use report::{BodyCount, Finding, FindingCode, Neighbour, Report};
+
+use crate::decisions::LogError;
+use crate::decisions::segments::{self, DirLock};
+use crate::decisions::tree_files::{archived, checkpoint_path, read_keys, read_note};
+use crate::tlog::{Checkpoint, VerifierKey};
+use walk::Walk;
+
+/// What a log is checked with.
+#[derive(Debug, Clone)]
+pub struct VerifyOptions {
+    /// The log's directory.
+    pub dir: PathBuf,
+    /// Who may have signed it. Without any the log's own list is believed, which shows damage but no forgery.
+    pub keys: Vec<VerifierKey>,
+    /// Files with checkpoints that were kept elsewhere.
+    pub anchors: Vec<PathBuf>,
+}
+
+/// How far a check is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of records and bodies read.
+    pub done: u64,
+    /// Bytes there are.
+    pub total: u64,
+}
+
+/// Checks a log; `progress` is told of every few megabytes.
+///
+/// # Errors
+/// [`LogError`] when there is no log or it cannot be read. What is wrong with it is in the report.
+pub fn verify(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Result<Report, LogError> {
+    let mut tries = 1;
+    loop {
+        match attempt(options, progress) {
+            // Pruned while we read.
+            Err(LogError::Io { kind: std::io::ErrorKind::NotFound, .. })
+                if tries < 3 && DirLock::is_held(&options.dir) =>
+            {
+                tries += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
+fn attempt(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Result<Report, LogError> {
+    let dir = &options.dir;
+    let mut report = Report { keys_from_log: options.keys.is_empty(), ..Report::default() };
+    // The checkpoint first: records that come in meanwhile are beyond it.
+    let latest = latest(dir, &mut report);
+    let segments = segments::segments(dir)?;
+    if segments.is_empty() && latest.is_none() {
+        let message = "there is no record and no checkpoint in it".to_owned();
+        return Err(LogError::Foreign { path: dir.clone(), message });
+    }
+    let listed = own_keys(dir, &mut report);
+    let keys = if options.keys.is_empty() { listed.clone() } else { options.keys.clone() };
+    let mut anchors = Vec::new();
+    if let Some((note, checkpoint)) = &latest {
+        report.origin = Some(checkpoint.origin.clone());
+        report.checkpoint = Some(checkpoint.clone());
+        match note.verify(&keys) {
+            Ok(key) if key.name() == checkpoint.origin => report.signed_by = Some(key.clone()),
+            Ok(key) => report.find(Finding::whole(
+                FindingCode::Signature,
+                format!(
+                    "the checkpoint of `{}` is signed by the key of another log, `{}`",
+                    checkpoint.origin,
+                    key.short()
+                ),
+            )),
+            Err(error) => report.find(Finding::whole(FindingCode::Signature, format!("the checkpoint is {error}"))),
+        }
+        let in_order = !listed.windows(2).any(|pair| pair.first() == pair.last());
+        if report.signed_by.is_some() && (listed.last() != report.signed_by.as_ref() || !in_order) {
+            let message = "the list in `keys` does not end with the key that signed the checkpoint".to_owned();
+            report.find(Finding::whole(FindingCode::Checkpoint, message));
+        }
+        anchors.push(Anchor { checkpoint: checkpoint.clone(), note: None, place: "its checkpoint".to_owned() });
+    }
+    let origin = latest.as_ref().map(|(_, c)| c.origin.clone());
+    let origin = match origin {
+        Some(origin) => Some(origin),
+        None => segments.last().map(|s| walk::origin(dir, s)).transpose()?.flatten(),
+    };
+    anchors.extend(replaced(dir, &[keys.clone(), listed].concat(), &mut report)?);
+    for path in &options.anchors {
+        let (found, others) = read_anchors(path, origin.as_deref())?;
+        report.anchors_of_others += others;
+        for anchor in found {
+            report.anchors += 1;
+            if let Some(error) = anchor.note.as_ref().and_then(|note| note.verify(&keys).err()) {
+                let message = format!("the checkpoint in {} is {error}", anchor.place);
+                report.find(Finding::whole(FindingCode::Signature, message));
+            }
+            anchors.push(anchor);
+        }
+    }
+    report.origin = origin;
+    // Now that all checkpoints are read, whatever is there is at least what they cover.
+    let segments = segments::segments(dir)?;
+    let walk = Walk::new(dir, segments, latest.map(|(_, checkpoint)| checkpoint), anchors, report);
+    let mut report = walk.run(progress)?;
+    if report.unsigned > 0 {
+        report.live = DirLock::is_held(dir);
+        if !report.live {
+            let last = report.end.saturating_sub(1);
+            let first = report.end - report.unsigned;
+            let message = format!(
+                "no checkpoint covers records {first} to {last}: the server was killed before it signed them (it does so \
+                 at its next start), or somebody added them"
+            );
+            report.find(Finding { seq: Some(first), ..Finding::whole(FindingCode::UnsignedTail, message) });
+        }
+    }
+    report.look_up_neighbours(dir)?;
+    Ok(report)
+}
+
+/// The checkpoint in the directory. That there is none that can be read is a finding.
+fn latest(dir: &Path, report: &mut Report) -> Option<(crate::tlog::Note, Checkpoint)> {
+    let message = match read_note(&checkpoint_path(dir)) {
+        Ok(Some(found)) => return Some(found),
+        Ok(None) => "there is no checkpoint: nothing says what the log was".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    report.find(Finding::whole(FindingCode::Checkpoint, message));
+    None
+}
+
+fn own_keys(dir: &Path, report: &mut Report) -> Vec<VerifierKey> {
+    read_keys(dir).unwrap_or_else(|error| {
+        report.find(Finding::whole(FindingCode::Checkpoint, error.to_string()));
+        Vec::new()
+    })
+}
+
+/// The last checkpoints of keys that were replaced. Their keys are in the log's list.
+fn replaced(dir: &Path, keys: &[VerifierKey], report: &mut Report) -> Result<Vec<Anchor>, LogError> {
+    let mut anchors = Vec::new();
+    for path in archived(dir)? {
+        let place = format!("`{}`", path.strip_prefix(dir).unwrap_or(&path).display());
+        match read_note(&path) {
+            Ok(Some((note, checkpoint))) => {
+                match note.verify(keys) {
+                    Ok(_) => report.replaced_keys += 1,
+                    Err(error) => {
+                        let message = format!("the checkpoint in {place} is {error}");
+                        report.find(Finding::whole(FindingCode::Signature, message));
+                    }
+                }
+                anchors.push(Anchor { checkpoint, note: None, place });
+            }
+            Ok(None) => {}
+            Err(error) => report.find(Finding::whole(FindingCode::Checkpoint, error.to_string())),
+        }
+    }
+    Ok(anchors)
+}
