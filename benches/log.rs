@@ -149,6 +149,7 @@ fn judge(world: &World) -> (Arc<Request>, Decision) {
         seed: 1,
         deadline: None,
         failure: FailureModes::default(),
+        http: None,
     };
     let decision = decide(&world.snapshot, &world.inventory, &request, &context);
     (request, decision)

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, metric};
-use crate::support::server::{Server, command};
+use crate::support::server::{PATIENCE, Server, command};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -143,6 +143,7 @@ fn judged(case: &Case, snapshot: &Arc<Snapshot>) -> Decision {
         seed: 0,
         deadline: None,
         failure: FailureModes::default(),
+        http: None,
     };
     decide(snapshot, &inventory, &request(case), &context)
 }
@@ -376,4 +377,31 @@ async fn a_server_lets_pass_records_and_counts() {
     let id = decisions[0]["decision_id"].as_str().expect("an id");
     let (_, text) = run(server.dir(), &["decisions", "show", id, "--decision-log", log]);
     assert!(text.contains("let pass  no_latest, by exception old-shell") && text.contains("approver:  jane"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_takes_up_what_is_approved_and_revoked() {
+    let options = ["--policies", "policies", "--exceptions", "approved", "--reload-interval", "100ms"];
+    let server = Server::start_in(project(), &options);
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web-1"}, "spec": {"containers": [{"image": "x:latest"}]}});
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {"uid": "u", "operation": "CREATE",
+        "name": "web-1", "namespace": "shop", "kind": {"group": "", "version": "v1", "kind": "Pod"},
+        "resource": {"group": "", "version": "v1", "resource": "pods"}, "userInfo": {"username": "alice"}, "object": pod}})
+    .to_string();
+    let mut client = Client::http1(&server).await;
+    let file = server.dir().join("approved/e.yaml");
+    for (allowed, text) in [(true, GIVEN), (false, "# none\n"), (true, GIVEN)] {
+        fs::write(&file, text).expect("written");
+        let start = std::time::Instant::now();
+        while client.post("/v1/validate", &review).await.response()["allowed"] != allowed {
+            assert!(start.elapsed() < PATIENCE, "{text} was not taken up: {}", server.messages());
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+    let records = server.records();
+    let changes: Vec<&Value> = records.iter().filter(|r| r["type"] == "config").collect();
+    assert_eq!(changes.len(), 3, "{changes:?}");
+    assert_eq!(changes[1]["previous_policy_set"], changes[0]["policy_set"]);
+    assert_ne!(changes[1]["policy_set"], changes[0]["policy_set"]);
+    assert_eq!(changes[2]["policy_set"], changes[0]["policy_set"]);
 }

@@ -13,6 +13,7 @@ use portcullis::admission::decode;
 use portcullis::engine::{
     CompileOptions, Context, Decision, Endpoint, FailureModes, Inventory, Snapshot, compile, decide,
 };
+use portcullis::policy::gatekeeper::Document;
 use portcullis::policy::kinds::{built_in, is_cluster_scoped};
 use portcullis::policy::{Enforcement, PolicyBinding, Sources, yaml};
 use portcullis::source::{LoadOptions, load};
@@ -139,9 +140,14 @@ fn with_case(base: &Sources, file: &CaseFile, case: &Case) -> Sources {
     if !parameters.is_empty() {
         let binding = json!({"apiVersion": "portcullis.io/v1alpha1", "kind": "PolicyBinding", "metadata": {"name": "case"},
             "spec": {"policyRef": {"name": file.policy}, "parameters": parameters}});
-        sources.bindings.push(PolicyBinding::from_document("case", binding).expect("a binding"));
+        sources.bindings.push(binding_of(&binding));
     }
     sources
+}
+
+fn binding_of(document: &Value) -> PolicyBinding {
+    let documents = Document::parse_all("case", &document.to_string()).expect("a document");
+    PolicyBinding::read(documents.first().expect("one document")).expect("a binding")
 }
 
 fn review(case: &Case) -> Value {
@@ -259,7 +265,7 @@ fn every_case_of_every_policy_holds() {
     let all = load(&LoadOptions {
         data: vec![policies().join("example-data")],
         policies: vec![policies()],
-        example_data: false,
+        ..LoadOptions::default()
     })
     .expect("the shipped policies load")
     .sources;

@@ -27,7 +27,7 @@ fn shipped() -> Sources {
     let options = LoadOptions {
         policies: vec![root.join("policies")],
         data: vec![root.join("policies/example-data")],
-        example_data: false,
+        ..LoadOptions::default()
     };
     load(&options).expect("they load").sources
 }
@@ -85,7 +85,7 @@ fn decided(snapshot: &Arc<portcullis::engine::Snapshot>) -> portcullis::engine::
     let failure = FailureModes::default();
     let context =
         Context { endpoint: Endpoint::Validate, now_ns: NOW_NS, seed: 0, deadline: None, failure, http: None };
-    let pool = Pool::start(PoolOptions { threads: 1, queue: 1 });
+    let pool = Pool::start(PoolOptions { threads: 1, queue: 1 }).expect("starts");
     let inventory = Inventory::fixed(snapshot.fixed_namespaces());
     pool.decide(snapshot, &inventory, &request, &context).expect("an answer")
 }
