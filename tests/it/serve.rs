@@ -88,7 +88,7 @@ async fn a_review_is_answered_recorded_counted_and_the_connection_kept() {
     for mut client in [Client::http1(&server).await, Client::http2(&server).await] {
         for (path, review, allowed) in [
             ("/v1/validate?timeout=5s", "validate/create-pods-2.json", false),
-            ("/v1/validate?timeout=5s", "validate/create-configmaps-1.json", true),
+            ("/v1/validate?timeout=5s", "validate/create-configmaps-2.json", true),
             ("/v1/mutate?timeout=5s", "mutate/create-pods-2.json", true),
             ("/v1/validate", "validate/delete-namespaces-1.json", true),
         ] {
@@ -272,7 +272,7 @@ async fn health_and_metrics_are_shown_and_nothing_else() {
     assert_eq!(client.get("/livez").await.text(), "ok\n");
     let ready = client.get("/readyz").await;
     assert_eq!(ready.status, StatusCode::OK);
-    for line in ["ok   policies: 4 loaded, sha256:", "ok   namespaces: ", "ok   decision_log: ", "ok   phase: serving"]
+    for line in ["ok   policies: 34 loaded, sha256:", "ok   namespaces: ", "ok   decision_log: ", "ok   phase: serving"]
     {
         assert!(ready.text().lines().any(|l| l.starts_with(line)), "{line} is not in {}", ready.text());
     }
@@ -281,7 +281,7 @@ async fn health_and_metrics_are_shown_and_nothing_else() {
     }
     let metrics = client.get("/metrics").await.text();
     for name in
-        ["portcullis_policy_set_info{", "portcullis_in_flight_limit ", "portcullis_policies{enforcement=\"deny\"} 4"]
+        ["portcullis_policy_set_info{", "portcullis_in_flight_limit ", "portcullis_policies{enforcement=\"deny\"} 33"]
     {
         assert!(metrics.lines().any(|l| l.starts_with(name)), "{name} is not in {metrics}");
     }

@@ -84,7 +84,6 @@ pub(crate) const METERED: &[Metered] = &[
     before("json.patch", written),
     before("json.remove", written),
     before("json.unmarshal", parsed),
-    before("json.verify_schema", written),
     before("object.union", written),
     before("object.union_n", written),
     before("product", multiplied),
