@@ -4,17 +4,36 @@
 
 /// The deepest nesting of brackets in `text`, outside strings and comments, with its line.
 ///
-/// The parser takes time exponential in this depth, and no timer interrupts it, so it is measured before.
+/// The parser takes time exponential in this depth, and no timer interrupts it, so it is measured before. It takes the
+/// operands of a call but once: the calls that stand for operators do not count, which are bounded as these are.
 pub(crate) fn bracket_depth(text: &str) -> (usize, u32) {
     let (mut depth, mut deepest, mut at) = (0usize, 0usize, 1u32);
-    brackets(text, |opens, line| {
-        depth = if opens { depth + 1 } else { depth.saturating_sub(1) };
+    let mut word = String::new();
+    let mut open = Vec::new();
+    code(text, |c, line| {
+        match c {
+            '(' | '[' | '{' => {
+                let counts = c != '(' || !word.starts_with(OPERATORS);
+                open.push(counts);
+                depth += usize::from(counts);
+            }
+            ')' | ']' | '}' => depth = depth.saturating_sub(usize::from(open.pop().unwrap_or(false))),
+            _ => {}
+        }
+        if c.is_ascii_alphanumeric() || c == '_' || c == '.' {
+            word.push(c)
+        } else {
+            word.clear()
+        }
         if depth > deepest {
             (deepest, at) = (depth, line);
         }
     });
     (deepest, at)
 }
+
+/// What the names of the functions begin with that stand for operators.
+const OPERATORS: &str = "__rego__.";
 
 /// The most operators (dots of references among them) in one expression of `text`, with the line where it ends. An
 /// expression goes on over a line's end where an operator stands before or after it.
@@ -144,5 +163,6 @@ mod tests {
     fn depth_is_measured_outside_strings_and_comments() {
         assert_eq!(bracket_depth("a := [[{}]] # [[[[\nb := \"[[[[[\" + `\n((((`\n{}").0, 3);
         assert_eq!(bracket_depth("\n\n[[[").1, 3);
+        assert_eq!(bracket_depth("x := __rego__.plus(__rego__.plus([a] , (b)), f([c]))").0, 2);
     }
 }
