@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use portcullis::engine::{Query, QueryInput, bindings, query};
+use portcullis::engine::{Query, QueryInput, bindings, compare_rules, query};
+use portcullis::policy::SourceFile;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -40,6 +41,41 @@ fn run(case: &Case, strict: bool) -> Result<Option<Value>, String> {
     });
     let document = document.map_err(|e| e.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
     Ok(bindings(&document).into_iter().next().and_then(|mut row| row.remove("x")))
+}
+
+/// The same cases as rules, by both ways of running a policy.
+#[test]
+fn plans_call_builtins_as_the_interpreter_does() {
+    let (mut compared, mut differing) = (0, Vec::new());
+    for entry in
+        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/builtins")).expect("a folder").flatten()
+    {
+        let path = entry.path();
+        if path.extension().is_none_or(|e| e != "yaml") {
+            continue;
+        }
+        let cases: Vec<Case> =
+            serde_saphyr::from_str(&std::fs::read_to_string(&path).expect("readable")).expect("cases");
+        for (case, strict) in cases.iter().flat_map(|c| [(c, true), (c, false)]) {
+            let text = format!("package t\n\np contains x if {{\n\t{}\n}}\n", case.query);
+            let found = compare_rules(&Query {
+                modules: &[SourceFile { path: "case.rego".to_owned(), text }],
+                data: Value::Object(serde_json::Map::new()),
+                input: case.input.clone().map_or(QueryInput::Absent, QueryInput::Json),
+                text: "",
+                strict,
+                now_ns: 1_780_000_000_000_000_000,
+                seed: 1,
+                budget: Duration::from_secs(20),
+            });
+            if let Ok(found) = found {
+                compared += found.compared;
+                differing.extend(found.differing.into_iter().map(|d| format!("{}: {d}", case.query)));
+            }
+        }
+    }
+    assert!(differing.is_empty(), "{} differ:\n{}", differing.len(), differing.join("\n"));
+    assert!(compared > 300, "only {compared} were compared");
 }
 
 fn check(file: &str, text: &str) {
