@@ -21,9 +21,9 @@ pub(crate) fn bracket_depth(text: &str) -> (usize, u32) {
             _ => {}
         }
         if c.is_ascii_alphanumeric() || c == '_' || c == '.' {
-            word.push(c)
+            word.push(c);
         } else {
-            word.clear()
+            word.clear();
         }
         if depth > deepest {
             (deepest, at) = (depth, line);

@@ -41,7 +41,11 @@ pub(super) fn lower(
     for (endpoint, names) in rules {
         let mut found = Vec::new();
         for name in names {
-            let id = lowering.rule_id(&(package.to_vec(), name.clone()));
+            let rule = (package.to_vec(), name.clone());
+            if library.is_overlaid(&rule) {
+                return Err(Obstacle { reason: names::overlaid(name), at: library.place_of(&rule) });
+            }
+            let id = lowering.rule_id(&rule);
             found.push((name.clone(), id));
         }
         found.sort();

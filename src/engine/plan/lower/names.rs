@@ -8,7 +8,7 @@ use regorus::unstable::{Expr as Syntax, Import, Module, Ref, Rule, RuleHead, Spa
 use super::super::Obstacle;
 use super::super::code::{Callee, RuleId};
 use super::{Definer, obstacle};
-use crate::engine::{builtins, syntax};
+use crate::engine::{Location, builtins, syntax};
 
 /// Package and name.
 pub(super) type RuleName = (Vec<String>, String);
@@ -77,12 +77,30 @@ impl<'d> Library<'d> {
         })
     }
 
-    /// The base document has a value where the rule's would be: the engine prefers it.
-    fn is_overlaid(&self, name: &RuleName) -> bool {
-        let path = name.0.iter().chain([&name.1]);
-        let found = path.fold(self.data, |value, step| &value[step.as_str()]);
-        *found != Value::Undefined
+    /// The base document has a value where the rule's would be, which the engine prefers, or one on the way there that
+    /// is no object, which is an error.
+    pub(super) fn is_overlaid(&self, name: &RuleName) -> bool {
+        let mut at = self.data;
+        for step in name.0.iter().chain([&name.1]) {
+            match at {
+                Value::Object(_) => at = &at[step.as_str()],
+                other => return *other != Value::Undefined,
+            }
+        }
+        *at != Value::Undefined
     }
+
+    /// Where a rule is defined first.
+    pub(super) fn place_of(&self, name: &RuleName) -> Option<Location> {
+        self.definitions(name).first().map(|source| match source.rule.as_ref() {
+            Rule::Spec { span, .. } | Rule::Default { span, .. } => syntax::location(span),
+        })
+    }
+}
+
+/// Names a rule that the base document has a value for.
+pub(super) fn overlaid(rule: &str) -> String {
+    format!("rule `{rule}`, which the data has too")
 }
 
 fn aliases(imports: &[Import]) -> Aliases {
@@ -145,7 +163,7 @@ impl Definer<'_, '_> {
 
     fn any_rule(&mut self, name: &RuleName, at: &Span) -> Result<RuleId, Obstacle> {
         if self.lowering.library.is_overlaid(name) {
-            return Err(obstacle(&format!("rule `{}`, which the data has too", name.1), at));
+            return Err(obstacle(&overlaid(&name.1), at));
         }
         let id = self.lowering.rule_id(name);
         self.needs(id);
