@@ -43,6 +43,12 @@ impl LogReader {
             _ => ControlFlow::Continue(()),
         };
         let segments = segments::segments(&self.dir)?;
+        // A log that was begun anew in the same directory counts from 0 again.
+        let anew = segments.iter().all(|s| s.first_seq < place.first_seq)
+            || segments.iter().any(|s| s.first_seq == place.first_seq && s.envelopes < place.bytes);
+        if anew && let Some(first) = segments.first() {
+            *place = Place { first_seq: first.first_seq, bytes: 0 };
+        }
         let begun = place.first_seq;
         for segment in segments.iter().filter(|s| s.first_seq >= begun) {
             if segment.first_seq > place.first_seq {

@@ -2,7 +2,7 @@
 //!
 //! Evaluation runs here, off the async threads, on large stacks. A policy that does not come back is given up: its
 //! thread is abandoned, a fresh one goes on with the next policy of the same review, and while two such threads of one
-//! policy are out, or eight in the process, the policy is quarantined: until they end or the policies are loaded again.
+//! policy are out, or eight in the process, the policy is quarantined: until they end or its content changes.
 
 use std::collections::VecDeque;
 use std::io;

@@ -68,6 +68,7 @@ pub(super) fn tail(args: &TailArgs) -> anyhow::Result<Exit> {
             if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         failed?;
+        newest = None;
         table.out.flush()?;
     }
 }

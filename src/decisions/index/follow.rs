@@ -24,7 +24,7 @@ pub(super) fn update(db: &mut Connection, dirs: &[PathBuf]) -> Result<Updated, L
         let name = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone());
         let name = name.display().to_string();
         let segments = segments::segments(dir)?;
-        forget_pruned(db, &name, &segments)?;
+        forget_gone(db, dir, &name, &segments)?;
         for segment in &segments {
             // One transaction a segment: what was read is kept when the next one fails.
             let transaction = db.transaction()?;
@@ -60,10 +60,15 @@ fn known(db: &Connection, dir: &str, segment: Option<&Segment>) -> Result<Vec<Kn
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn forget_pruned(db: &mut Connection, dir: &str, there: &[Segment]) -> Result<(), LogError> {
-    let gone = known(db, dir, None)?;
-    let gone = gone.into_iter().filter(|k| !there.iter().any(|s| signed(s.first_seq) == k.first_seq));
-    for segment in gone {
+/// Forgets segments that were pruned, and those that are another log's: one that was begun anew in the same directory.
+fn forget_gone(db: &mut Connection, place: &Path, dir: &str, there: &[Segment]) -> Result<(), LogError> {
+    for segment in known(db, dir, None)? {
+        let same = there.iter().find(|s| signed(s.first_seq) == segment.first_seq);
+        if let Some(same) = same
+            && origin(&segments::envelope_path(place, same.first_seq)).is_none_or(|o| o == segment.origin)
+        {
+            continue;
+        }
         let transaction = db.transaction()?;
         for statement in FORGET {
             transaction.execute(statement, params![segment.origin, segment.first_seq])?;
@@ -73,6 +78,13 @@ fn forget_pruned(db: &mut Connection, dir: &str, there: &[Segment]) -> Result<()
         transaction.commit()?;
     }
     Ok(())
+}
+
+/// The origin of a segment's first record, if it is one.
+fn origin(path: &Path) -> Option<String> {
+    let mut line = Vec::new();
+    BufReader::new(File::open(path).ok()?).read_until(b'\n', &mut line).ok()?;
+    Record::parse(std::str::from_utf8(&line).ok()?.trim_end()).map(|record| record.head.origin)
 }
 
 /// What was read of a segment.

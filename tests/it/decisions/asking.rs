@@ -140,6 +140,29 @@ fn an_index_forgets_what_was_pruned() {
 }
 
 #[test]
+fn an_index_sees_a_log_that_was_begun_anew() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = dir.path().join("decisions");
+    written(&log, vec![decision("shop", "alice", allowed())]);
+    let users = || {
+        let (code, out, err) = run(&log, &["query", "SELECT username FROM decision ORDER BY 1", "-o", "csv"]);
+        assert_eq!(code, Some(0), "{err}");
+        out
+    };
+    assert_eq!(users(), "username\nalice\n");
+    std::fs::remove_dir_all(&log).expect("removes");
+    let other = LogOptions { origin: "test/r-1".to_owned(), ..options(&log) };
+    runtime().block_on(async {
+        let log = DecisionLog::open(other).expect("opens");
+        for user in ["bob", "eve", "zoe"] {
+            log.append(decision("shop", user, refused()), soon()).await.expect("appends");
+        }
+        log.close("test").await.expect("closes");
+    });
+    assert_eq!(users(), "username\nbob\neve\nzoe\n");
+}
+
+#[test]
 fn the_tail_goes_on() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = dir.path().join("decisions");
