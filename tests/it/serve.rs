@@ -292,8 +292,8 @@ async fn a_policy_that_takes_too_long_is_answered_for() {
     let server = Server::start_in(slow_policy(20_000), &[]);
     let mut client = Client::http1(&server).await;
     let start = Instant::now();
-    let response = client.post("/v1/validate?timeout=1s", &harmless("u")).await.response();
-    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    let response = client.post("/v1/validate?timeout=4s", &harmless("u")).await.response();
+    assert!(start.elapsed() < Duration::from_millis(3900), "{:?}", start.elapsed());
     assert_eq!((&response["allowed"], &response["status"]["code"]), (&json!(false), &json!(503)), "{response}");
     let id = decision_id(&response);
     let record = server.records().into_iter().find(|r| r["decision_id"] == id.as_str()).expect("is recorded");
