@@ -74,8 +74,8 @@ fn slow_policy(millis: u64) -> tempfile::TempDir {
     let policy = format!(
         "# METADATA\n# scope: package\n# title: Slow\n# custom:\n#   enforcement: deny\n#   budget: {{time: {millis}ms}}\n\
          #   match: {{rules: [{{apiGroups: ['*'], apiVersions: ['*'], resources: ['*'], operations: ['*']}}]}}\n\
-         package portcullis.slow\n\ndeny contains \"never\" if {{\n\tsome i in numbers.range(1, 100000)\n\
-         \tsome j in numbers.range(1, 100000)\n\ti + j < 0\n}}\n"
+         package portcullis.slow\n\ndeny contains \"never\" if {{\n\tall := numbers.range(1, 10000)\n\
+         \tsome i in all\n\tsome j in all\n\tsome k in all\n\ti + j + k < 0\n}}\n"
     );
     fs::create_dir(dir.path().join("policies")).expect("a directory");
     fs::write(dir.path().join("policies/slow.rego"), policy).expect("written");
