@@ -28,6 +28,7 @@ mod opening;
 mod prove;
 mod query;
 mod queue;
+mod read_record;
 mod record;
 mod resume;
 mod retention;
@@ -49,6 +50,7 @@ pub use log::{
 pub use mask::{MaskKey, Masker, commitment};
 pub use prove::{log_keys, prove};
 pub use query::{BodyState, Filter, Flaws, Found, Located, LogReader, Record};
+pub use read_record::{ReadAction, ReadRecord};
 pub use record::{
     CallerRecord, ConfigRecord, DecisionRecord, ErrorRecord, ExceptionRecord, GapRecord, Head, InputRecord,
     InventoryRecord, KeyRecord, Labels, MAX_ENVELOPE, PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord,
