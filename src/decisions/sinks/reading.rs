@@ -42,11 +42,13 @@ pub(super) struct Reader {
     dir: PathBuf,
     place: Option<Place>,
     bodies: BodyCursor,
+    /// The record whose body comes next there: bodies are read in order, and what is read again begins anew.
+    bodies_at: u64,
 }
 
 impl Reader {
     pub(super) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf(), place: None, bodies: BodyCursor::new(dir) }
+        Self { dir: dir.to_path_buf(), place: None, bodies: BodyCursor::new(dir), bodies_at: 0 }
     }
 
     /// The log's directory.
@@ -64,6 +66,9 @@ impl Reader {
         let known = self.place.filter(|p| p.next == next && segments.contains(&p.segment));
         let mut place = known.unwrap_or(Place { segment: holding, offset: 0, next });
         let mut batch = Batch { events: Vec::new(), full: false, lost, place };
+        if self.bodies_at > next {
+            self.bodies = BodyCursor::new(&self.dir);
+        }
         let mut bytes = 0;
         loop {
             self.read_segment(&mut place, next, until, bounds, &mut bytes, &mut batch)?;
@@ -122,6 +127,7 @@ impl Reader {
             }
             place.offset = end;
             place.next = seq + 1;
+            self.bodies_at = seq + 1;
         }
         Ok(())
     }
