@@ -13,10 +13,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::app::reload::{Edition, Loader, Reloader, announce, first, follow_remotes, in_force};
+use crate::app::reload::{Edition, Keeper, Loader, Reloader, announce, first, follow_remotes, in_force};
 use crate::app::standing::Standing;
 use crate::config::{Certificates, ClusterAccess, Options, SigningKeySource};
-use crate::decisions::{DecisionLog, Durability, Labels, LogOptions, MaskKey, SigningSeed};
+use crate::decisions::{DecisionLog, Durability, Labels, LogOptions, MaskKey, PolicySets, SigningSeed};
 use crate::engine::{Compiled, FailureMode, HttpDoor, Pool, PoolOptions, Snapshot};
 use crate::inventory::{self, ClusterNamespaces};
 use crate::outbound::Client;
@@ -30,6 +30,9 @@ use crate::webhook;
 
 /// Records go into a new file past this size: small enough to copy about, large enough to be few.
 const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// What the content of policy sets may take beside the log, of its bound: data documents may be large, and change often.
+const SHARE_OF_SETS: u64 = 16;
 
 /// Bodies held at once: thirty-two of the largest, and some thousand of the usual size (8 KiB).
 const BODIES: usize = 32;
@@ -88,7 +91,12 @@ impl App {
         let webhook = listener.local_addr()?;
         let log = open_log(options)?;
         let current = in_force(snapshot, sources, &log);
-        announce(&log, &metrics, &current, None).await;
+        let keeper = Keeper {
+            sets: PolicySets::beside(&options.decision_log),
+            options: loader.compiling(),
+            most: options.decision_log_max_bytes / SHARE_OF_SETS,
+        };
+        announce(&log, &keeper, &metrics, &current, None).await;
         let (certificate, ca) = certificate(options, webhook.ip())?;
         show_expiry(&metrics, &certificate);
         let tls = server_config(Arc::clone(&certificate), options.client_ca.as_deref())?;
@@ -114,6 +122,7 @@ impl App {
             loader,
             publish,
             log: log.clone(),
+            keeper,
             metrics: metrics.clone(),
             standing: standing.clone(),
             changed,

@@ -88,7 +88,7 @@ deny contains violation if {
 	kind == "PodIdentityAssociation"
 	owner := tenants.owner
 	namespace := spec.namespace
-	not tenants.of_namespace(namespace) == owner
+	not tenants.is_of(namespace, owner)
 	violation := {
 		"msg": sprintf("the association gives a role to namespace `%s`, which is not of tenant `%s`", [namespace, owner]),
 		"field": "spec.namespace",

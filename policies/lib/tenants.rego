@@ -59,6 +59,10 @@ of_namespace(other) := owner if other == namespace
 
 of_namespace(other) := tenant_in(objects.labels(data.inventory.cluster.v1.Namespace[other])) if other != namespace
 
+# Whether a namespace is known to be of the tenant `owner`. What compares tenants below a `not` asks this: the negation
+# of an unknown namespace's tenant compared with anything would be undefined, and let pass.
+is_of(namespace, tenant) if of_namespace(namespace) == tenant
+
 # Whether the inventory knows the namespace.
 knows_namespace(other) if data.inventory.cluster.v1.Namespace[other]
 

@@ -113,7 +113,7 @@ deny contains violation if {
 taken[host][namespace] := true if {
 	count(named) > 0
 	some namespace, versions in data.inventory.namespace
-	not tenants.of_namespace(namespace) == tenants.owner
+	not tenants.is_of(namespace, tenants.owner)
 	some api_version, kinds in versions
 	some group in ["networking.k8s.io/", "gateway.networking.k8s.io/"]
 	startswith(api_version, group)
@@ -184,7 +184,7 @@ deny contains violation if {
 	namespace := objects.value(parent, "namespace")
 	not namespace in {null, tenants.namespace}
 	not tenants.fits_any(parameters.gatewayNamespaces, namespace)
-	not tenants.of_namespace(namespace) == tenants.owner
+	not tenants.is_of(namespace, tenants.owner)
 	violation := {
 		"msg": sprintf("the route attaches to `%s` in namespace `%s`, which is neither the tenant's nor the platform's", [
 			parent.name,
@@ -201,7 +201,7 @@ deny contains violation if {
 	some j, backend in objects.items(rule, "backendRefs")
 	namespace := objects.value(backend, "namespace")
 	namespace != null
-	not tenants.of_namespace(namespace) == tenants.owner
+	not tenants.is_of(namespace, tenants.owner)
 	violation := {
 		"msg": sprintf("the route sends to `%s` in namespace `%s`, which is not of tenant `%s`", [
 			backend.name,

@@ -68,6 +68,7 @@ fn from_value(review: Value) -> Result<Request, DecodeError> {
         dry_run: header.dry_run,
         origin: Origin::Sent,
         generated: false,
+        veiled: false,
         review: Arc::new(review),
     })
 }

@@ -125,6 +125,9 @@ pub struct Request {
     pub origin: Origin,
     /// The object is none that a client wrote, but one that a controller would make of it.
     pub generated: bool,
+    /// It comes from a record that does not show everything: what is missing is written as veiled texts. Never so for
+    /// what a client sent.
+    pub veiled: bool,
     /// The whole review. Invariant: an object whose `request` is an object.
     pub(super) review: Arc<Value>,
 }

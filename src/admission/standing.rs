@@ -42,6 +42,7 @@ impl Request {
             dry_run: request.get("dryRun").and_then(Value::as_bool).unwrap_or_default(),
             origin: Origin::Standing,
             generated: false,
+            veiled: false,
             review: Arc::new(json!({
                 "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
                 "request": if request.is_object() { request.clone() } else { Value::Object(Map::new()) },
@@ -55,6 +56,7 @@ impl Request {
     #[must_use]
     pub fn generating(&self, object: &Value) -> Self {
         let mut made = Self::of_object(object);
+        made.veiled = self.veiled;
         let operation = self.field("operation").clone();
         let mut request = made.review.get("request").cloned().unwrap_or_default();
         if let Some(fields) = request.as_object_mut() {

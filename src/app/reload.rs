@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::app::standing::Standing;
 use crate::config::{ClusterAccess, Options};
-use crate::decisions::{ConfigChange, DecisionLog, Entry};
+use crate::decisions::{ConfigChange, DecisionLog, Entry, Keeping, LogError, PolicySets, SetId};
 use crate::engine::{CompileOptions, Compiled, HttpSend, Snapshot, compile};
 use crate::policy::{LoadError, Sources};
 use crate::server::InForce;
@@ -73,6 +73,11 @@ impl Loader {
         Self { places, compiling }
     }
 
+    /// How policy sets are compiled.
+    pub(super) fn compiling(&self) -> CompileOptions {
+        self.compiling
+    }
+
     /// The bundles that others serve.
     pub(super) fn remotes(&self) -> &Arc<Remotes> {
         self.places.remotes()
@@ -114,6 +119,34 @@ impl Loader {
     }
 }
 
+/// Keeps the content of what comes into force beside the log. Where that fails nothing else does: the decisions are on
+/// record all the same, and only cannot be made again.
+#[derive(Clone)]
+pub(super) struct Keeper {
+    pub sets: PolicySets,
+    pub options: CompileOptions,
+    /// Bytes that all sets may take.
+    pub most: u64,
+}
+
+impl Keeper {
+    async fn keep(&self, now: &InForce) -> Result<Keeping, LogError> {
+        let (keeper, id, sources) = (self.clone(), SetId::of(&now.snapshot), Arc::clone(&now.sources));
+        let keeping = move || keeper.sets.keep(id, &sources, keeper.options, keeper.most);
+        let kept = tokio::task::spawn_blocking(keeping).await.unwrap_or(Err(LogError::Closed));
+        match &kept {
+            Ok(keeping) if !keeping.dropped.is_empty() => {
+                tracing::warn!(sets = ?keeping.dropped, "the content of older policy sets was deleted to make room");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the policy set could not be kept beside the log: its decisions cannot be replayed");
+            }
+        }
+        kept
+    }
+}
+
 /// Joins a snapshot with what depends on it.
 pub(super) fn in_force(snapshot: Snapshot, sources: Sources, log: &DecisionLog) -> Arc<InForce> {
     Arc::new(InForce {
@@ -125,7 +158,13 @@ pub(super) fn in_force(snapshot: Snapshot, sources: Sources, log: &DecisionLog) 
 }
 
 /// Writes down that other policies or data are in force from here on, and says so in the metrics.
-pub(super) async fn announce(log: &DecisionLog, metrics: &Metrics, now: &InForce, before: Option<&InForce>) {
+pub(super) async fn announce(
+    log: &DecisionLog,
+    keeper: &Keeper,
+    metrics: &Metrics,
+    now: &InForce,
+    before: Option<&InForce>,
+) {
     let digests = |s: &Snapshot| (s.policy_set(), s.data_digest());
     let change = ConfigChange {
         now: digests(&now.snapshot),
@@ -133,7 +172,8 @@ pub(super) async fn announce(log: &DecisionLog, metrics: &Metrics, now: &InForce
         policies: now.snapshot.policies().count(),
     };
     if change.before != Some(change.now) {
-        let entry = Entry::config(change, jiff::Timestamp::now());
+        let kept = keeper.keep(now).await;
+        let entry = Entry::config_kept(change, Some(&kept), jiff::Timestamp::now());
         if let Err(error) = log.append(entry, Instant::now() + RECORD_PATIENCE).await {
             tracing::warn!(error = %error, "the change of policies could not be recorded");
         }
@@ -267,6 +307,7 @@ pub(super) struct Reloader {
     pub loader: Arc<Loader>,
     pub publish: watch::Sender<Arc<InForce>>,
     pub log: DecisionLog,
+    pub keeper: Keeper,
     pub metrics: Metrics,
     pub standing: Standing,
     /// Somebody wants a reload, changed or not.
@@ -349,7 +390,7 @@ impl Reloader {
         let Compiled { mut snapshot, notes } = edition.compiled;
         snapshot.inherit_health(&before.snapshot);
         let now = in_force(snapshot, edition.sources, &self.log);
-        announce(&self.log, &self.metrics, &now, Some(&before)).await;
+        announce(&self.log, &self.keeper, &self.metrics, &now, Some(&before)).await;
         for note in &notes {
             tracing::warn!("{note}");
         }

@@ -6,6 +6,7 @@ mod join;
 mod key;
 mod prove;
 mod query;
+mod replay;
 mod show;
 mod stats;
 mod tail;
@@ -48,6 +49,7 @@ enum DecisionsCommand {
     Stats(Box<stats::StatsArgs>),
     Query(query::QueryArgs),
     Join(Box<join::JoinArgs>),
+    Replay(Box<replay::ReplayArgs>),
 }
 
 /// Where the log is.
@@ -132,6 +134,7 @@ pub(super) fn run(args: &DecisionsArgs) -> anyhow::Result<Exit> {
         DecisionsCommand::Stats(args) => stats::stats(args),
         DecisionsCommand::Query(args) => query::query(args),
         DecisionsCommand::Join(args) => join::join(args),
+        DecisionsCommand::Replay(args) => replay::replay(args),
     };
     match result {
         // Whoever reads has seen enough.

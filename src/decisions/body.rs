@@ -4,6 +4,8 @@
 //! `{"decision_id":"<uuid>","salt":"<64 hex>","digest":"sha256:<64 hex>","body":<JSON>}`, in this order, so a reader
 //! takes the body's bytes as they stand; the digest is over the salt's 32 bytes and then these.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -31,6 +33,10 @@ pub struct Body {
     /// The policies' audit annotations.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub audit_annotations: Value,
+    /// What was read of the cluster, by the paths that the envelope's `reads` have: `namespaces/<name>` is a Namespace's
+    /// metadata.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reads: BTreeMap<String, Value>,
 }
 
 /// What a policy said beside a message.

@@ -12,12 +12,13 @@ use uuid::Uuid;
 
 use crate::admission::Request;
 use crate::decisions::body::{Body, BodyLine, Detail, salted};
-use crate::decisions::clip;
 use crate::decisions::mask::{Masker, Masking};
 use crate::decisions::record::{
     CallerRecord, ConfigRecord, DecisionRecord, ENGINE, ErrorRecord, ExceptionRecord, InputRecord, InventoryRecord,
     RecordType, RequestRecord, UserRecord, ViolationRecord,
 };
+use crate::decisions::sets::Keeping;
+use crate::decisions::{LogError, clip};
 use crate::engine::{Decision, Excepted, HttpRead, Location, PolicyFailure, Read, Violation, Way};
 use crate::policy::Digest;
 
@@ -82,6 +83,15 @@ impl Entry {
     /// A change of the policies in force: a record without a body.
     #[must_use]
     pub fn config(change: ConfigChange, timestamp: Timestamp) -> Self {
+        Self::config_kept(change, None, timestamp)
+    }
+
+    /// The same, with what keeping the content of the set came to, if that was tried.
+    #[must_use]
+    pub fn config_kept(change: ConfigChange, kept: Option<&Result<Keeping, LogError>>, timestamp: Timestamp) -> Self {
+        /// So many are named; a set is dropped when another comes.
+        const MOST_NAMED: usize = 64;
+        let dropped = kept.and_then(|k| k.as_ref().ok()).map(|k| &k.dropped);
         let record = ConfigRecord {
             timestamp: rfc3339(timestamp),
             reason: if change.before.is_some() { "reload" } else { "start" }.to_owned(),
@@ -90,6 +100,8 @@ impl Entry {
             previous_policy_set: change.before.map(|(set, _)| set),
             previous_data_digest: change.before.map(|(_, data)| data),
             policies: u64::try_from(change.policies).unwrap_or(u64::MAX),
+            kept: kept.map(Result::is_ok),
+            dropped: dropped.into_iter().flatten().take(MOST_NAMED).cloned().collect(),
         };
         Self {
             record_type: RecordType::Config,
@@ -176,9 +188,13 @@ fn show(meta: &DecisionMeta, request: &Request, decision: &Decision, masker: &Ma
     let patch = decision.patch.as_ref().map(|p| serde_json::to_value(p).unwrap_or(Value::Null));
     let mut patch = patch.map(|p| mask.patch(p, &request.kind.kind));
     let (mut details, details_omitted) = details(decision, &mut mask);
+    let mut contents = contents(decision, &mut mask);
     mask.recurrences_in_input(&mut input);
     if let Some(patch) = &mut patch {
         mask.recurrences_in_output(patch, "/patch");
+    }
+    for (path, content) in &mut contents {
+        mask.recurrences_in_output(content, &read_pointer(path));
     }
     for detail in &mut details {
         let pointer = format!("/details/{}", detail.violation);
@@ -224,7 +240,7 @@ fn show(meta: &DecisionMeta, request: &Request, decision: &Decision, masker: &Ma
         masked: mask.masked(),
         omitted,
         mask_failed: false,
-        body: Body { input, patch, details, details_omitted, violations: more, audit_annotations },
+        body: Body { input, patch, details, details_omitted, violations: more, audit_annotations, reads: contents },
     }
 }
 
@@ -260,8 +276,25 @@ fn hide(request: &Request, decision: &Decision, masker: &Masker) -> Shown {
             details_omitted: 0,
             violations: Vec::new(),
             audit_annotations: Value::Null,
+            reads: BTreeMap::new(),
         },
     }
+}
+
+/// What was read of the cluster, so that the decision can be made again.
+fn contents(decision: &Decision, mask: &mut Masking<'_>) -> BTreeMap<String, Value> {
+    let known = decision.reads.iter().filter_map(|read| Some((read.path.clone(), read.content.as_ref()?)));
+    known
+        .map(|(path, content)| {
+            let content = mask.details(content.as_ref().clone(), &read_pointer(&path));
+            (path, content)
+        })
+        .collect()
+}
+
+/// Where the content of a read stands in the body.
+fn read_pointer(path: &str) -> String {
+    format!("/reads/{}", path.replace('~', "~0").replace('/', "~1"))
 }
 
 fn entry(meta: &DecisionMeta, decision: &Decision, shown: Shown, salt: [u8; 32]) -> Entry {
@@ -416,6 +449,7 @@ fn read(read: &Read) -> Read {
             url: clip::text(&http.url, room::SHORT),
             status: http.status,
         }),
+        content: None,
     }
 }
 

@@ -30,9 +30,11 @@ mod query;
 mod queue;
 mod read_record;
 mod record;
+pub mod replay;
 mod resume;
 mod retention;
 mod segments;
+mod sets;
 mod signing;
 mod storage;
 mod syncer;
@@ -56,6 +58,7 @@ pub use record::{
     InventoryRecord, KeyRecord, Labels, MAX_ENVELOPE, PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord,
     UserRecord, VERSION, ViolationRecord,
 };
+pub use sets::{Keeping, KeptSet, PolicySets, SetError, SetId};
 pub use signing::SigningSeed;
 pub use storage::{Appendable, Disk, Storage};
 pub use verify::{

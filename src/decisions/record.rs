@@ -410,6 +410,12 @@ pub struct ConfigRecord {
     pub previous_data_digest: Option<Digest>,
     /// How many policies there are.
     pub policies: u64,
+    /// Whether the content of the set is kept beside the log, so that its decisions can be made again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<bool>,
+    /// Digests of older policy sets whose content was deleted to make room.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
 }
 
 /// What a record of type `prune` holds.

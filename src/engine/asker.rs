@@ -25,6 +25,7 @@ pub(crate) fn read_of(name: &str, metadata: &Arc<Value>) -> Read {
         resource_version: text("resourceVersion"),
         digest: Digest::of(metadata.to_string().as_bytes()),
         http: None,
+        content: Some(Arc::clone(metadata)),
     }
 }
 

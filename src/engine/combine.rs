@@ -31,7 +31,8 @@ pub(crate) fn combine(review: &Review, outcomes: &[Outcome], object: Option<&Arc
         deny_selected |= enforcement == Enforcement::Deny;
         let name = Arc::clone(&policy.name);
         let Outcome { took, usage, change, .. } = *outcome;
-        runs.push(Run { policy: name, ending: outcome.ending(), took, way: outcome.way(), usage, change });
+        let (way, touched) = (outcome.way(), outcome.touched.clone());
+        runs.push(Run { policy: name, enforcement, ending: outcome.ending(), took, way, usage, change, touched });
         let violation = |msg: String, enforcement| Violation {
             policy: Arc::clone(&policy.name),
             digest: policy.digest,

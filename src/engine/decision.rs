@@ -227,6 +227,8 @@ impl Ending {
 pub struct Run {
     /// Policy name.
     pub policy: Arc<str>,
+    /// What its violations do here.
+    pub enforcement: Enforcement,
     /// How it ended.
     pub ending: Ending,
     /// How long it took.
@@ -237,6 +239,9 @@ pub struct Run {
     pub usage: Usage,
     /// What it meant for the policy's being run from now on.
     pub change: Option<HealthChange>,
+    /// Pointers of [`veiled`](crate::engine::veiled) values that it looked at: with the true ones it might have come to
+    /// something else. Empty where nothing is veiled.
+    pub touched: Vec<String>,
 }
 
 /// Something outside the request that the decision read.
@@ -255,6 +260,9 @@ pub struct Read {
     /// The request, when it was one of `http.send`: what it would be answered now, nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpRead>,
+    /// What was read itself, where it is known: the digest is that of its JSON text.
+    #[serde(skip)]
+    pub content: Option<Arc<Value>>,
 }
 
 /// The outcome of one review: total and deterministic for the same snapshot, inventory, request and context.

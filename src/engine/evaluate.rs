@@ -19,7 +19,7 @@ use regorus::{Engine, LimitError, Value};
 use crate::engine::plan::{self, Halt, Obstacle, Plan};
 use crate::engine::rewrite::{MOCKS, Originals, Places, wrappers};
 use crate::engine::{Endpoint, ErrorCode, Location, Way, Ways};
-use crate::engine::{builtins, meter, prints, wording};
+use crate::engine::{builtins, meter, prints, veil, wording};
 use crate::memory;
 use crate::policy::{Budget, RegoVersion};
 
@@ -215,6 +215,10 @@ impl Unit {
         let Some(entry) = self.entries.get(&endpoint) else {
             return Ok(serde_json::Value::Object(serde_json::Map::new()));
         };
+        // What the interpreter looks at is not known.
+        if veil::watching() {
+            veil::look_through(input);
+        }
         let run = || {
             WORLD.set(world);
             let mut engine = self.engine.clone();

@@ -186,7 +186,7 @@ fn read(request: &HttpRequest, answer: &Result<HttpResponse, HttpFault>) -> Read
     };
     let http = HttpRead { method: request.method.clone(), url: bare(&request.url), status };
     let path = format!("http.send {} {}", http.method, http.url);
-    Read { path, uid: None, resource_version: None, digest, http: Some(http) }
+    Read { path, uid: None, resource_version: None, digest, http: Some(http), content: None }
 }
 
 /// A URL without what may be a secret in it.

@@ -46,6 +46,7 @@ mod suite;
 mod syntax;
 mod system_main;
 mod testing;
+mod veil;
 mod ways;
 mod wording;
 
@@ -73,4 +74,5 @@ pub use query::{Answer, Query, QueryInput, Scope, bindings, query, query_in};
 pub use snapshot::{BindingSummary, PolicySummary, Snapshot};
 pub use suite::{SuiteFiles, run_suite};
 pub use testing::{FileCoverage, TestEnding, TestReport, TestResult, check_tests, run_tests};
+pub use veil::{pointer_of, touch_unknown, veiled};
 pub use ways::{Way, Ways};

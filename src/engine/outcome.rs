@@ -23,6 +23,8 @@ pub(crate) struct Outcome {
     pub took: Duration,
     /// What the policy itself asked for.
     pub reads: Vec<Read>,
+    /// Veiled values that it looked at.
+    pub touched: Vec<String>,
 }
 
 /// What a policy that could be judged gave.

@@ -21,6 +21,7 @@ use crate::engine::snapshot::{Bound, Dialect, Policy, Snapshot, Use};
 use crate::engine::system_main;
 use crate::engine::{
     BudgetPart, Context, Endpoint, ErrorCode, Inventory, Location, NamespaceMetadata, Read, Usage, http, meter, patch,
+    veil,
 };
 use crate::policy::{Enforcement, OnUpdate, Taken};
 
@@ -174,6 +175,7 @@ impl Review {
     pub(crate) fn run(&self, step: &Step, object: Option<&Arc<Value>>) -> Outcome {
         let started = Instant::now();
         meter::begin(&step.policy.budget);
+        veil::begin(self.request.veiled);
         let ran = Cell::new(false);
         let until = started.checked_add(self.budget(step, started)).unwrap_or(started);
         let judged = || caught(|| self.judge(step, object, started, &ran));
@@ -183,7 +185,8 @@ impl Review {
         if usage.exceeded.is_none() && result.as_ref().is_err_and(|f| f.code == ErrorCode::Budget) {
             usage.exceeded = Some(BudgetPart::Time);
         }
-        Outcome { result, usage, ran: ran.get(), change: None, took: started.elapsed(), reads }
+        let touched = veil::end();
+        Outcome { result, usage, ran: ran.get(), change: None, took: started.elapsed(), reads, touched }
     }
 
     /// The use of the policy that a step runs.
@@ -375,14 +378,16 @@ impl Step {
         let msg = format!("the policy did not stop within {} ms and was given up", took.as_millis());
         let exceeded = (code == ErrorCode::Stuck).then_some(BudgetPart::Time);
         let usage = Usage { exceeded, ..Usage::default() };
-        Outcome { result: Err(fault(code, &msg)), usage, ran: true, change: None, took, reads: Vec::new() }
+        let (reads, touched) = (Vec::new(), Vec::new());
+        Outcome { result: Err(fault(code, &msg)), usage, ran: true, change: None, took, reads, touched }
     }
 
     /// An outcome for a step that no thread is left for.
     pub(crate) fn unjudged() -> Outcome {
         let msg = "no thread could be started to judge the policy";
         let (usage, took) = (Usage::default(), Duration::ZERO);
-        Outcome { result: Err(fault(ErrorCode::Stuck, msg)), usage, ran: false, change: None, took, reads: Vec::new() }
+        let (reads, touched) = (Vec::new(), Vec::new());
+        Outcome { result: Err(fault(ErrorCode::Stuck, msg)), usage, ran: false, change: None, took, reads, touched }
     }
 }
 

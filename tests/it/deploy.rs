@@ -237,7 +237,7 @@ fn webhooks(objects: &[Value]) -> Vec<Value> {
 #[test]
 fn every_file_is_there_and_every_file_is_used() {
     let mut named = BTreeSet::new();
-    for dir in ["base", "cluster", "overlays/observe", "overlays/enforce"] {
+    for dir in ["base", "cluster", "overlays/observe", "overlays/enforce", "policy-objects"] {
         let dir = root().join("deploy").join(dir);
         named.insert(dir.join("kustomization.yaml"));
         let k = kustomization(&dir);
@@ -249,6 +249,8 @@ fn every_file_is_there_and_every_file_is_used() {
             named.insert(path);
         }
     }
+    // For the AWS account, not for the cluster.
+    named.insert(root().join("deploy/policy-objects/cloudformation.yaml"));
     let unused: Vec<_> = yaml_files(&root().join("deploy")).into_iter().filter(|f| !named.contains(f)).collect();
     assert_eq!(unused, Vec::<PathBuf>::new());
 }
@@ -482,6 +484,41 @@ fn images_are_pinned() {
         "the toolchain we test with"
     );
     assert!(dockerfile.contains("USER 65532:65532") && dockerfile.contains("ENTRYPOINT [\"/portcullis\"]"));
+}
+
+/// What no webhook is asked about has its own roles and alarms, beside the overlays.
+#[test]
+fn policy_objects_are_guarded_without_a_webhook() {
+    let objects = render("deploy/policy-objects");
+    let kinds = ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"];
+    let policies = ["validatingadmissionpolicies", "mutatingadmissionpolicies"];
+    let bindings = ["validatingadmissionpolicybindings", "mutatingadmissionpolicybindings"];
+    let all: BTreeSet<&str> = kinds.into_iter().chain(policies).chain(bindings).collect();
+    for (name, changes) in [("portcullis-policy-objects-admin", true), ("portcullis-policy-objects-reader", false)] {
+        let role = objects.iter().find(|o| o["kind"] == "ClusterRole" && o["metadata"]["name"] == name).expect("role");
+        let role: ClusterRole = serde_json::from_value(role.clone()).expect("a role");
+        let rules = role.rules.expect("rules");
+        let [rule] = rules.as_slice() else { panic!("{rules:?}") };
+        let resources: BTreeSet<&str> = rule.resources.iter().flatten().map(String::as_str).collect();
+        assert_eq!((&rule.api_groups, resources), (&Some(vec!["admissionregistration.k8s.io".into()]), all.clone()));
+        assert_eq!(rule.verbs.iter().any(|v| ["create", "update", "patch", "delete"].contains(&v.as_str())), changes);
+        let bound = |o: &&Value| o["kind"] == "ClusterRoleBinding" && o["roleRef"]["name"] == name;
+        assert_eq!(objects.iter().filter(bound).count(), 1, "{name}");
+    }
+    let rules = objects.iter().find(|o| o["kind"] == "PrometheusRule").expect("alerts");
+    let alerts = rules["spec"]["groups"][0]["rules"].as_array().expect("rules");
+    for (alert, metric) in [
+        ("AdmissionRegistrationChanged", "apiserver_request_total{group=\"admissionregistration.k8s.io\""),
+        ("PortcullisIsNotAsked", "apiserver_admission_webhook_admission_duration_seconds_count"),
+        ("PortcullisFailsOpen", "apiserver_admission_webhook_fail_open_count"),
+    ] {
+        let found = alerts.iter().find(|a| a["alert"] == alert).unwrap_or_else(|| panic!("{alert}"));
+        assert!(found["expr"].as_str().is_some_and(|e| e.contains(metric)), "{found}");
+    }
+    // The webhooks' own names are those that the alerts look for.
+    for webhook in webhooks(&render("deploy/overlays/enforce")) {
+        assert!(webhook["name"].as_str().is_some_and(|n| n.ends_with(".portcullis.io")), "{webhook}");
+    }
 }
 
 #[test]

@@ -192,6 +192,7 @@ fn details(body: &BodyState) -> Body {
         details_omitted: 0,
         violations: Vec::new(),
         audit_annotations: Value::Null,
+        reads: std::collections::BTreeMap::new(),
     })
 }
 

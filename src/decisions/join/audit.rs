@@ -236,6 +236,57 @@ pub fn read_audit<E: From<AuditError>>(
     path: &Path,
     mut each: impl FnMut(AuditEvent) -> Result<(), E>,
 ) -> Result<u64, E> {
+    lines(path, |text| match AuditEvent::parse(text) {
+        Some(events) => events.into_iter().try_for_each(&mut each).map(|()| true),
+        None => Ok(false),
+    })
+}
+
+/// Calls `each` for every event as it stands, whole; otherwise as [`read_audit`].
+///
+/// # Errors
+/// As [`read_audit`].
+pub fn read_audit_values<E: From<AuditError>>(
+    path: &Path,
+    mut each: impl FnMut(serde_json::Value) -> Result<(), E>,
+) -> Result<u64, E> {
+    lines(path, |text| {
+        let mut events = Vec::new();
+        match serde_json::from_slice(text).ok().and_then(|value| unwrap_value(value, &mut events, 0)) {
+            Some(()) => events.into_iter().try_for_each(&mut each).map(|()| true),
+            None => Ok(false),
+        }
+    })
+}
+
+/// As [`unwrap`], for whole events.
+fn unwrap_value(value: serde_json::Value, found: &mut Vec<serde_json::Value>, depth: u8) -> Option<()> {
+    use serde_json::Value;
+    if depth == WRAPPINGS {
+        return None;
+    }
+    let Value::Object(mut map) = value else { return None };
+    if map.get("auditID").is_some_and(Value::is_string) {
+        found.push(Value::Object(map));
+        return Some(());
+    }
+    let mut any = false;
+    let texts = ["message", "@message"].into_iter().filter_map(|key| map.remove(key)).collect::<Vec<_>>();
+    let logged = map.remove("logEvents").and_then(|v| v.as_array().cloned()).unwrap_or_default();
+    let logged = logged.into_iter().filter_map(|mut e| e.get_mut("message").map(Value::take));
+    for text in texts.into_iter().chain(logged) {
+        unwrap_value(serde_json::from_str(text.as_str()?).ok()?, found, depth + 1)?;
+        any = true;
+    }
+    for item in map.remove("items").and_then(|v| v.as_array().cloned()).unwrap_or_default() {
+        unwrap_value(item, found, depth + 1)?;
+        any = true;
+    }
+    any.then_some(())
+}
+
+/// Calls `each` for every line that is not empty; gives how many it says are none.
+fn lines<E: From<AuditError>>(path: &Path, mut each: impl FnMut(&[u8]) -> Result<bool, E>) -> Result<u64, E> {
     let fault = |source| AuditError { path: path.to_path_buf(), source };
     let mut reader = open(path).map_err(fault)?;
     let (mut line, mut unreadable) = (Vec::new(), 0);
@@ -245,12 +296,8 @@ pub fn read_audit<E: From<AuditError>>(
             return Ok(unreadable);
         }
         let text = line.trim_ascii();
-        if text.is_empty() {
-            continue;
-        }
-        match AuditEvent::parse(text) {
-            Some(events) => events.into_iter().try_for_each(&mut each)?,
-            None => unreadable += 1,
+        if !text.is_empty() && !each(text)? {
+            unreadable += 1;
         }
     }
 }

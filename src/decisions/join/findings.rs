@@ -6,6 +6,7 @@ use rusqlite::{Row, named_params};
 use serde::Serialize;
 
 use super::Join;
+use super::registered::NEVER_SENT;
 use crate::decisions::LogError;
 
 /// What is wrong, or worth knowing.
@@ -24,6 +25,9 @@ pub enum FindingKind {
     Twice,
     /// No API server confirms the decision: a forged caller, or a caller that was lost.
     Unconfirmed,
+    /// A webhook configuration or an in-tree admission policy was changed: no webhook is asked about these, and who
+    /// changes them can switch policies off.
+    Unguarded,
     /// We allowed, and the API server refused.
     RefusedElsewhere,
     /// No decision was made, and the event does not say whether one should have been.
@@ -34,13 +38,14 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// All, the worst first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::FailedOpen,
         Self::Undecided,
         Self::Unrecorded,
         Self::Overruled,
         Self::Twice,
         Self::Unconfirmed,
+        Self::Unguarded,
         Self::InGap,
         Self::PerhapsUndecided,
         Self::RefusedElsewhere,
@@ -56,6 +61,7 @@ impl FindingKind {
             Self::Overruled => "overruled",
             Self::Twice => "twice",
             Self::Unconfirmed => "unconfirmed",
+            Self::Unguarded => "unguarded",
             Self::InGap => "in_gap",
             Self::PerhapsUndecided => "perhaps_undecided",
             Self::RefusedElsewhere => "refused_elsewhere",
@@ -72,6 +78,7 @@ impl FindingKind {
             Self::Overruled => "refused by us and done nevertheless",
             Self::Twice => "decided twice",
             Self::Unconfirmed => "decided, but no API server says that it asked",
+            Self::Unguarded => "changed what decides who is asked: webhooks are never asked about these",
             Self::InGap => "decided, and known not to be in the log (gap record)",
             Self::PerhapsUndecided => "done without a decision; the event does not say whether one was due",
             Self::RefusedElsewhere => "allowed by us and refused by the API server",
@@ -81,7 +88,7 @@ impl FindingKind {
     /// Whether it is a negative finding: somebody has to look.
     #[must_use]
     pub fn is_negative(self) -> bool {
-        !matches!(self, Self::InGap | Self::PerhapsUndecided | Self::RefusedElsewhere)
+        !matches!(self, Self::Unguarded | Self::InGap | Self::PerhapsUndecided | Self::RefusedElsewhere)
     }
 }
 
@@ -260,6 +267,14 @@ impl Join {
                 "d.endpoint || ' ' || d.verdict || ', ' || d.cause",
                 "FROM decision d WHERE d.time BETWEEN :audit_first AND :audit_last
                  AND NOT EXISTS (SELECT 1 FROM mark m WHERE m.id = d.id) ORDER BY d.time",
+            ),
+            FindingKind::Unguarded => of(
+                OF_EVENT,
+                "e.ips || ' ' || e.agent",
+                &format!(
+                    "FROM event e WHERE e.resource LIKE '%.{NEVER_SENT}' AND e.resource NOT LIKE '%/status.%' AND {DONE}
+                     ORDER BY e.time"
+                ),
             ),
             FindingKind::RefusedElsewhere => of(
                 OF_EVENT,

@@ -12,7 +12,7 @@ mod findings;
 mod registered;
 mod store;
 
-pub use audit::{AuditError, AuditEvent, Mark, read_audit};
+pub use audit::{AuditError, AuditEvent, Mark, read_audit, read_audit_values};
 pub use findings::{Finding, FindingKind, Joined, Outage, Report};
 pub use registered::{Expected, Registered, RegistrationError};
 pub use store::Join;

@@ -100,7 +100,7 @@ struct Condition {
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// Registered webhooks are never asked about these (`admissionregistration.k8s.io`: so that they can be mended).
-const NEVER_SENT: &str = "admissionregistration.k8s.io";
+pub(super) const NEVER_SENT: &str = "admissionregistration.k8s.io";
 
 /// Subresources by which one connects.
 const CONNECTIONS: [&str; 4] = ["exec", "attach", "portforward", "proxy"];

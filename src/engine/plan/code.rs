@@ -7,6 +7,7 @@ use regorus::Value;
 use regorus::unstable::{ArithOp, BinOp, BoolOp, Expr as Syntax, Ref, Span};
 
 use crate::engine::builtins::{Builtin, Metered};
+use crate::engine::veil::Glance;
 
 /// Place of a rule in [`Code::rules`].
 pub(super) type RuleId = usize;
@@ -167,6 +168,8 @@ pub(super) struct Operation<O> {
 #[derive(Debug)]
 pub(super) struct BuiltinCall {
     pub callee: Callee,
+    /// How much it looks at what it is given.
+    pub glance: Glance,
     pub span: Span,
     pub syntax: Vec<Ref<Syntax>>,
     pub operands: Vec<Expr>,

@@ -10,6 +10,8 @@ use std::time::Instant;
 
 use regorus::Value;
 
+use crate::engine::veil;
+
 use super::code::{Clause, Code, Definition, Each, Every, Kind, Otherwise, Pattern, RuleCode, RuleId, Statement};
 
 /// Steps between two looks at the clock.
@@ -44,6 +46,8 @@ pub(super) struct Run<'p> {
     deadline: Option<Instant>,
     /// Steps since the last look at the clock.
     ticks: u32,
+    /// Whether looks at veiled values are noted.
+    watch: bool,
     /// Values of rules, once they are known.
     known: Vec<Option<Value>>,
 }
@@ -58,7 +62,7 @@ impl<'p> Run<'p> {
         deadline: Option<Instant>,
     ) -> Self {
         let known = vec![None; code.rules.len()];
-        Self { code, constants, input, data, strict, deadline, ticks: 0, known }
+        Self { code, constants, input, data, strict, deadline, ticks: 0, watch: veil::watching(), known }
     }
 
     /// The value of a rule; `Undefined` without one.
@@ -143,7 +147,11 @@ impl<'p> Run<'p> {
 
     fn set(&mut self, rule: &'p RuleCode) -> Result<Value, Halt> {
         let mut items = BTreeSet::new();
+        let watch = self.watch;
         self.contributions(rule, |_, value| {
+            if watch {
+                veil::insert(&items, &value);
+            }
             items.insert(value);
             Ok(())
         })?;
@@ -152,11 +160,15 @@ impl<'p> Run<'p> {
 
     fn object(&mut self, rule: &'p RuleCode) -> Result<Value, Halt> {
         let mut items: BTreeMap<Value, Value> = BTreeMap::new();
-        self.contributions(rule, |key, value| match items.get(&key) {
-            Some(before) if *before != value => Err(Halt::Doubt),
-            _ => {
-                items.insert(key, value);
-                Ok(())
+        let watch = self.watch;
+        self.contributions(rule, |key, value| {
+            looked_through_if(watch, &key);
+            match items.get(&key) {
+                Some(before) if *before != value => Err(Halt::Doubt),
+                _ => {
+                    items.insert(key, value);
+                    Ok(())
+                }
             }
         })?;
         Ok(Value::from(items))
@@ -223,6 +235,7 @@ impl<'p> Run<'p> {
         then: &mut Then<'_, 'p>,
     ) -> Result<(), Halt> {
         let over = self.term(&each.over, frame)?;
+        self.look(&over);
         let mut step = |run: &mut Self, key: &Value, value: &Value| {
             run.tick()?;
             if run.matches(&each.key, key, frame)? && run.matches(&each.value, value, frame)? {
@@ -255,6 +268,7 @@ impl<'p> Run<'p> {
 
     fn every(&mut self, every: &'p Every, frame: &mut Frame) -> Result<bool, Halt> {
         let over = self.term(&every.over, frame)?;
+        self.look(&over);
         let mut holds = |run: &mut Self, key: Value, value: &Value| {
             run.tick()?;
             if let Some(slot) = every.key {
@@ -300,9 +314,11 @@ impl<'p> Run<'p> {
             }
             Pattern::Equal(expr) => {
                 let other = self.term(expr, frame)?;
+                self.compare(&other, value);
                 other != Value::Undefined && other == *value
             }
             Pattern::Array(patterns) => {
+                self.look(value);
                 let Value::Array(items) = value else { return Ok(false) };
                 if items.len() != patterns.len() {
                     return Ok(false);
@@ -315,6 +331,7 @@ impl<'p> Run<'p> {
                 true
             }
             Pattern::Object(patterns) => {
+                self.look(value);
                 let Value::Object(fields) = value else { return Ok(false) };
                 let mut found = Vec::with_capacity(patterns.len());
                 for (key, pattern) in patterns {
@@ -337,6 +354,20 @@ impl<'p> Run<'p> {
         })
     }
 
+    /// Notes that a value itself is looked at.
+    fn look(&self, value: &Value) {
+        if self.watch {
+            veil::look(value);
+        }
+    }
+
+    /// Notes that two values are compared.
+    fn compare(&self, a: &Value, b: &Value) {
+        if self.watch {
+            veil::compare(a, b);
+        }
+    }
+
     fn tick(&mut self) -> Result<(), Halt> {
         self.steps(1)
     }
@@ -352,6 +383,13 @@ impl<'p> Run<'p> {
             Some(deadline) if Instant::now() >= deadline => Err(Halt::Late),
             _ => Ok(()),
         }
+    }
+}
+
+/// What becomes a key, or an operand, is looked at.
+fn looked_through_if(watch: bool, value: &Value) {
+    if watch {
+        veil::look_through(value);
     }
 }
 

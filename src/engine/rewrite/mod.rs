@@ -238,6 +238,10 @@ mod tests {
                     "p if { not lib.f(g(q.r), \"a.b\", 5) with input as {}\n x }",
                     "p if { __arg0 := g(q.r) with input as {}; not lib.f(__arg0, \"a.b\", 5) with input as {}\n x }",
                 ),
+                (
+                    "p if { not f(1) == 2 with input as g({}) }",
+                    "p if { __arg0 := g({}); __arg1 := f(1) with input as __arg0; not __arg1 == 2 with input as __arg0 }",
+                ),
                 ("q = 1\np if not f(q)\nr := 2", "q = 1\np if { __arg0 := q; not f(__arg0) }\nr := 2"),
                 ("p if { not f(input[\n\"a\"]) }", "p if { __arg0 := input[ \"a\"]; not f(__arg0\n) }"),
                 ("p if { not input.x > 3 }", "p if { __arg0 := input.x; not __arg0 > 3 }"),

@@ -12,6 +12,10 @@ use crate::engine::rewrite::edits::{Edit, Put};
 impl Rewriter<'_> {
     pub(super) fn negation(&mut self, literal: &Literal<'_>) {
         let mut found = Vec::new();
+        // First what is called below `with`: it is copied to whatever is bound after it.
+        for with in &literal.with {
+            self.calls(&with.value, &mut found);
+        }
         match &literal.kind {
             LiteralKind::Term(term) => match &term.kind {
                 Kind::Infix(Operator { sign: "==", .. }, sides) if !self.in_query => {
@@ -41,10 +45,6 @@ impl Rewriter<'_> {
                 self.in_side(right, &mut found);
             }
             _ => {}
-        }
-        let with = literal.with.iter().map(|w| &w.value);
-        for value in with {
-            self.calls(value, &mut found);
         }
         if !found.is_empty() {
             self.hoist(literal, &found);

@@ -223,6 +223,27 @@ fn whatever_one_log_has_and_the_other_has_not() {
     assert_eq!(summary["findings"]["undecided"], json!(3), "{summary}");
 }
 
+/// What no webhook is ever asked about is told from the audit log alone, and is no disagreement.
+#[test]
+fn changes_of_policy_objects_are_listed() {
+    let mut story = a_quiet_minute();
+    for (second, verb, resource, name, code) in [
+        (20, "delete", "validatingwebhookconfigurations", "portcullis", 200),
+        (21, "patch", "mutatingadmissionpolicies", "defaults", 200),
+        (22, "update", "validatingwebhookconfigurations", "refused", 403),
+        (23, "get", "validatingwebhookconfigurations", "read", 200),
+        (24, "update", "validatingadmissionpolicies/status", "controllers", 200),
+    ] {
+        story.audits(second, (verb, name, code), &[]);
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let event = story.events.last_mut().expect("an event");
+        event["objectRef"] = json!({"resource": resource, "subresource": subresource, "name": name,
+            "apiGroup": "admissionregistration.k8s.io", "apiVersion": "v1"});
+    }
+    let (code, findings, _) = story.findings();
+    assert_eq!((code, findings), (Some(0), vec!["unguarded portcullis".to_owned(), "unguarded defaults".to_owned()]));
+}
+
 #[test]
 fn decisions_get_what_the_api_server_knows() {
     let (code, out, err) = a_quiet_minute().join(&["-o", "csv"]);

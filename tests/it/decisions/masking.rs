@@ -59,7 +59,7 @@ fn leaky(request: Request, endpoint: Endpoint) -> Decision {
     decision.reads.extend(values.into_iter().flatten().filter_map(|(_, v)| v.as_str()).map(|value| {
         let http = HttpRead { method: "GET".to_owned(), url: format!("http://h/{value}"), status: 200 };
         let path = format!("http.send GET {}", http.url);
-        Read { path, uid: None, resource_version: None, digest: Digest::of(b""), http: Some(http) }
+        Read { path, uid: None, resource_version: None, digest: Digest::of(b""), http: Some(http), content: None }
     }));
     decision
 }

@@ -63,6 +63,7 @@ fn a_decision_has_all_its_fields() {
             resource_version: Some("9".to_owned()),
             digest: Digest::of(b"n"),
             http: None,
+            content: None,
         }],
         ..denied(vec![found])
     };
@@ -168,6 +169,7 @@ fn an_envelope_is_bounded_whatever_comes() {
             resource_version: Some(long.clone()),
             digest: Digest::of(b"r"),
             http: None,
+            content: None,
         };
         let decision = Decision {
             failures: vec![failure; 300],

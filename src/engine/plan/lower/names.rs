@@ -8,6 +8,7 @@ use regorus::unstable::{Expr as Syntax, Import, Module, Ref, Rule, RuleHead, Spa
 use super::super::Obstacle;
 use super::super::code::{Callee, RuleId};
 use super::{Definer, obstacle};
+use crate::engine::veil::Glance;
 use crate::engine::{Location, builtins, syntax};
 
 /// Package and name.
@@ -144,7 +145,7 @@ pub(super) enum Target {
 /// What is called.
 pub(super) enum Function {
     Rule(RuleId, usize),
-    Builtin(Callee, usize),
+    Builtin(Callee, usize, Glance),
 }
 
 impl Definer<'_, '_> {
@@ -226,15 +227,16 @@ impl Definer<'_, '_> {
         if NOT_TAKEN.contains(&name) || name.starts_with("rego.metadata.") {
             return Err(obstacle(&format!("`{name}`"), at));
         }
+        let glance = Glance::of(name);
         if let Some(ours) = builtins::named(name) {
-            return Ok(Function::Builtin(Callee::Ours(ours), usize::from(ours.arity)));
+            return Ok(Function::Builtin(Callee::Ours(ours), usize::from(ours.arity), glance));
         }
         if let Some(metered) = builtins::metered(name) {
-            return Ok(Function::Builtin(Callee::Metered(metered), usize::from(metered.arity())));
+            return Ok(Function::Builtin(Callee::Metered(metered), usize::from(metered.arity()), glance));
         }
         match regorus::unstable::BUILTINS.get(name) {
             Some((call, arity)) if !name.starts_with("__") => {
-                Ok(Function::Builtin(Callee::Engine(*call), usize::from(*arity)))
+                Ok(Function::Builtin(Callee::Engine(*call), usize::from(*arity), glance))
             }
             _ => Err(obstacle(&format!("`{name}`, which is no function"), at)),
         }

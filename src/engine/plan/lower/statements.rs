@@ -266,7 +266,7 @@ impl Definer<'_, '_> {
             Syntax::AssignExpr { lhs, rhs, span, .. } => self.unification(lhs, rhs, span, into)?,
             Syntax::Call { fcn, params, span, .. } => {
                 let arity = match self.function(fcn)? {
-                    Function::Rule(_, arity) | Function::Builtin(_, arity) => arity,
+                    Function::Rule(_, arity) | Function::Builtin(_, arity, _) => arity,
                 };
                 match params.split_last() {
                     // The old way to name a result.

@@ -137,7 +137,7 @@ impl Definer<'_, '_> {
     ) -> Result<Expr, Obstacle> {
         let function = self.function(callee)?;
         let arity = match &function {
-            Function::Rule(_, arity) | Function::Builtin(_, arity) => *arity,
+            Function::Rule(_, arity) | Function::Builtin(_, arity, _) => *arity,
         };
         if params.len() != arity {
             return Err(obstacle("a call with an operand too many or too few", span));
@@ -145,9 +145,9 @@ impl Definer<'_, '_> {
         let operands = self.terms(params, before)?;
         Ok(match function {
             Function::Rule(id, _) => Expr::Call(id, operands),
-            Function::Builtin(callee, _) => {
+            Function::Builtin(callee, _, glance) => {
                 let syntax = params.to_vec();
-                Expr::Builtin(Box::new(BuiltinCall { callee, span: span.clone(), syntax, operands }))
+                Expr::Builtin(Box::new(BuiltinCall { callee, glance, span: span.clone(), syntax, operands }))
             }
         })
     }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regorus::unstable::{BinOp, comparison, numbers, sets};
+use regorus::unstable::{BinOp, BoolOp, comparison, numbers, sets};
 use regorus::{LimitError, Value};
 
 use super::super::code::{BuiltinCall, Callee, Comprehension, Expr, Member, Step};
-use super::{Frame, Halt, Run, STEPS_OF_BUILTIN};
-use crate::engine::builtins;
+use super::{Frame, Halt, Run, STEPS_OF_BUILTIN, looked_through_if};
+use crate::engine::{builtins, veil};
 
 impl<'p> Run<'p> {
     pub(super) fn term(&mut self, expr: &'p Expr, frame: &mut Frame) -> Result<Value, Halt> {
@@ -28,16 +28,35 @@ impl<'p> Run<'p> {
             },
             Expr::Array(items) => self.terms(items, frame)?.map_or(Value::Undefined, Value::from),
             Expr::Set(items) => match self.terms(items, frame)? {
-                Some(items) => Value::from(items.into_iter().collect::<BTreeSet<_>>()),
+                Some(items) => {
+                    let mut set = BTreeSet::new();
+                    for item in items {
+                        if self.watch {
+                            veil::insert(&set, &item);
+                        }
+                        set.insert(item);
+                    }
+                    Value::from(set)
+                }
                 None => Value::Undefined,
             },
             Expr::Object(fields) => return self.fields(fields, frame),
             Expr::Compare(op, operands) => match self.pair(operands, frame)? {
-                Some((a, b)) => comparison::compare(op, &a, &b).map_err(|_| Halt::Doubt)?,
+                Some((a, b)) => {
+                    match op {
+                        BoolOp::Eq | BoolOp::Ne => self.compare(&a, &b),
+                        _ if self.watch => veil::rank(&a, &b),
+                        _ => {}
+                    }
+                    comparison::compare(op, &a, &b).map_err(|_| Halt::Doubt)?
+                }
                 None => Value::Undefined,
             },
             Expr::Arithmetic(operation) => match self.pair(&operation.operands, frame)? {
                 Some((a, b)) => {
+                    if self.watch {
+                        veil::combine(&a, &b);
+                    }
                     let (lhs, rhs) = &operation.syntax;
                     let of_sets = matches!(a, Value::Set(_)) || matches!(b, Value::Set(_));
                     let result = match operation.op {
@@ -50,6 +69,9 @@ impl<'p> Run<'p> {
             },
             Expr::Sets(operation) => match self.pair(&operation.operands, frame)? {
                 Some((a, b)) => {
+                    if self.watch {
+                        veil::combine(&a, &b);
+                    }
                     let (lhs, rhs) = &operation.syntax;
                     let result = match operation.op {
                         BinOp::Union => sets::union(lhs, rhs, a, b),
@@ -70,7 +92,11 @@ impl<'p> Run<'p> {
             }
             Expr::SetOf(comprehension) => {
                 let mut items = BTreeSet::new();
+                let watch = self.watch;
                 self.comprehension(comprehension, frame, |_, value| {
+                    if watch {
+                        veil::insert(&items, &value);
+                    }
                     items.insert(value);
                     Ok(())
                 })?;
@@ -78,11 +104,15 @@ impl<'p> Run<'p> {
             }
             Expr::ObjectOf(comprehension) => {
                 let mut items: BTreeMap<Value, Value> = BTreeMap::new();
-                self.comprehension(comprehension, frame, |key, value| match items.get(&key) {
-                    Some(before) if *before != value => Err(Halt::Doubt),
-                    _ => {
-                        items.insert(key, value);
-                        Ok(())
+                let watch = self.watch;
+                self.comprehension(comprehension, frame, |key, value| {
+                    looked_through_if(watch, &key);
+                    match items.get(&key) {
+                        Some(before) if *before != value => Err(Halt::Doubt),
+                        _ => {
+                            items.insert(key, value);
+                            Ok(())
+                        }
                     }
                 })?;
                 Value::from(items)
@@ -92,7 +122,9 @@ impl<'p> Run<'p> {
 
     /// Whether an expression has a value, and that is not false.
     pub(super) fn holds(&mut self, expr: &'p Expr, frame: &mut Frame) -> Result<bool, Halt> {
-        Ok(!matches!(self.term(expr, frame)?, Value::Undefined | Value::Bool(false)))
+        let value = self.term(expr, frame)?;
+        self.look(&value);
+        Ok(!matches!(value, Value::Undefined | Value::Bool(false)))
     }
 
     /// The values of all, if all have one.
@@ -129,6 +161,7 @@ impl<'p> Run<'p> {
             if key == Value::Undefined || value == Value::Undefined {
                 return Ok(Value::Undefined);
             }
+            looked_through_if(self.watch, &key);
             object.insert(key, value);
         }
         Ok(Value::from(object))
@@ -166,6 +199,8 @@ impl<'p> Run<'p> {
                 return Ok(Value::Undefined);
             }
             rest = after;
+            self.look(&at);
+            looked_through_if(self.watch, &index);
             let below = at[&index].clone();
             if matches!(step, Step::BelowData(_)) && below == Value::Undefined && matches!(index, Value::Number(_)) {
                 return Err(Halt::Doubt);
@@ -179,6 +214,7 @@ impl<'p> Run<'p> {
     fn constant_steps(&self, from: &Value, steps: &mut &'p [Step]) -> Value {
         let mut at = from;
         while let Some((Step::Constant(id), after)) = steps.split_first() {
+            self.look(at);
             at = &at[self.constants.get(*id).unwrap_or(&Value::Undefined)];
             *steps = after;
         }
@@ -192,6 +228,9 @@ impl<'p> Run<'p> {
         let key = member.key.as_ref().map(|key| self.term(key, frame)).transpose()?;
         if value == Value::Undefined || collection == Value::Undefined || key == Some(Value::Undefined) {
             return Err(Halt::Doubt);
+        }
+        if self.watch {
+            watch_member(&value, &collection, key.as_ref());
         }
         let found = match (&collection, key) {
             (Value::Array(_) | Value::Object(_), Some(key)) => collection[&key] == value,
@@ -223,6 +262,9 @@ impl<'p> Run<'p> {
     /// A bound that is met is an error, and so left to the interpreter, which says where.
     fn builtin(&mut self, call: &'p BuiltinCall, operands: &[Value]) -> Result<Value, Halt> {
         self.steps(STEPS_OF_BUILTIN)?;
+        if self.watch {
+            veil::call(call.glance, operands);
+        }
         let result = match call.callee {
             Callee::Ours(ours) => return builtins::call_ours(ours, operands, self.strict).map_err(|_| Halt::Doubt),
             Callee::Metered(metered) => {
@@ -235,5 +277,22 @@ impl<'p> Run<'p> {
             Err(error) if self.strict || error.downcast_ref::<LimitError>().is_some() => Err(Halt::Doubt),
             Err(_) => Ok(Value::Undefined),
         }
+    }
+}
+
+/// Notes what a test for membership looks at. Something that is there to the letter is there, whatever else is hidden.
+fn watch_member(value: &Value, collection: &Value, key: Option<&Value>) {
+    veil::look(collection);
+    match (collection, key) {
+        (Value::Array(_) | Value::Object(_), Some(key)) => {
+            veil::look_through(key);
+            veil::compare(&collection[key], value);
+        }
+        (Value::Array(items), None) if !items.contains(value) => items.iter().for_each(|i| veil::compare(i, value)),
+        (Value::Object(fields), None) if !fields.values().any(|v| v == value) => {
+            fields.values().for_each(|v| veil::compare(v, value));
+        }
+        (Value::Set(items), None) if !items.contains(value) => items.iter().for_each(|i| veil::compare(i, value)),
+        _ => {}
     }
 }
