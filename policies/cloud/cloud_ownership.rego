@@ -71,7 +71,7 @@ deny contains violation if {
 	kind in {"FieldExport", "AdoptedResource"}
 	namespace := objects.at(spec, path)
 	namespace != null
-	not tenants.of_namespace(namespace) == tenants.owner
+	not tenants.is_of(namespace, tenants.owner)
 	violation := {
 		"msg": sprintf("%s writes to namespace `%s`, which is not of tenant `%s`", [kind, objects.shown(namespace), tenants.owner]),
 		"field": concat(".", array.concat(["spec"], path)),

@@ -78,6 +78,7 @@ test_exports if {
 	messages("FieldExport", {"spec": {"to": {"kind": "configmap", "name": "x"}}}) == set()
 	messages("FieldExport", {"spec": {"to": {"namespace": "tenant-b-ci"}}}) == set()
 	messages("FieldExport", {"spec": {"to": {"namespace": "tenant-a"}}}) == {"FieldExport writes to namespace `tenant-a`, which is not of tenant `tenant-b`"}
+	messages("FieldExport", {"spec": {"to": {"namespace": "unknown"}}}) == {"FieldExport writes to namespace `unknown`, which is not of tenant `tenant-b`"}
 	count(found_in("FieldExport", {"spec": {"to": {"namespace": "tenant-a"}}}, "infra")) == 0
 }
 

@@ -110,7 +110,10 @@ powers(what, document, field, scope) := {cloud.fault(
 }
 
 # Whether a pattern of a service takes in the service.
-meets(pattern, service) if glob.match(pattern, null, service)
+meets(pattern, service) if {
+	regex.match(`^[a-z0-9*?-]+$`, pattern)
+	glob.match(pattern, null, service)
+}
 
 excepted(action, scope) if {
 	some pattern in objects.items(scope.parameters, "platformActions")
