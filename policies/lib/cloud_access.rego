@@ -247,7 +247,7 @@ run_as(object, what, scope) := {cloud.fault(
 	scope.tenant != null
 	arn := cloud.spec(object).role
 	not cloud.of_graph(arn)
-	not tenants.fits_any(objects.items(scope.contract, "roles"), arn)
+	not tenants.fits_any(objects.items(scope.contract, "roles"), objects.shown(arn))
 }
 
 address(object, _) := cloud.wanted(what, object, ["authType"], {"AWS_IAM"}, "set it to AWS_IAM") if {

@@ -196,6 +196,7 @@ bounded(statement) if {
 	startswith(lower(operator), "string")
 	not contains(lower(operator), "not")
 	not contains(lower(operator), "ifexists")
+	is_object(test)
 	some key, value in test
 	lower(key) in bounds
 	not loose(value)
@@ -204,6 +205,7 @@ bounded(statement) if {
 bounded(statement) if {
 	some operator, test in objects.child(statement, "Condition")
 	operator in {"ArnEquals", "ArnLike"}
+	is_object(test)
 	some key, value in test
 	lower(key) in bounds
 	not loose(value)
