@@ -90,7 +90,7 @@ faults(object) := ofcloud(object) if cloud.service(object) != ""
 
 else := (templates.workload(object, types) | templates.configuration(object)) | templates.rights(object)
 
-ofcloud(object) := ((cloud_stores.faults(object, scope) | cloud_access.iam(object, scope)) | (cloud_access.messages(object, scope) | cloud_access.reach(object, scope))) | cloud_ownership.owned(object, scope)
+ofcloud(object) := ((cloud_stores.faults(object, scope) | cloud_access.iam(object, scope)) | (cloud_access.messages(object, scope) | cloud_access.reach(object, scope))) | (cloud_ownership.owned(object, scope) | templates.association(object, scope))
 
 deny contains violation if {
 	some resource in resources

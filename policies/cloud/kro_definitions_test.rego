@@ -26,7 +26,7 @@ parameters := {
 	"platformActions": [],
 }
 
-tenants := {"tenant-b": {"accounts": ["111122223333"]}}
+tenants := {"tenant-b": {"accounts": ["111122223333"], "roles": ["arn:aws:iam::111122223333:role/tenant-b-*"]}}
 
 inventory := {"cluster": {"v1": {"Namespace": {"tenant-b-ci": {"metadata": {"labels": {"tenant": "tenant-b"}}}}}}}
 
@@ -189,4 +189,13 @@ test_what_instances_are if {
 	said({}, {"group": "kro.run", "scope": "Namespaced"}, []) == set()
 	said({}, {"group": "example.com"}, []) == {"instances of group `example.com` are judged by no policy"}
 	said({}, {"scope": "Cluster"}, []) == {"instances are in no namespace, so they are nobody's"}
+}
+
+association(role) := said({"tenant": "tenant-b"}, {}, [{"id": "it", "template": {"apiVersion": "eks.services.k8s.aws/v1alpha1", "kind": "PodIdentityAssociation", "metadata": {"name": "a"}, "spec": {"namespace": "${schema.metadata.namespace}", "serviceAccount": "app", "roleARN": role}}}])
+
+test_associations if {
+	association("arn:aws:iam::111122223333:role/tenant-b-app") == set()
+	association("${role.status.ackResourceMetadata.arn}") == set()
+	association("${schema.spec.role}") == set()
+	association("arn:aws:iam::${schema.spec.account}:role/x") == {"resource `it`: the association gives the role `arn:aws:iam::${schema.spec.account}:role/x`, which is not one that tenant `tenant-b` may take"}
 }

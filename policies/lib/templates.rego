@@ -12,6 +12,7 @@ import data.portcullis.lib.images
 import data.portcullis.lib.kro
 import data.portcullis.lib.objects
 import data.portcullis.lib.pods
+import data.portcullis.lib.tenants
 
 # ---- What hides behind an expression
 
@@ -142,6 +143,26 @@ keys(pod) := {cloud.fault(
 	is_string(value)
 	some what in credentials.found(value, objects.shown(objects.value(variable, "name")), true)
 }
+
+# ---- Roles of service accounts
+
+# A role that an instance names as a whole is judged there (kro_instances).
+association(object, scope) := {cloud.fault(
+	sprintf("the association gives the role `%s`, which is not one that tenant `%s` may take", [objects.shown(role), scope.tenant]),
+	sprintf("spec.%s", [key]),
+	"name a role of the tenant's contract, or one of the definition",
+) |
+	scope.tenant != null
+	object.kind == "PodIdentityAssociation"
+	some key in ["roleARN", "targetRoleARN"]
+	role := object.spec[key]
+	not later(role)
+	not tenants.fits_any(objects.items(scope.contract, "roles"), objects.shown(role))
+}
+
+later(role) if cloud.of_graph(role)
+
+later(role) if regex.match(`^\$\{schema\.spec\.[A-Za-z0-9_.]+\}$`, role)
 
 # ---- Configuration
 
