@@ -65,7 +65,7 @@ labels := objects.labels(definition)
 
 default tenant := null
 
-tenant := tenants.tenant_in(labels)
+tenant := owner if owner := tenants.tenant_in(labels)
 
 scope := cloud.scope_of(tenant, objects.value(labels, parameters.classificationLabel))
 

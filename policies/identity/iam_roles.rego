@@ -35,9 +35,15 @@ spec := objects.child(subject, "spec")
 # Whose the role must be: the tenant of the namespace that gets it.
 default tenant := null
 
-tenant := tenants.owner if not platform_association
+tenant := owner if {
+	owner := tenants.owner
+	not platform_association
+}
 
-tenant := tenants.of_namespace(spec.namespace) if platform_association
+tenant := owner if {
+	platform_association
+	owner := tenants.of_namespace(spec.namespace)
+}
 
 # The platform makes associations for tenants from namespaces of its own.
 platform_association if {
@@ -87,7 +93,7 @@ with_role := input.request.name if {
 	count(uses) > 0
 }
 
-with_role := spec.serviceAccount if kind == "PodIdentityAssociation"
+with_role := objects.value(spec, "serviceAccount") if kind == "PodIdentityAssociation"
 
 deny contains violation if {
 	tenant != null

@@ -14,11 +14,11 @@ import data.portcullis.lib.tenants
 
 default tenant := null
 
-tenant := tenants.owner
+tenant := tenants.owner if tenants.owner
 
 default label := "classification"
 
-label := input.parameters.classificationLabel
+label := input.parameters.classificationLabel if input.parameters.classificationLabel
 
 # The class of data of the namespace: as it says itself, else as the contract has it for namespaces that say nothing.
 default class := null
@@ -26,7 +26,7 @@ default class := null
 class := said if {
 	said := tenants.namespace_labels[label]
 	is_string(said)
-} else := objects.child(tenants.contract, "classification")["default"]
+} else := agreed if agreed := objects.child(tenants.contract, "classification")["default"]
 
 scope := scope_of(tenant, class)
 

@@ -130,7 +130,9 @@ versions(pod, types) := {cloud.fault(
 
 named(image, types) := image if not contains(image, "${")
 
-else := kro.default_of(types[image])
+else := kro.default_of(type) if type := types[image]
+
+else := null
 
 keys(pod) := {cloud.fault(
 	sprintf("container `%s` has %s in its environment: `%s`", [c.name, what, objects.shown(objects.value(variable, "name"))]),
