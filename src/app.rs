@@ -1,6 +1,7 @@
 //! The composition root: builds the rooms from checked options, joins them, drains them. No logic of its own.
 
 mod reload;
+mod sinks;
 mod standing;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::app::reload::{Edition, Keeper, Loader, Reloader, announce, first, follow_remotes, in_force};
 use crate::app::standing::Standing;
 use crate::config::{Certificates, ClusterAccess, Options, SigningKeySource};
+use crate::decisions::sinks::Sinks;
 use crate::decisions::{DecisionLog, Durability, Labels, LogOptions, MaskKey, PolicySets, SigningSeed};
 use crate::engine::{Compiled, FailureMode, HttpDoor, Pool, PoolOptions, Snapshot};
 use crate::inventory::{self, ClusterNamespaces};
@@ -58,6 +60,7 @@ pub struct App {
     /// The CA that callers must trust, if it is our own.
     pub ca: Option<PathBuf>,
     log: DecisionLog,
+    sinks: Option<Sinks>,
     phase: watch::Sender<Phase>,
     admin_phase: watch::Sender<Phase>,
     underway: mpsc::Receiver<std::convert::Infallible>,
@@ -97,6 +100,7 @@ impl App {
             most: options.decision_log_max_bytes / SHARE_OF_SETS,
         };
         announce(&log, &keeper, &metrics, &current, None).await;
+        let sinks = sinks::start(options, &log, &metrics)?;
         let (certificate, ca) = certificate(options, webhook.ip())?;
         show_expiry(&metrics, &certificate);
         let tls = server_config(Arc::clone(&certificate), options.client_ca.as_deref())?;
@@ -170,6 +174,7 @@ impl App {
             notes,
             ca,
             log,
+            sinks,
             phase,
             admin_phase,
             underway,
@@ -201,6 +206,9 @@ impl App {
         }
         if tokio::time::timeout(LAST_REVIEW, self.underway.recv()).await.is_err() {
             tracing::warn!("reviews were still under way at the end");
+        }
+        if let Some(sinks) = self.sinks.take() {
+            sinks.stop().await;
         }
         self.log.close(reason).await.context("the decision log could not be closed")?;
         self.admin_phase.send_replace(Phase::Close);

@@ -48,6 +48,12 @@ unknown := {
 	not fences.known
 }
 
-deny contains unknown if input.parameters.whenUnknown != "warn"
+deny contains finding if {
+	finding := unknown
+	input.parameters.whenUnknown != "warn"
+}
 
-warn contains unknown if input.parameters.whenUnknown == "warn"
+warn contains finding if {
+	finding := unknown
+	input.parameters.whenUnknown == "warn"
+}

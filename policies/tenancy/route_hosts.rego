@@ -97,7 +97,9 @@ shown_hosts := concat(", ", objects.items(tenants.contract, "hosts"))
 
 deny contains violation if {
 	some use in named
-	some namespace, found in taken[use.host]
+	some other in taken
+	other.host == use.host
+	namespace := other.namespace
 	violation := {
 		"msg": sprintf("host `%s` is served from namespace `%s`, which is not of tenant `%s`", [
 			use.host,
@@ -109,9 +111,11 @@ deny contains violation if {
 	}
 }
 
-# Hosts that others serve, by host and namespace.
-taken[host][namespace] := true if {
-	count(named) > 0
+asked_for := {use.host | some use in named}
+
+# Those of them that others serve: `{host, namespace}`.
+taken contains {"host": host, "namespace": namespace} if {
+	count(asked_for) > 0
 	some namespace, versions in data.inventory.namespace
 	not tenants.is_of(namespace, tenants.owner)
 	some api_version, kinds in versions
@@ -122,6 +126,7 @@ taken[host][namespace] := true if {
 	# A shared gateway names what its routes serve.
 	not shared_gateway(other_kind, namespace)
 	some host in {use.host | some use in hosts(object)}
+	host in asked_for
 }
 
 shared_gateway("Gateway", namespace) if tenants.fits_any(parameters.gatewayNamespaces, namespace)

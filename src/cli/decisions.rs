@@ -1,6 +1,7 @@
 //! `portcullis decisions`: reads the decision log for people and programs. Knows arguments and layout; how a log is
 //! read and checked is `decisions`' business.
 
+mod export;
 mod filter;
 mod join;
 mod key;
@@ -50,6 +51,8 @@ enum DecisionsCommand {
     Query(query::QueryArgs),
     Join(Box<join::JoinArgs>),
     Replay(Box<replay::ReplayArgs>),
+    Export(Box<export::ExportArgs>),
+    Reconcile(export::ReconcileArgs),
 }
 
 /// Where the log is.
@@ -135,6 +138,8 @@ pub(super) fn run(args: &DecisionsArgs) -> anyhow::Result<Exit> {
         DecisionsCommand::Query(args) => query::query(args),
         DecisionsCommand::Join(args) => join::join(args),
         DecisionsCommand::Replay(args) => replay::replay(args),
+        DecisionsCommand::Export(args) => export::export(args),
+        DecisionsCommand::Reconcile(args) => export::reconcile(args),
     };
     match result {
         // Whoever reads has seen enough.

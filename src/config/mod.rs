@@ -8,12 +8,14 @@ mod error;
 mod file;
 mod options;
 mod settings;
+mod sinks;
 
 pub use bundle::BundleSettings;
 pub use error::ConfigError;
 pub use file::read;
 pub use options::{Certificates, ClusterAccess, Environment, LogFormat, Options, SigningKeySource};
 pub use settings::{FailureOverrides, Settings};
+pub use sinks::SinkSettings;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::{ConfigError, Settings};
+use crate::config::{ConfigError, Settings, sinks};
+use crate::decisions::sinks::SinkSpec;
 use crate::decisions::{Durability, SigningSeed};
 use crate::engine::{FailureModes, Quarantine, Ways};
 use crate::outbound::{Hosts, Loopback};
@@ -138,6 +139,8 @@ pub struct Options {
     pub durability: Durability,
     /// What the decision log is signed with.
     pub signing_key: SigningKeySource,
+    /// Where records are sent on.
+    pub sinks: Vec<SinkSpec>,
     /// What failures come to.
     pub failure: FailureModes,
     /// Cluster, if any.
@@ -186,6 +189,7 @@ impl Options {
             cluster_name: cluster_name(&settings, environment)?,
             replica: replica(&settings, environment)?,
             failure: failure_modes(&settings),
+            sinks: sinks::check(&settings.sink, &settings.sinks)?,
             signing_key: signing_key(&settings, environment, &state_dir, &decision_log)?,
             decision_log,
             decision_log_max_bytes: within("decision-log-max-bytes", log_bytes, LEAST_LOG_BYTES, u64::MAX)?,

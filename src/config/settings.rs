@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as WordError, StrDeserializer};
 
-use crate::config::{BundleSettings, LogFormat};
+use crate::config::{BundleSettings, LogFormat, SinkSettings};
 use crate::decisions::Durability;
 use crate::engine::{FailureMode, Ways};
 use crate::policy::{Enforcement, wording};
@@ -129,6 +129,16 @@ pub struct Settings {
     #[serde(alias = "signing-key")]
     pub signing_key: Option<PathBuf>,
 
+    /// Where records are sent on: opa+https://, otlp+https://, https://, s3://, gs://, az://, file:/// or kafka://;
+    /// repeatable. The file says more, below `sinks`
+    #[arg(long, env = "PORTCULLIS_SINK", value_name = "URL")]
+    #[serde(skip)]
+    pub sink: Vec<String>,
+
+    /// Of the file: the sinks, if no flag names any.
+    #[arg(skip)]
+    pub sinks: Vec<SinkSettings>,
+
     /// What to answer when a policy fails, time runs out, too much comes at once, or the log cannot be written
     /// [default: deny]
     #[arg(long, env = "PORTCULLIS_FAILURE_MODE", value_name = "deny|allow", value_parser = word::<FailureMode>)]
@@ -238,6 +248,8 @@ impl Settings {
             decision_log_max_bytes: self.decision_log_max_bytes.or(file.decision_log_max_bytes),
             durability: self.durability.or(file.durability),
             signing_key: self.signing_key.or(file.signing_key),
+            sink: self.sink,
+            sinks: file.sinks,
             failure_mode: self.failure_mode.or(file.failure_mode),
             failure,
             kubeconfig: self.kubeconfig.or(file.kubeconfig),

@@ -29,6 +29,7 @@ mod prove;
 mod query;
 mod queue;
 mod read_record;
+mod reconcile;
 mod record;
 pub mod replay;
 mod resume;
@@ -36,6 +37,7 @@ mod retention;
 mod segments;
 mod sets;
 mod signing;
+pub mod sinks;
 mod storage;
 mod syncer;
 mod tree_files;
@@ -53,6 +55,7 @@ pub use mask::{MaskKey, Masker, commitment};
 pub use prove::{log_keys, prove};
 pub use query::{BodyState, Filter, Flaws, Found, Located, LogReader, Record};
 pub use read_record::{ReadAction, ReadRecord};
+pub use reconcile::{Deliveries, DeliveryFault, Reconciliation};
 pub use record::{
     CallerRecord, ConfigRecord, DecisionRecord, ErrorRecord, ExceptionRecord, GapRecord, Head, InputRecord,
     InventoryRecord, KeyRecord, Labels, MAX_ENVELOPE, PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord,

@@ -194,6 +194,10 @@ pub(crate) enum Glance {
     Shape,
     /// What stands on the path that the second operand names.
     Path,
+    /// What kind of thing it is, and of the second operand likewise.
+    Ends,
+    /// What the first and the second have in common.
+    Union,
 }
 
 impl Glance {
@@ -204,6 +208,8 @@ impl Glance {
             | "type_name" | "count" | "object.keys" | "object.remove" | "object.filter" | "array.slice"
             | "array.reverse" => Self::Shape,
             "object.get" => Self::Path,
+            "array.concat" => Self::Ends,
+            "object.union" => Self::Union,
             _ => Self::Through,
         }
     }
@@ -216,8 +222,35 @@ pub(crate) fn call(glance: Glance, operands: &[Value]) {
         Glance::Through => look_through(first),
         Glance::Shape => look(first),
         Glance::Path => look_along(first, others.first()),
+        Glance::Ends => return operands.iter().for_each(look),
+        Glance::Union => {
+            if let Some(second) = others.first() {
+                look(first);
+                look(second);
+                look_where_they_meet(first, second);
+            }
+            return;
+        }
     }
     others.iter().for_each(look_through);
+}
+
+/// Where both are objects they become one; anything else on the right takes the place of what is on the left. So what
+/// kind of thing a veil hides says something only where an object stands on the other side.
+fn look_where_they_meet(left: &Value, right: &Value) {
+    let (Value::Object(left), Value::Object(right)) = (left, right) else { return };
+    for (key, left) in left.iter() {
+        match right.get(key) {
+            Some(right) if is_veiled(left) && matches!(right, Value::Object(_)) => look(left),
+            Some(right) if is_veiled(right) && matches!(left, Value::Object(_)) => look(right),
+            Some(right) if is_veiled(left) && is_veiled(right) => {
+                look(left);
+                look(right);
+            }
+            Some(right) => look_where_they_meet(left, right),
+            None => {}
+        }
+    }
 }
 
 /// Every value that a path of keys, or a key, leads through; not the one that it leads to.

@@ -437,6 +437,12 @@ impl Metrics {
     /// The text format (version 0.0.4) of all metrics.
     ///
     /// # Errors
+    /// Where further metrics are registered.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// Only if a metric is inconsistent.
     pub fn text(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut text = Vec::new();

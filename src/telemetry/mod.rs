@@ -5,7 +5,9 @@
 mod kind_class;
 mod messages;
 mod metrics;
+mod sinks;
 
 pub use kind_class::KindClass;
 pub use messages::{check_filter, init};
 pub use metrics::{HandshakeFailure, Lookup, Metrics, Poll, Reload, Stage};
+pub use sinks::SinkMetrics;

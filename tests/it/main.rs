@@ -31,5 +31,6 @@ mod rego_tests;
 mod reload;
 mod reviews;
 mod serve;
+mod sinks;
 mod support;
 mod ways;

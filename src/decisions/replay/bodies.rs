@@ -75,8 +75,14 @@ impl BodyCursor {
     }
 
     fn read_to(&mut self, id: &str) -> io::Result<Option<BodyLine>> {
-        let Some(lines) = &mut self.lines else { return Ok(None) };
-        while let Some(line) = lines.next_finished()? {
+        let (Some(lines), Some(segment)) = (&mut self.lines, self.segment) else { return Ok(None) };
+        while let Some(line) = lines.next()? {
+            if !line.finished {
+                // It is being written: the next look begins with it.
+                let at = line.offset;
+                self.lines = Some(Lines::open_at(&segments::body_path(&self.dir, segment), at)?);
+                return Ok(None);
+            }
             let Some(body) = std::str::from_utf8(line.bytes).ok().and_then(BodyLine::parse) else { continue };
             if body.decision_id == id {
                 return Ok(Some(body));

@@ -7,6 +7,7 @@ mod masking;
 mod proving;
 mod reading;
 mod records;
+mod replaying;
 mod writing;
 
 use std::collections::BTreeMap;

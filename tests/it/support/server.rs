@@ -49,6 +49,13 @@ impl Server {
         Self::run(dir, command)
     }
 
+    /// The same with further variables in its environment.
+    pub(crate) fn start_with(dir: tempfile::TempDir, args: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut command = command(dir.path(), &[&FIXED, args].concat());
+        command.envs(environment.iter().copied());
+        Self::run(dir, command)
+    }
+
     /// The same where no file can grow past `blocks` of the shell's `ulimit -f` (512 or 1,024 bytes each): as a full
     /// disk, but for this process alone.
     pub(crate) fn start_with_small_files(blocks: u32, args: &[&str]) -> Self {
@@ -123,6 +130,13 @@ impl Server {
     pub(crate) fn kill(mut self) -> tempfile::TempDir {
         self.child.kill().expect("can be killed");
         self.child.wait().expect("ends");
+        std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a directory"))
+    }
+
+    /// Its directory, once it has ended.
+    pub(crate) fn kill_if_there(mut self) -> tempfile::TempDir {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
         std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a directory"))
     }
 

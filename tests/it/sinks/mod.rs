@@ -1,0 +1,370 @@
+//! Sinks: what leaves the log arrives, whatever happens on the way, holds up no answer, and can be held against the tree.
+
+mod receiver;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use prost::Message as _;
+use serde_json::{Value, json};
+
+use crate::reviews;
+use crate::support::client::{Client, metric};
+use crate::support::server::{Server, command, records};
+use receiver::Receiver;
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// Posts so many captured reviews; how long the slowest answer took.
+fn post(server: &Server, count: usize) -> Duration {
+    let cases = reviews::cases();
+    runtime().block_on(async {
+        let mut client = Client::http1(server).await;
+        let mut slowest = Duration::ZERO;
+        for case in cases.iter().cycle().take(count) {
+            let path = format!("/v1/{}?timeout=10s", case.endpoint().as_str());
+            let body = String::from_utf8(case.body()).expect("UTF-8");
+            let start = Instant::now();
+            assert!(client.post(&path, &body).await.status.is_success());
+            slowest = slowest.max(start.elapsed());
+        }
+        slowest
+    })
+}
+
+fn stop(mut server: Server) -> tempfile::TempDir {
+    server.signal("-INT");
+    assert!(server.wait().success(), "{}", server.messages());
+    server.kill_if_there()
+}
+
+fn log(dir: &Path) -> std::path::PathBuf {
+    dir.join(".portcullis/decisions")
+}
+
+/// Runs `decisions reconcile`: exit code, faults as `<fault> <seq>`, summary.
+fn reconcile(dir: &Path, delivered: &[&str], environment: &[(&str, String)]) -> (Option<i32>, Vec<String>, Value) {
+    let args = [&["decisions", "reconcile", "-o", "json"], delivered].concat();
+    let mut command = command(dir, &args);
+    command.envs(environment.iter().map(|(k, v)| (*k, v.as_str())));
+    let output = command.output().expect("runs");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let faults = lines.iter().filter(|l| l["type"] == "fault");
+    let faults = faults.map(|l| format!("{} {}", l["fault"].as_str().unwrap_or_default(), l["seq"])).collect();
+    let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), faults, lines.last().cloned().unwrap_or(json!(messages)))
+}
+
+/// What arrived at OPA's API: the events of all uploads.
+fn uploaded(receiver: &Receiver) -> Vec<Value> {
+    let uploads = receiver.received();
+    uploads.iter().flat_map(|r| serde_json::from_slice::<Vec<Value>>(&r.body).expect("an array")).collect()
+}
+
+fn decisions(records: &[Value]) -> BTreeSet<String> {
+    let found = records.iter().filter(|r| r["type"] == "decision");
+    found.map(|r| r["decision_id"].as_str().expect("an id").to_owned()).collect()
+}
+
+#[test]
+fn opa_uploads_arrive_whole() {
+    let receiver = Receiver::start();
+    // Too much at first, then too busy.
+    receiver.will_answer(&[(413, b""), (429, b""), (503, b"")]);
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("token"), "s3cret\n").expect("written");
+    let config = format!(
+        "sinks:\n- {{url: 'opa+http://{}/api?partition=east', tokenFile: token, bodies: true, interval: 0s}}\n",
+        receiver.addr
+    );
+    fs::write(dir.path().join("config.yaml"), config).expect("written");
+    let server = Server::start_in(dir, &["--config", "config.yaml"]);
+    post(&server, 81);
+    let dir = stop(server);
+    let records = records(&log(dir.path()));
+    let events = uploaded(&receiver);
+    let ids: BTreeSet<String> = events.iter().map(|e| e["decision_id"].as_str().expect("an id").to_owned()).collect();
+    assert_eq!(ids, decisions(&records));
+    assert_eq!(events.len(), ids.len(), "nothing arrived twice");
+    for upload in receiver.received() {
+        assert_eq!(upload.path, "/api/logs/east");
+        assert_eq!(upload.headers["authorization"], "Bearer s3cret");
+        assert!(
+            upload.sent <= 32_768 || serde_json::from_slice::<Vec<Value>>(&upload.body).is_ok_and(|e| e.len() == 1)
+        );
+    }
+    // A refused Pod, as OPA's consumers read it.
+    let denied = events
+        .iter()
+        .find(|e| {
+            e["result"]["allowed"] == json!(false)
+                && e["input"]["request"]["object"]["spec"].is_object()
+                && e["masked"].is_array()
+        })
+        .expect("one");
+    assert_eq!(denied["path"], "portcullis/validate");
+    assert!(denied["masked"][0].as_str().is_some_and(|p| p.starts_with("/input/request/")), "{denied}");
+    assert!(
+        denied["input"]["request"]["object"].is_object() && denied["bundles"]["policy_set"]["revision"].is_string()
+    );
+    // What arrived is what the log has.
+    let delivered = dir.path().join("delivered.jsonl");
+    let text: String =
+        receiver.received().iter().map(|r| String::from_utf8_lossy(&r.body).into_owned() + "\n").collect();
+    fs::write(&delivered, &text).expect("written");
+    let (code, faults, summary) = reconcile(dir.path(), &["delivered.jsonl"], &[]);
+    assert_eq!((code, faults), (Some(0), Vec::new()), "{summary}");
+    assert_eq!(summary["intact"], json!(ids.len()));
+    // One field of one event, and one event twice.
+    let mut changed = events.clone();
+    let seq = changed[3]["portcullis"]["seq"].clone();
+    changed[3]["result"]["allowed"] = json!(!changed[3]["result"]["allowed"].as_bool().expect("a verdict"));
+    let again = changed[5].clone();
+    let gone = changed.remove(7);
+    changed.push(again.clone());
+    let text: String = changed.iter().map(|e| format!("{e}\n")).collect();
+    fs::write(&delivered, text).expect("written");
+    let (code, mut faults, _) = reconcile(dir.path(), &["delivered.jsonl"], &[]);
+    faults.sort();
+    let mut expected = vec![
+        format!("altered {seq}"),
+        format!("missing {}", gone["portcullis"]["seq"]),
+        format!("twice {}", again["portcullis"]["seq"]),
+    ];
+    expected.sort();
+    assert_eq!((code, faults), (Some(1), expected));
+    // What was exported is itself on record, without an end.
+    let exports = records.iter().filter(|r| r["type"] == "read" && r["action"] == "export").count();
+    assert!((1..=3).contains(&exports), "{exports}");
+    let export = records.iter().find(|r| r["type"] == "read").expect("one");
+    assert_eq!((&export["reader"], &export["bodies"]), (&json!("sink/opa"), &json!(true)));
+    assert!(!export["what"].as_str().expect("text").contains("s3cret"));
+}
+
+#[test]
+fn a_sink_that_is_away_holds_up_nobody_and_misses_nothing() {
+    // Nobody listens there.
+    let addr = {
+        let gone = Receiver::start();
+        gone.addr
+    };
+    let url = format!("http://{addr}/");
+    let server = Server::start(&["--sink", &url]);
+    let slowest = post(&server, 30);
+    assert!(slowest < Duration::from_secs(8), "{slowest:?}");
+    let failed =
+        || runtime().block_on(metric(&server, "portcullis_sink_failures_total{reason=\"network\",sink=\"http\"}"));
+    let start = Instant::now();
+    while failed() < 1.0 {
+        assert!(start.elapsed() < Duration::from_secs(30), "no failure is counted");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(runtime().block_on(metric(&server, "portcullis_sink_lag_records{sink=\"http\"}")) > 0.0);
+    // Killed at that: the cursor and the log are all there is.
+    let dir = server.kill();
+    let receiver = Receiver::start_at(addr);
+    let server = Server::start_in(dir, &["--sink", &url]);
+    post(&server, 5);
+    let dir = stop(server);
+    let lines: Vec<Value> = receiver
+        .received()
+        .iter()
+        .flat_map(|r| {
+            String::from_utf8_lossy(&r.body)
+                .lines()
+                .map(|l| serde_json::from_str(l).expect("JSON"))
+                .collect::<Vec<Value>>()
+        })
+        .collect();
+    let arrived: BTreeSet<String> = decisions(&lines.iter().map(|l| l["record"].clone()).collect::<Vec<_>>());
+    assert_eq!(arrived, decisions(&records(&log(dir.path()))));
+    let text: String = receiver.received().iter().map(|r| String::from_utf8_lossy(&r.body).into_owned()).collect();
+    fs::write(dir.path().join("delivered.ndjson"), &text).expect("written");
+    let (code, faults, summary) = reconcile(dir.path(), &["delivered.ndjson"], &[]);
+    assert_eq!((code, faults.iter().filter(|f| !f.starts_with("twice")).count()), (Some(0), 0), "{summary}");
+    // A byte of a line.
+    fs::write(
+        dir.path().join("delivered.ndjson"),
+        text.replacen("\"username\":\"admin\"", "\"username\":\"bdmin\"", 1),
+    )
+    .expect("written");
+    let (code, faults, _) = reconcile(dir.path(), &["delivered.ndjson"], &[]);
+    assert_eq!(code, Some(1));
+    assert_eq!(faults.iter().filter(|f| f.starts_with("altered")).count(), 1, "{faults:?}");
+}
+
+#[test]
+fn otlp_logs_arrive_and_a_partial_success_is_not_sent_again() {
+    let receiver = Receiver::start();
+    let partial = ExportLogsServiceResponse {
+        partial_success: Some(ExportLogsPartialSuccess { rejected_log_records: 2, error_message: "too old".into() }),
+    };
+    receiver.will_answer(&[(200, &partial.encode_to_vec())]);
+    let server = Server::start(&["--sink", &format!("otlp+http://{}", receiver.addr)]);
+    post(&server, 10);
+    receiver.wait("logs", |r| !r.received().is_empty());
+    let start = Instant::now();
+    while runtime().block_on(metric(&server, "portcullis_sink_refused_total{sink=\"otlp\"}")) < 2.0 {
+        assert!(start.elapsed() < Duration::from_secs(30), "what was refused is not counted");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let dir = stop(server);
+    let mut seen = BTreeMap::new();
+    for request in receiver.received() {
+        assert_eq!(
+            (request.path.as_str(), request.headers["content-type"].as_str()),
+            ("/v1/logs", "application/x-protobuf")
+        );
+        let logs = ExportLogsServiceRequest::decode(&request.body[..]).expect("OTLP");
+        for resource in logs.resource_logs {
+            let attributes = resource.resource.expect("a resource").attributes;
+            assert!(attributes.iter().any(|a| a.key == "service.name"));
+            for record in resource.scope_logs.into_iter().flat_map(|s| s.log_records) {
+                let Some(Any::StringValue(body)) = record.body.and_then(|b| b.value) else { panic!("no body") };
+                let event: Value = serde_json::from_str(&body).expect("JSON");
+                assert!(record.time_unix_nano > 0);
+                seen.insert(event["record"]["seq"].as_u64().expect("a number"), body);
+            }
+        }
+    }
+    let total = decisions(&records(&log(dir.path()))).len();
+    assert_eq!(seen.values().filter(|b| b.contains("\"type\":\"decision\"")).count(), total);
+}
+
+#[test]
+fn object_storage_gets_parquet_that_reconciles() {
+    let receiver = Receiver::start();
+    // The first try is refused.
+    receiver.will_answer(&[(503, b""), (500, b"")]);
+    let endpoint = format!("http://{}", receiver.addr);
+    let environment = [
+        ("AWS_ENDPOINT", endpoint.as_str()),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(
+        dir.path().join("config.yaml"),
+        "sinks: [{name: lake, url: 's3://bucket/audit', bodies: true, interval: 1s}]\n",
+    )
+    .expect("written");
+    let server = Server::start_with(dir, &["--config", "config.yaml", "--cluster-name", "prod"], &environment);
+    post(&server, 40);
+    receiver.wait("an object", |r| !r.objects().is_empty());
+    let dir = stop(server);
+    assert_eq!(receiver.unsigned(), 0);
+    let names: Vec<String> = receiver.objects().into_keys().collect();
+    let partition = |name: &String| {
+        let parts: Vec<&str> = name.split('/').collect();
+        parts.len() == 5
+            && parts[0] == "audit"
+            && parts[1] == "cluster=prod"
+            && parts[2].starts_with("date=20")
+            && parts[3].starts_with("hour=")
+            && parts[4].ends_with(".parquet")
+    };
+    assert!(names.iter().all(partition), "{names:?}");
+    let environment: Vec<(&str, String)> = environment.iter().map(|(k, v)| (*k, (*v).to_owned())).collect();
+    let (code, faults, summary) = reconcile(dir.path(), &["s3://bucket/audit"], &environment);
+    assert_eq!((code, faults), (Some(0), Vec::new()), "{summary}");
+    assert!(summary["intact"].as_u64() >= Some(40), "{summary}");
+    // The same from files, one of which is not there, and with one row changed.
+    let copies = dir.path().join("copies");
+    fs::create_dir(&copies).expect("made");
+    for (n, content) in receiver.objects().values().enumerate() {
+        fs::write(copies.join(format!("{n}.parquet")), content).expect("written");
+    }
+    let (code, ..) = reconcile(dir.path(), &["copies"], &[]);
+    assert_eq!(code, Some(0));
+    fs::write(copies.join("junk.parquet"), b"PAR1 not a file PAR1").expect("written");
+    let (code, _, message) = reconcile(dir.path(), &["copies"], &[]);
+    assert_eq!(code, Some(2), "{message}");
+    assert!(message.to_string().contains("cannot be read"), "{message}");
+}
+
+#[test]
+fn a_local_directory_is_object_storage_too() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let lake = dir.path().join("lake");
+    let url = format!("file://{}", lake.display());
+    let server = Server::start_in(dir, &["--sink", &url]);
+    post(&server, 12);
+    let dir = stop(server);
+    let (code, faults, summary) = reconcile(dir.path(), &["lake"], &[]);
+    assert_eq!((code, faults), (Some(0), Vec::new()), "{summary}");
+    assert!(summary["intact"].as_u64() >= Some(12), "{summary}");
+}
+
+#[test]
+fn exports_are_the_same_documents() {
+    let server = Server::start(&[]);
+    post(&server, 81);
+    let dir = stop(server);
+    for (format, bodies) in [("native", false), ("native", true), ("opa", true), ("ocsf", false), ("cloudevents", true)]
+    {
+        let mut args = vec!["decisions", "export", "--type", "all", "--format", format, "--output", "out.jsonl"];
+        args.extend(bodies.then_some("--bodies"));
+        let output = command(dir.path(), &args).output().expect("runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = fs::read_to_string(dir.path().join("out.jsonl")).expect("written");
+        let (code, faults, summary) = reconcile(dir.path(), &["out.jsonl"], &[]);
+        assert_eq!((code, faults), (Some(0), Vec::new()), "{format}: {summary}");
+        assert_eq!(summary["leaf_only"], json!(0), "{format}");
+        let first: Value =
+            serde_json::from_str(text.lines().find(|l| l.contains("decision_id") || format == "ocsf").expect("one"))
+                .expect("JSON");
+        match format {
+            "ocsf" => {
+                assert_eq!((&first["class_uid"], &first["category_uid"]), (&json!(6003), &json!(6)));
+                let activity = first["activity_id"].as_u64().expect("a number");
+                assert_eq!(first["type_uid"], json!(600_300 + activity));
+                for field in
+                    ["time", "severity_id", "metadata", "actor", "api", "src_endpoint", "action_id", "authorizations"]
+                {
+                    assert!(!first[field].is_null(), "{field}");
+                }
+            }
+            "cloudevents" => {
+                assert_eq!(first["specversion"], "1.0");
+                assert!(["id", "source", "type", "time"].iter().all(|a| first[*a].is_string()));
+                let names = first.as_object().expect("an object").keys();
+                assert!(names.into_iter().all(|n| n.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn wrong_settings_are_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (config, says) in [
+        ("sinks: [{url: 'ftp://x'}]", "unknown scheme `ftp`"),
+        ("sinks: [{url: 'https://u:pw@x/'}]", "write credentials into a file"),
+        ("sinks: [{url: 's3://b/p?aws_secret_access_key=x'}]", "put them into the environment"),
+        ("sinks: [{name: a, url: 'https://x'}, {name: a, url: 'https://y'}]", "two sinks have the name `a`"),
+        ("sinks: [{name: 'a/b', url: 'https://x'}]", "is no name of a sink"),
+        ("sinks: [{url: 's3://b', format: opa}]", "takes no `opa`"),
+        ("sinks: [{url: 'https://x', interval: 2h}]", "too long"),
+        ("sinks: [{url: 'https://x', tokenfile: t}]", "tokenFile"),
+        ("sinks: [{url: 'https://x', ca: nowhere.pem}]", "cannot read `nowhere.pem`"),
+    ] {
+        fs::write(dir.path().join("config.yaml"), config).expect("written");
+        let args = ["serve", "--config", "config.yaml", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let output = command(dir.path(), &args).output().expect("runs");
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{config}: {message}");
+        assert!(message.contains(says) && !message.contains("pw"), "{config}: {message}");
+    }
+}
