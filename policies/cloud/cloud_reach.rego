@@ -9,7 +9,7 @@
 # custom:
 #   severity: critical
 #   enforcement: deny
-#   controls: ["CIS AWS Foundations 3.6", "CIS AWS Foundations 5.2", "CIS AWS Foundations 5.3", "NIST 800-53 SC-7", "NIST 800-53 SC-12", "NIST 800-53 IA-5(7)", "PCI DSS 1.3.1", "PCI DSS 3.7.4", "HIPAA 164.312(e)(1)", "SOC 2 CC6.6"]
+#   controls: ["CIS AWS Foundations 3.6", "CIS AWS Foundations 5.3", "CIS AWS Foundations 5.4", "NIST 800-53 SC-7", "NIST 800-53 SC-12", "NIST 800-53 IA-5(7)", "PCI DSS 1.3.1", "PCI DSS 3.7.4", "HIPAA 164.312(e)(1)", "SOC 2 CC6.6"]
 #   match:
 #     rules:
 #     - {apiGroups: [kms.services.k8s.aws], apiVersions: ["*"], resources: [keys, grants], operations: [CREATE, UPDATE]}

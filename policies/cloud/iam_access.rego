@@ -13,7 +13,7 @@
 # custom:
 #   severity: critical
 #   enforcement: deny
-#   controls: ["CIS AWS Foundations 1.16", "NIST 800-53 AC-3", "NIST 800-53 AC-6", "NIST 800-53 AC-6(1)", "PCI DSS 7.2.2", "PCI DSS 7.2.5", "HIPAA 164.308(a)(4)", "HIPAA 164.312(a)(1)", "SOC 2 CC6.1", "SOC 2 CC6.3"]
+#   controls: ["CIS AWS Foundations 1.15", "NIST 800-53 AC-3", "NIST 800-53 AC-6", "NIST 800-53 AC-6(1)", "PCI DSS 7.2.2", "PCI DSS 7.2.5", "HIPAA 164.308(a)(4)", "HIPAA 164.312(a)(1)", "SOC 2 CC6.1", "SOC 2 CC6.3"]
 #   match:
 #     rules:
 #     - {apiGroups: [iam.services.k8s.aws], apiVersions: ["*"], resources: [roles, policies, groups, users, openidconnectproviders], operations: [CREATE, UPDATE]}

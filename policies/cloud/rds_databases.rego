@@ -10,7 +10,7 @@
 # custom:
 #   severity: critical
 #   enforcement: deny
-#   controls: ["CIS AWS Foundations 2.2.1", "CIS AWS Foundations 2.2.3", "NIST 800-53 SC-28", "NIST 800-53 SC-7", "NIST 800-53 CP-9", "PCI DSS 1.4.4", "PCI DSS 3.5.1", "HIPAA 164.312(a)(2)(iv)", "HIPAA 164.308(a)(7)(ii)(A)", "SOC 2 CC6.1", "SOC 2 A1.2"]
+#   controls: ["CIS AWS Foundations 2.2.1", "CIS AWS Foundations 2.2.3", "CIS AWS Foundations 2.2.4", "NIST 800-53 SC-28", "NIST 800-53 SC-7", "NIST 800-53 CP-9", "PCI DSS 1.4.4", "PCI DSS 3.5.1", "HIPAA 164.312(a)(2)(iv)", "HIPAA 164.308(a)(7)(ii)(A)", "SOC 2 CC6.1", "SOC 2 A1.2"]
 #   match:
 #     rules:
 #     - {apiGroups: [rds.services.k8s.aws], apiVersions: ["*"], resources: [dbinstances, dbclusters, globalclusters], operations: [CREATE, UPDATE]}
