@@ -3,20 +3,23 @@
 # title: Service accounts take roles of their tenant
 # description: >-
 #   The IAM role of a service account, by annotation (IRSA), by a PodIdentityAssociation or by a variable that the SDKs
-#   read, is one that the contract's `roles` allow. A PodIdentityAssociation is about a namespace of the same tenant.
+#   read (in a Pod or a ConfigMap), is one that the contract's `roles` allow. A PodIdentityAssociation is about a namespace
+#   of the same tenant. The service account `default`, which every Pod of the namespace may use, gets no role.
 # custom:
 #   severity: critical
 #   enforcement: deny
 #   controls: ["NIST 800-53 AC-3", "NIST 800-53 AC-6", "PCI DSS 7.2.5", "HIPAA 164.312(a)(1)", "SOC 2 CC6.1"]
 #   match:
 #     rules:
-#     - {apiGroups: [""], apiVersions: [v1], resources: [serviceaccounts, pods], operations: [CREATE, UPDATE]}
+#     - {apiGroups: [""], apiVersions: [v1], resources: [serviceaccounts, pods, configmaps], operations: [CREATE, UPDATE]}
 #     - {apiGroups: [eks.services.k8s.aws], apiVersions: ["*"], resources: [podidentityassociations], operations: [CREATE, UPDATE]}
 #     podTemplates: true
 #   parameters:
 #     tenantLabel: tenant
 #     # Annotation of a ServiceAccount.
 #     annotation: eks.amazonaws.com/role-arn
+#     # Whether the service account `default` may have a role.
+#     defaultAccount: false
 package portcullis.iam_roles
 
 import data.portcullis.lib.objects
@@ -32,9 +35,15 @@ spec := objects.child(subject, "spec")
 # Whose the role must be: the tenant of the namespace that gets it.
 default tenant := null
 
-tenant := tenants.owner if not platform_association
+tenant := owner if {
+	owner := tenants.owner
+	not platform_association
+}
 
-tenant := tenants.of_namespace(spec.namespace) if platform_association
+tenant := owner if {
+	platform_association
+	owner := tenants.of_namespace(spec.namespace)
+}
 
 # The platform makes associations for tenants from namespaces of its own.
 platform_association if {
@@ -61,6 +70,30 @@ uses contains {"field": sprintf("%s.env[%d].value", [c.field, i]), "role": role}
 	variable.name == "AWS_ROLE_ARN"
 	role := variable.value
 }
+
+# By `envFrom` every key becomes a variable.
+uses contains {"field": "data.AWS_ROLE_ARN", "role": role} if {
+	kind == "ConfigMap"
+	role := objects.child(subject, "data").AWS_ROLE_ARN
+}
+
+deny contains violation if {
+	tenant != null
+	input.parameters.defaultAccount == false
+	with_role == "default"
+	violation := {
+		"msg": sprintf("the service account `default` gets a role, and every Pod of a namespace of tenant `%s` with it", [tenant]),
+		"field": {"ServiceAccount": "metadata.name", "PodIdentityAssociation": "spec.serviceAccount"}[kind],
+		"fix": "make a service account for the workload, and give that the role",
+	}
+}
+
+with_role := input.request.name if {
+	kind == "ServiceAccount"
+	count(uses) > 0
+}
+
+with_role := objects.value(spec, "serviceAccount") if kind == "PodIdentityAssociation"
 
 deny contains violation if {
 	tenant != null

@@ -3,7 +3,7 @@ package portcullis.iam_roles_test
 import data.portcullis.iam_roles
 import data.portcullis.lib.reviews_test as reviews
 
-parameters := {"tenantLabel": "tenant", "annotation": "eks.amazonaws.com/role-arn"}
+parameters := {"tenantLabel": "tenant", "annotation": "eks.amazonaws.com/role-arn", "defaultAccount": false}
 
 tenants := {
 	"tenant-b": {"accounts": ["111122223333"], "roles": ["arn:aws:iam::111122223333:role/tenant-b-*"]},
@@ -59,4 +59,18 @@ test_the_platform_makes_associations if {
 	fields(reviews.in_place(association({"namespace": "monitoring", "roleARN": theirs}), "infra")) == set()
 	fields(reviews.in_place(association({"namespace": "ghost", "roleARN": own}), "infra")) == {"spec.namespace"}
 	{v.fix | some v in found(reviews.in_place(association({"namespace": "tenant-a", "roleARN": own}), "infra"))} == {"have the role added to the tenant's contract"}
+}
+
+test_the_default_account if {
+	everybody := {"the service account `default` gets a role, and every Pod of a namespace of tenant `tenant-b` with it"}
+	denied(object.union(account(own), {"request": {"name": "default"}})) == everybody
+	denied(association({"namespace": "tenant-b", "roleARN": own, "serviceAccount": "default"})) == everybody
+	denied(reviews.with_parameters(association({"namespace": "tenant-b", "roleARN": own, "serviceAccount": "default"}), {"defaultAccount": true})) == set()
+	denied(object.union(reviews.create("ServiceAccount", {}, parameters), {"request": {"name": "default"}})) == set()
+}
+
+test_roles_in_config_maps if {
+	fields(reviews.create("ConfigMap", {"data": {"AWS_ROLE_ARN": own}}, parameters)) == set()
+	fields(reviews.create("ConfigMap", {"data": {"AWS_ROLE_ARN": theirs}}, parameters)) == {"data.AWS_ROLE_ARN"}
+	fields(reviews.create("ConfigMap", {"data": {"LOG_LEVEL": "info"}}, parameters)) == set()
 }

@@ -3,10 +3,10 @@
 # title: No AWS keys in manifests
 # description: >-
 #   Workloads get at AWS by Pod Identity, not by keys. No environment variable has a name that the SDKs read keys from,
-#   wherever its value comes from; no variable, argument or command, and no value of a ConfigMap or a Secret holds an
-#   access key id or a secret key, in clear or as base64. Secret keys are told by length, alphabet and randomness: in a
-#   Secret, where random text is usual, only under a name like `aws` or `secret_access_key`. Messages name the place, never
-#   the value.
+#   wherever its value comes from; no variable, argument or command (of probes and lifecycle hooks as well), and no value
+#   of a ConfigMap or a Secret holds an access key id or a secret key, in clear or as base64. Secret keys are told by
+#   length, alphabet and randomness: in a Secret, where random text is usual, only under a name like `aws` or
+#   `secret_access_key`, or where the text itself names one. Messages name the place, never the value.
 # related_resources:
 # - https://docs.aws.amazon.com/eks/latest/userguide/pod-identities.html
 # custom:
@@ -69,6 +69,21 @@ deny contains violation if {
 	violation := {
 		"msg": sprintf("container `%s` has %s in its %s", [c.name, what, list]),
 		"field": sprintf("%s.%s[%d]", [c.field, list, i]),
+		"fix": use_pod_identity,
+	}
+}
+
+# Commands that the kubelet runs in the container.
+hooks := [["livenessProbe"], ["readinessProbe"], ["startupProbe"], ["lifecycle", "postStart"], ["lifecycle", "preStop"]]
+
+deny contains violation if {
+	some c in containers
+	some path in hooks
+	some i, argument in objects.items(objects.child(objects.at(c.container, path), "exec"), "command")
+	some what in credentials.found(text(argument), "", true)
+	violation := {
+		"msg": sprintf("container `%s` has %s in its %s", [c.name, what, concat(".", path)]),
+		"field": sprintf("%s.%s.exec.command[%d]", [c.field, concat(".", path), i]),
 		"fix": use_pod_identity,
 	}
 }

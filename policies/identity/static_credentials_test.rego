@@ -34,6 +34,11 @@ test_arguments if {
 	denied(pod({"args": [id]})) == {"container `app` has an AWS access key id in its args"}
 }
 
+test_hooks if {
+	fields(pod({"livenessProbe": {"exec": {"command": ["check", id]}}, "readinessProbe": {"httpGet": {"path": "/"}}})) == {"spec.containers[0].livenessProbe.exec.command[1]"}
+	denied(pod({"lifecycle": {"preStop": {"exec": {"command": ["stop", secret]}}}})) == {"container `app` has an AWS secret key in its lifecycle.preStop"}
+}
+
 config_map(content) := reviews.create("ConfigMap", content, parameters)
 
 secret_object(content) := reviews.create("Secret", content, parameters)

@@ -15,8 +15,13 @@ found(text, name, clear) := kinds if {
 
 kinds_in(text, name, clear) := {"an AWS access key id" | access_key_id(text)} | {"an AWS secret key" |
 	secret_key(text)
-	suspicious(name, clear)
+	suspicious(concat(" ", [name, named_in(text)]), clear)
 }
+
+# A file of credentials names its keys itself.
+named_in(text) := "aws" if contains(lower(text), "aws_secret_access_key")
+
+else := ""
 
 suspicious(_, clear) if clear
 
@@ -38,15 +43,14 @@ access_key_id(text) if {
 }
 
 # 40 characters of base64, neither part of a longer run nor of a certificate or key file, of which no few make up the
-# text: random ones have 24 to 36 different, hexadecimal digests at most 16.
+# text: random ones have 24 to 36 different, hexadecimal digests at most 16. `key=` may stand before them, no padding
+# after.
 secret_key(text) if {
 	count(text) >= 40
 	count(text) <= 65536
 	not contains(text, "-----BEGIN")
-	some run in regex.find_n(`[A-Za-z0-9/+=]{40,}`, text, 20)
-	count(run) == 40
-	not contains(run, "=")
-	random(run)
+	some found in regex.find_all_string_submatch_n(`(?:^|[^A-Za-z0-9/+])([A-Za-z0-9/+]{40})(?:$|[^A-Za-z0-9/+=])`, text, 20)
+	random(found[1])
 }
 
 random(run) if {

@@ -18,7 +18,8 @@ test_access_key_ids if {
 
 test_secret_keys if {
 	credentials.found(secret, "x", true) == {"an AWS secret key"}
-	credentials.found(sprintf("--secret=%s,", [secret]), "x", true) == set()
+	credentials.found(sprintf("--secret=%s,", [secret]), "x", true) == {"an AWS secret key"}
+	credentials.found(sprintf("%s=", [secret]), "x", true) == set()
 	credentials.found(sprintf("--secret %s --x", [secret]), "x", true) == {"an AWS secret key"}
 	credentials.found(base64.encode(secret), "x", true) == {"an AWS secret key"}
 	every text in [
@@ -37,4 +38,5 @@ test_where_random_text_is_usual if {
 	credentials.found(secret, "AWS_SECRET", false) == {"an AWS secret key"}
 	credentials.found(secret, "s3.secretAccessKey", false) == {"an AWS secret key"}
 	credentials.found(secret, "secret-key", false) == {"an AWS secret key"}
+	credentials.found(sprintf("[default]\naws_secret_access_key=%s\n", [secret]), "credentials", false) == {"an AWS secret key"}
 }

@@ -72,4 +72,5 @@ test_patterns if {
 	tenants.fits_any(["a", "b-*"], "b-c/d")
 	tenants.fits_any(["a"], "a")
 	not tenants.fits_any(["a", "b-*"], "c")
+	tenants.fits_any(["https://git.example.com/arbor/*"], "https://git.example.com/arbor/shop.v2.git")
 }

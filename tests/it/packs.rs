@@ -301,7 +301,9 @@ fn the_example_contracts_follow_their_schema() {
         let contracts: Value = yaml::parse("tenants.yaml", text, yaml::Offset::default()).expect("YAML");
         validator.iter_errors(&contracts).map(|e| format!("{}: {e}", e.instance_path())).collect::<Vec<_>>()
     };
-    for file in ["policies/example-data/tenants.yaml", "deploy/cluster/tenants.yaml"] {
+    let contracts =
+        ["policies/example-data/tenants.yaml", "deploy/cluster/tenants.yaml", "docs/onboarding/contract/tenants.yaml"];
+    for file in contracts {
         assert_eq!(held(&fs::read_to_string(root.join(file)).expect("contracts")), Vec::<String>::new(), "{file}");
     }
     assert_eq!(held("tenants: {a: {groups: [], hostnames: [x]}}\n").len(), 1);
