@@ -12,15 +12,19 @@ use serde_json::{Value, json};
 
 use crate::cli::style::Style;
 use crate::cli::{Exit, PolicyArgs, now_ns, report_load_errors};
-use crate::engine::{FileCoverage, Pool, PoolOptions, TestEnding, TestReport, TestResult, run_suite, run_tests};
-use crate::source::{self, LoadedSuite};
+use crate::engine::{
+    FileCoverage, Pool, PoolOptions, TestEnding, TestReport, TestResult, run_policy_cases, run_suite, run_tests,
+};
+use crate::policy::{LoadError, Sources};
+use crate::source::{self, LoadOptions, LoadedSuite};
 
 /// Run the Rego tests (`test_*` rules) of policies, and suites, ours and Gatekeeper's.
 ///
 /// OPA's conventions: a rule `test_*` passes when it is true, `todo_test_*` is skipped, `test_x[case]` is a table of
 /// cases. A failure names the expression that did not hold. Suites (`test.gatekeeper.sh`) run as `gator verify` runs
 /// them; paths in them are relative to their file. Our own (`kind: Suite` of `portcullis.io/v1alpha1`) judge whole requests
-/// under everything that is loaded, mutations and exceptions included. Exit codes: 0 all passed, 1 a failure or an error (or
+/// under everything that is loaded, mutations and exceptions included. Case files (`cases/<policy>.yaml`) ask one policy
+/// alone. Exit codes: 0 all passed, 1 a failure or an error (or
 /// coverage below the threshold), 2 could not run, also when no test was found.
 #[derive(Debug, Args)]
 pub(super) struct TestArgs {
@@ -28,7 +32,8 @@ pub(super) struct TestArgs {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     policies: PolicyArgs,
-    /// Only tests whose full name (`data.<package>.test_<name>`, `<suite file>//<test>//<case>`) matches. `TEST//CASE`
+    /// Only tests whose full name (`data.<package>.test_<name>`, `<suite file>//<test>//<case>`,
+    /// `<case file>//<case>`) matches. `TEST//CASE`
     /// takes cases of suites by the names of test and case.
     #[arg(short, long, value_name = "REGEX")]
     run: Option<Regex>,
@@ -69,6 +74,13 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
         }
         let suites = source::case_suites(&options.policies)?;
         report.results.extend(cases::run(&suites, &loaded.sources, &pool, &|name| selection.takes(name))?);
+        let files = source::policy_cases(&options.policies)?;
+        if !files.is_empty() {
+            let sources = sources_of_cases(&options, loaded.sources)?;
+            for file in &files {
+                report.results.extend(run_policy_cases(file, &sources, &pool, &|name| selection.takes(name)));
+            }
+        }
         Ok(report)
     });
     let report = match report {
@@ -96,6 +108,15 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
         );
     }
     Ok(if failed > 0 || thin { Exit::Finding } else { Exit::Fine })
+}
+
+/// What case files are judged with: where no data is given, the example data beside the packs, else the shipped one.
+fn sources_of_cases(options: &LoadOptions, loaded: Sources) -> Result<Sources, Vec<LoadError>> {
+    if !options.data.is_empty() {
+        return Ok(loaded);
+    }
+    let data = source::example_data(&options.policies);
+    source::load(&LoadOptions { data, example_data: true, ..options.clone() }).map(|l| l.sources)
 }
 
 /// What `--run` takes. As for `gator verify`, `test//case` takes suites' tests and cases apart.
