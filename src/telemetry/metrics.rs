@@ -12,68 +12,11 @@ use prometheus::{
 use crate::admission::Request;
 use crate::engine::{BudgetPart, Cause, Decision, Ending, Endpoint, Snapshot, Verdict, Way};
 use crate::policy::{Enforcement, Instant};
-use crate::telemetry::KindClass;
+use crate::telemetry::{HandshakeFailure, KindClass, Lookup, Poll, Reload, Stage};
 
 /// 100 us to 30 s, which is the longest time the API server waits.
 const BUCKETS: [f64; 17] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-
-/// A stage of a review.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Bytes to request.
-    Decode,
-    /// Waiting for a thread, and evaluating.
-    Evaluate,
-    /// Masking and writing the record.
-    Record,
-}
-
-/// Why a TLS handshake came to nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandshakeFailure {
-    /// It took too long.
-    Timeout,
-    /// The caller's certificate is missing or not of the client CA.
-    ClientCertificate,
-    /// The caller refused our certificate.
-    RefusedByPeer,
-    /// Anything else: not TLS, no common version, a broken connection.
-    Other,
-}
-
-/// How a namespace was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lookup {
-    /// In the view.
-    View,
-    /// Not in the view, but the API server had it.
-    Live,
-    /// The API server does not know it either.
-    Missing,
-    /// The API server could not be asked in time.
-    Failed,
-}
-
-/// What asking a server of bundles came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Poll {
-    /// It has another bundle.
-    Change,
-    /// It has the same.
-    Same,
-    /// It did not answer, or wrongly.
-    Failure,
-}
-
-/// What loading the policies again came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reload {
-    /// They are in force.
-    Success,
-    /// Those from before are.
-    Failure,
-}
 
 /// All metrics, in a registry of their own.
 #[derive(Debug, Clone)]

@@ -3,11 +3,13 @@
 //! Knows names, labels and formats. Must not know who counts, and never sees the content of an object.
 
 mod kind_class;
+mod kinds;
 mod messages;
 mod metrics;
 mod sinks;
 
 pub use kind_class::KindClass;
+pub use kinds::{HandshakeFailure, Lookup, Poll, Reload, Stage};
 pub use messages::{check_filter, init};
-pub use metrics::{HandshakeFailure, Lookup, Metrics, Poll, Reload, Stage};
+pub use metrics::Metrics;
 pub use sinks::SinkMetrics;
