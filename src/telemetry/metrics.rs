@@ -104,6 +104,9 @@ pub struct Metrics {
     handshake_failures: IntCounterVec,
     reloads: IntCounterVec,
     polls: IntCounterVec,
+    anchor_time: IntGaugeVec,
+    anchor_size: IntGaugeVec,
+    anchor_failures: IntCounterVec,
     /// When the policies in force were loaded, seconds since the epoch.
     pub reload_last_success: Gauge,
     /// 1 while what is at the policies' places is not what is in force, because it cannot be loaded.
@@ -224,6 +227,19 @@ impl Metrics {
             )?,
             reloads: counters(&r, "reload_total", "Times the policies were loaded again.", &["result"])?,
             polls: counters(&r, "bundle_polls_total", "Times a server of bundles was asked.", &["result"])?,
+            anchor_time: gauges(
+                &r,
+                "decision_log_anchor_last_success_timestamp_seconds",
+                "When a checkpoint was put there, or cosigned, last; 0: never.",
+                &["anchor"],
+            )?,
+            anchor_size: gauges(&r, "decision_log_anchor_records", "Records that checkpoint covers.", &["anchor"])?,
+            anchor_failures: counters(
+                &r,
+                "decision_log_anchor_failures_total",
+                "Times a checkpoint could not be put there, or was not cosigned.",
+                &["anchor"],
+            )?,
             reload_last_success: float(
                 &r,
                 "reload_last_success_timestamp_seconds",
@@ -409,6 +425,24 @@ impl Metrics {
             Poll::Failure => "failure",
         };
         self.polls.with_label_values(&[label]).inc_by(u64::try_from(servers).unwrap_or(u64::MAX));
+    }
+
+    /// Shows an anchor or witness from zero on; there are as many as are configured.
+    pub fn anchor_known(&self, anchor: &str) {
+        drop(self.anchor_time.with_label_values(&[anchor]));
+        drop(self.anchor_size.with_label_values(&[anchor]));
+        drop(self.anchor_failures.with_label_values(&[anchor]));
+    }
+
+    /// A checkpoint of `size` records was put there, or cosigned, at this time.
+    pub fn anchored(&self, anchor: &str, second: i64, size: u64) {
+        self.anchor_time.with_label_values(&[anchor]).set(second);
+        self.anchor_size.with_label_values(&[anchor]).set(i64::try_from(size).unwrap_or(i64::MAX));
+    }
+
+    /// It was not.
+    pub fn anchor_failed(&self, anchor: &str) {
+        self.anchor_failures.with_label_values(&[anchor]).inc();
     }
 
     /// Says how many exceptions count at `now`, and how many have ended.
