@@ -11,10 +11,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Of an answer no more is read.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// A client for such requests.
-pub(super) fn client() -> Result<Client, String> {
+/// The HTTP libraries take the process' provider of cryptography: ring, as for everything else here.
+pub(super) fn settle_cryptography() {
     // Somebody else may have settled it, with the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// A client for such requests.
+pub(super) fn client() -> Result<Client, String> {
+    settle_cryptography();
     let builder = Client::builder()
         .redirect(Policy::none())
         .timeout(PATIENCE)

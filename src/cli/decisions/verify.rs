@@ -119,7 +119,7 @@ fn table(out: &mut impl Write, report: &Report) -> io::Result<()> {
     }
     for hand_over in &report.hand_overs {
         line(
-            "handed over",
+            "hand-over",
             &format!("by {} to {}, at {} records", hand_over.from.short(), hand_over.to.short(), hand_over.size),
         )?;
     }

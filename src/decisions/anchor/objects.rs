@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::decisions::SignedCheckpoint;
 use crate::decisions::anchor::{AnchorError, files, name_of, note_name};
-use crate::decisions::web::chain;
+use crate::decisions::web::{chain, settle_cryptography};
 
 pub(super) struct Objects {
     store: Arc<dyn ObjectStore>,
@@ -18,6 +18,7 @@ pub(super) struct Objects {
 
 impl Objects {
     pub(super) fn open(url: &Url) -> Result<Self, AnchorError> {
+        settle_cryptography();
         // Credentials come from the environment, as those libraries have it (`AWS_...`, `GOOGLE_...`, `AZURE_...`).
         let environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
         let (store, prefix) = object_store::parse_url_opts(url, environment).map_err(|e| AnchorError(chain(&e)))?;
