@@ -94,10 +94,10 @@ impl Board {
                     tracing::info!(anchor = place.name, size, "checkpoints are anchored again");
                 }
                 state.done = Some((now, size));
-                metrics.anchored(&place.name, now.as_second(), size);
+                metrics.anchors.put(&place.name, now.as_second(), size);
             }
             Err(said) => {
-                metrics.anchor_failed(&place.name);
+                metrics.anchors.failed(&place.name);
                 let news = state.failing.as_ref().is_none_or(|(_, before)| *before != said);
                 if news {
                     tracing::warn!(
@@ -138,7 +138,7 @@ impl Anchoring {
         let places = names.into_iter().map(|name| Place { name, state: Mutex::default() }).collect();
         let board = Board { places: Arc::new(places) };
         for place in board.places.iter() {
-            metrics.anchor_known(&place.name);
+            metrics.anchors.known(&place.name);
         }
         let (last, end) = watch::channel(false);
         let runner = |place| Runner {

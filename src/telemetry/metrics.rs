@@ -5,18 +5,14 @@ use std::time::Duration;
 
 use prometheus::core::Collector as _;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
 use crate::admission::Request;
 use crate::engine::{BudgetPart, Cause, Decision, Ending, Endpoint, Snapshot, Verdict, Way};
 use crate::policy::{Enforcement, Instant};
-use crate::telemetry::KindClass;
-
-/// 100 us to 30 s, which is the longest time the API server waits.
-const BUCKETS: [f64; 17] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+use crate::telemetry::registry::{counter, counters, float, gauge, gauges, histograms};
+use crate::telemetry::{AnchorMetrics, KindClass};
 
 /// A stage of a review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,9 +100,8 @@ pub struct Metrics {
     handshake_failures: IntCounterVec,
     reloads: IntCounterVec,
     polls: IntCounterVec,
-    anchor_time: IntGaugeVec,
-    anchor_size: IntGaugeVec,
-    anchor_failures: IntCounterVec,
+    /// What became of checkpoints outside the log.
+    pub anchors: AnchorMetrics,
     /// When the policies in force were loaded, seconds since the epoch.
     pub reload_last_success: Gauge,
     /// 1 while what is at the policies' places is not what is in force, because it cannot be loaded.
@@ -227,19 +222,7 @@ impl Metrics {
             )?,
             reloads: counters(&r, "reload_total", "Times the policies were loaded again.", &["result"])?,
             polls: counters(&r, "bundle_polls_total", "Times a server of bundles was asked.", &["result"])?,
-            anchor_time: gauges(
-                &r,
-                "decision_log_anchor_last_success_timestamp_seconds",
-                "When a checkpoint was put there, or cosigned, last; 0: never.",
-                &["anchor"],
-            )?,
-            anchor_size: gauges(&r, "decision_log_anchor_records", "Records that checkpoint covers.", &["anchor"])?,
-            anchor_failures: counters(
-                &r,
-                "decision_log_anchor_failures_total",
-                "Times a checkpoint could not be put there, or was not cosigned.",
-                &["anchor"],
-            )?,
+            anchors: AnchorMetrics::new(&r)?,
             reload_last_success: float(
                 &r,
                 "reload_last_success_timestamp_seconds",
@@ -427,24 +410,6 @@ impl Metrics {
         self.polls.with_label_values(&[label]).inc_by(u64::try_from(servers).unwrap_or(u64::MAX));
     }
 
-    /// Shows an anchor or witness from zero on; there are as many as are configured.
-    pub fn anchor_known(&self, anchor: &str) {
-        drop(self.anchor_time.with_label_values(&[anchor]));
-        drop(self.anchor_size.with_label_values(&[anchor]));
-        drop(self.anchor_failures.with_label_values(&[anchor]));
-    }
-
-    /// A checkpoint of `size` records was put there, or cosigned, at this time.
-    pub fn anchored(&self, anchor: &str, second: i64, size: u64) {
-        self.anchor_time.with_label_values(&[anchor]).set(second);
-        self.anchor_size.with_label_values(&[anchor]).set(i64::try_from(size).unwrap_or(i64::MAX));
-    }
-
-    /// It was not.
-    pub fn anchor_failed(&self, anchor: &str) {
-        self.anchor_failures.with_label_values(&[anchor]).inc();
-    }
-
     /// Says how many exceptions count at `now`, and how many have ended.
     pub fn exceptions_at(&self, snapshot: &Snapshot, now: Instant) {
         let exceptions = snapshot.exceptions();
@@ -490,45 +455,4 @@ fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Allow => "allow",
         Verdict::Deny => "deny",
     }
-}
-
-fn opts(name: &str, help: &str) -> Opts {
-    Opts::new(name, help).namespace("portcullis")
-}
-
-fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-    let metric = IntCounterVec::new(opts(name, help), labels)?;
-    r.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-    let metric = IntCounter::with_opts(opts(name, help))?;
-    r.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-    let metric = IntGaugeVec::new(opts(name, help), labels)?;
-    r.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-    let metric = IntGauge::with_opts(opts(name, help))?;
-    r.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn float(r: &Registry, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
-    let metric = Gauge::with_opts(opts(name, help))?;
-    r.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn histograms(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
-    let options = HistogramOpts::new(name, help).namespace("portcullis").buckets(BUCKETS.to_vec());
-    let metric = HistogramVec::new(options, labels)?;
-    r.register(Box::new(metric.clone()))?;
-    Ok(metric)
 }

@@ -2,10 +2,13 @@
 //!
 //! Knows names, labels and formats. Must not know who counts, and never sees the content of an object.
 
+mod anchors;
 mod kind_class;
 mod messages;
 mod metrics;
+mod registry;
 
+pub use anchors::AnchorMetrics;
 pub use kind_class::KindClass;
 pub use messages::{check_filter, init};
 pub use metrics::{HandshakeFailure, Lookup, Metrics, Poll, Reload, Stage};

@@ -7,6 +7,7 @@
 
 mod anchors;
 mod bodies;
+mod envelope;
 mod report;
 mod row;
 mod tiles;
