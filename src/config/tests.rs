@@ -71,7 +71,7 @@ fn anchors_and_witnesses_are_words_or_mappings() {
         ("witnesses: [{url: 'https://h', kay: x}]", "did you mean `key`?"),
         ("witnesses: [{url: 'https://h'}]", "`key`"),
         ("anchrs: [a]", "did you mean `anchors`?"),
-        ("anchorInterval: 2d", "anchor"),
+        ("anchorInterval: 100000s", "is not within 1s and 24h"),
     ] {
         let found = wrong(text);
         assert!(found.contains(wanted), "{text}: {found}");

@@ -3,7 +3,7 @@
 //! know when it is time to ask.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use reqwest::StatusCode;
 use url::Url;
@@ -59,7 +59,15 @@ impl Witness {
 pub struct Witnesses {
     dir: PathBuf,
     client: reqwest::Client,
-    all: Vec<(Witness, AtomicU64)>,
+    all: Vec<(Witness, Mutex<Seen>)>,
+}
+
+/// What a witness signed last, as far as we know.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    /// Of which log: a log that is begun anew has another name.
+    origin: String,
+    size: u64,
 }
 
 /// A checkpoint on its way to the witnesses.
@@ -82,7 +90,7 @@ impl Witnesses {
         let all = witnesses.into_iter().map(|witness| {
             // Where it is not known, the witness says so itself.
             let last = read_last(dir, &witness.key);
-            (witness, AtomicU64::new(last))
+            (witness, Mutex::new(last))
         });
         Ok(Self { dir: dir.to_path_buf(), client: web::client()?, all: all.collect() })
     }
@@ -103,7 +111,7 @@ impl Witnesses {
     pub async fn ask(&self, round: &mut Round) -> Vec<(usize, Result<(), AnchorError>)> {
         let asked = round.missing.iter().filter_map(|i| Some((*i, self.all.get(*i)?)));
         let signed = &round.signed;
-        let answers = asked.map(|(i, (witness, last))| async move { (i, self.cosign(witness, last, signed).await) });
+        let answers = asked.map(|(i, (witness, seen))| async move { (i, self.cosign(witness, seen, signed).await) });
         let answers = futures::future::join_all(answers).await;
         let mut came = Vec::new();
         let mut outcomes = Vec::new();
@@ -138,14 +146,14 @@ impl Witnesses {
     async fn cosign(
         &self,
         witness: &Witness,
-        last: &AtomicU64,
+        seen: &Mutex<Seen>,
         signed: &SignedCheckpoint,
     ) -> Result<Signature, AnchorError> {
-        let size = signed.checkpoint.size;
+        let (origin, size) = (&signed.checkpoint.origin, signed.checkpoint.size);
         let mut url = witness.url.clone();
         url.set_path(&format!("{}/add-checkpoint", url.path().trim_end_matches('/')));
         for _ in 0..TRIES {
-            let old = last.load(Ordering::Relaxed);
+            let old = last(seen, origin);
             if old > size {
                 return Err(AnchorError(format!(
                     "it has seen {old} records of this log, which has {size}: the log was cut back, or another of the same \
@@ -158,18 +166,18 @@ impl Witnesses {
             match status {
                 StatusCode::OK => {
                     let signature = accepted(&text, &witness.key, &signed.note)?;
-                    last.store(size, Ordering::Relaxed);
+                    saw(seen, origin, size);
                     return Ok(signature);
                 }
                 StatusCode::CONFLICT => {
-                    let seen: Option<u64> = text.trim_end_matches('\n').parse().ok();
-                    match seen.filter(|seen| *seen != old) {
-                        Some(seen) => last.store(seen, Ordering::Relaxed),
+                    let told: Option<u64> = text.trim_end_matches('\n').parse().ok();
+                    match told.filter(|told| *told != old) {
+                        Some(told) => saw(seen, origin, told),
                         None => return Err(refusal(status, &format!("it has signed another tree of {old} records"))),
                     }
                 }
                 StatusCode::NOT_FOUND => {
-                    return Err(refusal(status, &format!("it does not know the log `{}`", signed.checkpoint.origin)));
+                    return Err(refusal(status, &format!("it does not know the log `{origin}`")));
                 }
                 StatusCode::FORBIDDEN => return Err(refusal(status, "it does not know the key that signs this log")),
                 StatusCode::UNPROCESSABLE_ENTITY => {
@@ -194,11 +202,21 @@ impl Witnesses {
     }
 }
 
-/// The size that a witness cosigned last, as far as it is on the disk.
-fn read_last(dir: &Path, key: &WitnessKey) -> u64 {
+fn last(seen: &Mutex<Seen>, origin: &str) -> u64 {
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    if seen.origin == origin { seen.size } else { 0 }
+}
+
+fn saw(seen: &Mutex<Seen>, origin: &str, size: u64) {
+    *seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { origin: origin.to_owned(), size };
+}
+
+/// What a witness cosigned last, as far as it is on the disk.
+fn read_last(dir: &Path, key: &WitnessKey) -> Seen {
     let all = cosigned(dir).unwrap_or_default();
     let of_key = all.iter().filter(|(_, note, _)| matches!(key.cosigned(note), Ok(Some(_))));
-    of_key.map(|(_, _, checkpoint)| checkpoint.size).max().unwrap_or(0)
+    let latest = of_key.map(|(_, _, checkpoint)| checkpoint).max_by_key(|checkpoint| checkpoint.size);
+    latest.map(|c| Seen { origin: c.origin.clone(), size: c.size }).unwrap_or_default()
 }
 
 /// The cosignature in an answer. Those of keys that we do not know are passed over.
