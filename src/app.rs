@@ -1,5 +1,6 @@
 //! The composition root: builds the rooms from checked options, joins them, drains them. No logic of its own.
 
+mod anchors;
 mod reload;
 mod sinks;
 mod standing;
@@ -14,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::app::anchors::{Anchoring, Board};
 use crate::app::reload::{Edition, Keeper, Loader, Reloader, announce, first, follow_remotes, in_force};
 use crate::app::standing::Standing;
 use crate::config::{Certificates, ClusterAccess, Options, SigningKeySource};
@@ -61,6 +63,7 @@ pub struct App {
     pub ca: Option<PathBuf>,
     log: DecisionLog,
     sinks: Option<Sinks>,
+    anchoring: Anchoring,
     phase: watch::Sender<Phase>,
     admin_phase: watch::Sender<Phase>,
     underway: mpsc::Receiver<std::convert::Infallible>,
@@ -105,7 +108,9 @@ impl App {
         show_expiry(&metrics, &certificate);
         let tls = server_config(Arc::clone(&certificate), options.client_ca.as_deref())?;
         follow_certificate(options, webhook.ip(), certificate, metrics.clone());
-        let world = world(options).await?;
+        let cluster = cluster(options).await?;
+        let anchoring = Anchoring::start(options, &log, &metrics, cluster.as_ref())?;
+        let world = cluster.map_or(World::Fixed, |client| World::Cluster(ClusterNamespaces::watch(client)));
 
         let pool = Pool::start(PoolOptions { threads: options.threads, queue: options.max_in_flight });
         let pool = Arc::new(pool.context("--threads: no thread can be started to judge on")?);
@@ -142,6 +147,7 @@ impl App {
             standing,
             world: world.clone(),
             log: log.clone(),
+            anchors: anchoring.board(),
             log_required: options.failure.log == FailureMode::Deny && options.durability != Durability::BestEffort,
             pool: Arc::clone(&pool),
             in_flight: Arc::clone(&in_flight),
@@ -175,6 +181,7 @@ impl App {
             ca,
             log,
             sinks,
+            anchoring,
             phase,
             admin_phase,
             underway,
@@ -211,6 +218,7 @@ impl App {
             sinks.stop().await;
         }
         self.log.close(reason).await.context("the decision log could not be closed")?;
+        self.anchoring.finish().await;
         self.admin_phase.send_replace(Phase::Close);
         // Probes and scrapers that hold on to their connections do not hold us.
         drop(tokio::time::timeout(Duration::from_secs(1), self.admin_task).await);
@@ -269,11 +277,13 @@ fn open_log(options: &Options) -> anyhow::Result<DecisionLog> {
 }
 
 fn signing_seed(options: &Options) -> anyhow::Result<SigningSeed> {
-    match &options.signing_key {
-        SigningKeySource::Own(path) => SigningSeed::load_or_create(path).context("--state-dir"),
-        SigningKeySource::File(path) => SigningSeed::load(path).context("--signing-key"),
-        SigningKeySource::Environment(seed) => Ok(seed.clone()),
-    }
+    let seed = match &options.signing_key {
+        SigningKeySource::Own(path) => SigningSeed::load_or_create(path).context("--state-dir")?,
+        SigningKeySource::File(path) => SigningSeed::load(path).context("--signing-key")?,
+        SigningKeySource::Environment(seed) => seed.clone(),
+    };
+    let Some(path) = &options.previous_signing_key else { return Ok(seed) };
+    Ok(seed.replacing(&SigningSeed::load(path).context("--previous-signing-key")?))
 }
 
 fn certificate(options: &Options, ip: IpAddr) -> anyhow::Result<(Arc<ServingCertificate>, Option<PathBuf>)> {
@@ -314,13 +324,12 @@ fn follow_certificate(options: &Options, ip: IpAddr, certificate: Arc<ServingCer
     });
 }
 
-async fn world(options: &Options) -> anyhow::Result<World> {
-    let client = match &options.cluster {
-        ClusterAccess::None => return Ok(World::Fixed),
-        ClusterAccess::Kubeconfig(path) => inventory::from_kubeconfig(path).await?,
-        ClusterAccess::InCluster => inventory::in_cluster()?,
-    };
-    Ok(World::Cluster(ClusterNamespaces::watch(client)))
+async fn cluster(options: &Options) -> anyhow::Result<Option<kube::Client>> {
+    Ok(match &options.cluster {
+        ClusterAccess::None => None,
+        ClusterAccess::Kubeconfig(path) => Some(inventory::from_kubeconfig(path).await?),
+        ClusterAccess::InCluster => Some(inventory::in_cluster()?),
+    })
 }
 
 /// All that health and gauges look at.
@@ -330,6 +339,7 @@ struct Gauges {
     standing: Standing,
     world: World,
     log: DecisionLog,
+    anchors: Board,
     log_required: bool,
     pool: Arc<Pool>,
     in_flight: Arc<Semaphore>,
@@ -340,7 +350,10 @@ struct Gauges {
 impl Gauges {
     fn checks(&self) -> Vec<Check> {
         self.set_load();
-        vec![self.policies(), self.namespaces(), self.decision_log(), self.phase()]
+        let mut checks = vec![self.policies(), self.namespaces(), self.decision_log(), self.phase()];
+        // What is wrong there stands in no answer's way.
+        checks.extend(self.anchors.detail().map(|detail| Check { name: "anchors", ready: true, detail }));
+        checks
     }
 
     fn set_load(&self) {

@@ -1,6 +1,7 @@
 //! `portcullis decisions`: reads the decision log for people and programs. Knows arguments and layout; how a log is
 //! read and checked is `decisions`' business.
 
+mod anchor;
 mod export;
 mod filter;
 mod join;
@@ -12,6 +13,7 @@ mod show;
 mod stats;
 mod tail;
 mod verify;
+mod witness;
 
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
@@ -46,6 +48,7 @@ enum DecisionsCommand {
     Prove(prove::ProveArgs),
     VerifyProof(prove::VerifyProofArgs),
     Key(key::KeyArgs),
+    Anchor(anchor::AnchorArgs),
     Tail(Box<tail::TailArgs>),
     Stats(Box<stats::StatsArgs>),
     Query(query::QueryArgs),
@@ -133,6 +136,7 @@ pub(super) fn run(args: &DecisionsArgs) -> anyhow::Result<Exit> {
         DecisionsCommand::Prove(args) => prove::prove(args),
         DecisionsCommand::VerifyProof(args) => prove::verify_proof(args),
         DecisionsCommand::Key(args) => key::key(args),
+        DecisionsCommand::Anchor(args) => anchor::anchor(args),
         DecisionsCommand::Tail(args) => tail::tail(args),
         DecisionsCommand::Stats(args) => stats::stats(args),
         DecisionsCommand::Query(args) => query::query(args),

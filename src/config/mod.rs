@@ -3,6 +3,7 @@
 //! Knows names, defaults and what excludes what. Must not open sockets or start anything; what the process finds
 //! around itself comes in as [`Environment`]. [`Settings`] is what people wrote, [`Options`] is what was meant.
 
+mod anchors;
 mod bundle;
 mod error;
 mod file;
@@ -10,6 +11,7 @@ mod options;
 mod settings;
 mod sinks;
 
+pub use anchors::{AnchorSetting, WitnessSetting};
 pub use bundle::BundleSettings;
 pub use error::ConfigError;
 pub use file::read;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::config::{ConfigError, Settings, sinks};
 use crate::decisions::sinks::SinkSpec;
-use crate::decisions::{Durability, SigningSeed};
+use crate::decisions::{AnchorAddress, Durability, SigningSeed, Witness};
 use crate::engine::{FailureModes, Quarantine, Ways};
 use crate::outbound::{Hosts, Loopback};
 use crate::policy::Enforcement;
@@ -141,6 +141,14 @@ pub struct Options {
     pub signing_key: SigningKeySource,
     /// Where records are sent on.
     pub sinks: Vec<SinkSpec>,
+    /// The key that it replaces.
+    pub previous_signing_key: Option<PathBuf>,
+    /// Where checkpoints are put.
+    pub anchors: Vec<AnchorAddress>,
+    /// How often at most.
+    pub anchor_interval: Duration,
+    /// Who cosigns them.
+    pub witnesses: Vec<Witness>,
     /// What failures come to.
     pub failure: FailureModes,
     /// Cluster, if any.
@@ -190,6 +198,10 @@ impl Options {
             replica: replica(&settings, environment)?,
             failure: failure_modes(&settings),
             sinks: sinks::check(&settings.sink, &settings.sinks)?,
+            anchors: anchors(&settings, &cluster, &decision_log)?,
+            anchor_interval: anchor_interval(settings.anchor_interval)?,
+            witnesses: witnesses(&settings)?,
+            previous_signing_key: settings.previous_signing_key.clone(),
             signing_key: signing_key(&settings, environment, &state_dir, &decision_log)?,
             decision_log,
             decision_log_max_bytes: within("decision-log-max-bytes", log_bytes, LEAST_LOG_BYTES, u64::MAX)?,
@@ -287,6 +299,51 @@ fn signing_key(
         return Err(ConfigError::value("signing-key", message));
     }
     Ok(source)
+}
+
+/// What lies in the log would go with it, and prove nothing.
+fn anchors(
+    settings: &Settings,
+    cluster: &ClusterAccess,
+    decision_log: &std::path::Path,
+) -> Result<Vec<AnchorAddress>, ConfigError> {
+    let mut found: Vec<AnchorAddress> = Vec::new();
+    for setting in &settings.anchors {
+        let wrong = |message: String| ConfigError::value("anchor", message);
+        let address = setting.0.clone().map_err(wrong)?;
+        if address.is_below(decision_log) {
+            return Err(wrong(format!("`{address}` is in the directory of the decision log; keep it elsewhere")));
+        }
+        if address.is_in_cluster() && *cluster == ClusterAccess::None {
+            return Err(wrong(format!("`{address}` is in a cluster, and none is connected; give --kubeconfig")));
+        }
+        if found.contains(&address) {
+            return Err(wrong(format!("`{address}` is there twice")));
+        }
+        found.push(address);
+    }
+    Ok(found)
+}
+
+/// More often than checkpoints are made is of no use, and less than once a day hardly an anchor.
+fn anchor_interval(found: Option<Span>) -> Result<Duration, ConfigError> {
+    let interval = found.map_or(Duration::from_secs(60), |span| span.0);
+    if interval < Duration::from_secs(1) || interval > LONGEST_PAUSE {
+        return Err(ConfigError::value("anchor-interval", format!("`{interval:?}` is not within 1s and 24h")));
+    }
+    Ok(interval)
+}
+
+fn witnesses(settings: &Settings) -> Result<Vec<Witness>, ConfigError> {
+    let mut found: Vec<Witness> = Vec::new();
+    for setting in &settings.witnesses {
+        let witness = setting.0.clone().map_err(|message| ConfigError::value("witness", message))?;
+        if found.iter().any(|w| w.key == witness.key) {
+            return Err(ConfigError::value("witness", format!("`{}` is there twice", witness.key.short())));
+        }
+        found.push(witness);
+    }
+    Ok(found)
 }
 
 fn is_san(name: &str) -> bool {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as WordError, StrDeserializer};
 
-use crate::config::{BundleSettings, LogFormat, SinkSettings};
+use crate::config::{AnchorSetting, BundleSettings, LogFormat, SinkSettings, WitnessSetting};
 use crate::decisions::Durability;
 use crate::engine::{FailureMode, Ways};
 use crate::policy::{Enforcement, wording};
@@ -138,6 +138,24 @@ pub struct Settings {
     /// Of the file: the sinks, if no flag names any.
     #[arg(skip)]
     pub sinks: Vec<SinkSettings>,
+    /// The key that the signing key replaces, which vouches for it once: so auditors with the old key can follow
+    #[arg(long, env = "PORTCULLIS_PREVIOUS_SIGNING_KEY", value_name = "FILE")]
+    #[serde(alias = "previous-signing-key")]
+    pub previous_signing_key: Option<PathBuf>,
+
+    /// Where signed checkpoints are put: a file, `DIR/`, https://.., s3://.., gs://.., az://.., configmap://NAMESPACE/NAME
+    /// or lease://NAMESPACE/NAME; repeatable, or separated by commas
+    #[arg(long = "anchor", env = "PORTCULLIS_ANCHORS", value_name = "URL", value_delimiter = ',')]
+    pub anchors: Vec<AnchorSetting>,
+
+    /// How often at most, beside the start and the end; also for witnesses [default: 1m]
+    #[arg(long, env = "PORTCULLIS_ANCHOR_INTERVAL", value_name = "DURATION")]
+    #[serde(alias = "anchor-interval")]
+    pub anchor_interval: Option<Span>,
+
+    /// A witness (C2SP tlog-witness) that cosigns checkpoints; repeatable, or separated by commas
+    #[arg(long = "witness", env = "PORTCULLIS_WITNESSES", value_name = "URL=VKEY", value_delimiter = ',')]
+    pub witnesses: Vec<WitnessSetting>,
 
     /// What to answer when a policy fails, time runs out, too much comes at once, or the log cannot be written
     /// [default: deny]
@@ -250,6 +268,10 @@ impl Settings {
             signing_key: self.signing_key.or(file.signing_key),
             sink: self.sink,
             sinks: file.sinks,
+            previous_signing_key: self.previous_signing_key.or(file.previous_signing_key),
+            anchors: first(self.anchors, file.anchors),
+            anchor_interval: self.anchor_interval.or(file.anchor_interval),
+            witnesses: first(self.witnesses, file.witnesses),
             failure_mode: self.failure_mode.or(file.failure_mode),
             failure,
             kubeconfig: self.kubeconfig.or(file.kubeconfig),

@@ -42,6 +42,43 @@ fn nothing_at_all_is_enough_on_a_laptop() {
 }
 
 #[test]
+fn anchors_and_witnesses_are_words_or_mappings() {
+    const KEY: &str = "w.example/1";
+    let key = crate::tlog::CosigningKey::from_seed(KEY, &[1; 32]).expect("a key").verifier().to_string();
+    let text = format!(
+        "anchors:\n- a.jsonl\n- {{url: 'https://h/p', method: PUT, tokenFile: t}}\nanchorInterval: 5m\nwitnesses:\n\
+         - {{url: 'https://w', key: {key}}}\n- 'https://v={}'\n",
+        crate::tlog::CosigningKey::from_seed("v", &[2; 32]).expect("a key").verifier()
+    );
+    let options = Options::check(parse("c.yaml", &text).expect("parses"), &laptop()).expect("checks");
+    let shown: Vec<String> = options.anchors.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["a.jsonl", "https://h/p"]);
+    assert_eq!((options.anchor_interval, options.witnesses.len()), (Duration::from_secs(300), 2));
+    assert_eq!(options.witnesses[0].key.name(), KEY);
+    let flagged =
+        Options::check(flags("--anchor b,c --anchor d").over(parse("c.yaml", &text).expect("parses")), &laptop());
+    assert_eq!(flagged.expect("checks").anchors.len(), 3);
+    let wrong = |text: &str| match parse("c.yaml", text) {
+        Err(error) => error.to_string(),
+        Ok(settings) => Options::check(settings, &laptop()).expect_err("must be refused").to_string(),
+    };
+    for (text, wanted) in [
+        ("anchors: [{url: 'https://h', methd: PUT}]", "unknown field `methd`; did you mean `method`?"),
+        ("anchors: [{url: 'https://h', method: GET}]", "unknown value `GET`"),
+        ("anchors: [{url: a, method: PUT}]", "`method` is for http and https only"),
+        ("anchors: [{url: 'http://h', tokenFile: t}]", "is not https, so no token is sent there"),
+        ("anchors: [1]", "must be an address or a mapping"),
+        ("witnesses: [{url: 'https://h', kay: x}]", "did you mean `key`?"),
+        ("witnesses: [{url: 'https://h'}]", "`key`"),
+        ("anchrs: [a]", "did you mean `anchors`?"),
+        ("anchorInterval: 100000s", "is not within 1s and 24h"),
+    ] {
+        let found = wrong(text);
+        assert!(found.contains(wanted), "{text}: {found}");
+    }
+}
+
+#[test]
 fn every_key_of_the_file_has_a_flag_and_the_flag_counts_first() {
     let file = parse(
         "c.yaml",

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::decisions::mask::hex;
 use crate::decisions::record::ViolationRecord;
@@ -115,18 +115,42 @@ impl<'l> BodyParts<'l> {
 
     /// The digest of the body as it stands, and whether salt and digest are written as a server writes them.
     pub(super) fn digest(&self) -> Option<([u8; 32], bool)> {
-        let salt = from_hex(self.salt)?;
+        let (salt, exact) = match lower_hex(self.salt) {
+            Some(salt) => (salt, true),
+            None => (from_hex(self.salt)?, false),
+        };
         let digest = salted(&salt, self.body.as_bytes());
-        Some((digest, hex(&salt) == self.salt && hex(&digest) == self.digest))
+        Some((digest, exact && lower_hex(self.digest) == Some(digest)))
     }
 }
 
 /// `SHA-256(salt || bytes)`.
 pub(super) fn salted(salt: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
-    let mut hash = Sha256::new();
+    let mut hash = Context::new(&SHA256);
     hash.update(salt);
     hash.update(bytes);
-    hash.finalize().into()
+    let mut digest = [0; 32];
+    // SHA-256 gives 32 bytes.
+    digest.copy_from_slice(hash.finish().as_ref());
+    digest
+}
+
+/// 64 hex digits in lower case, and nothing else.
+pub(super) fn lower_hex(text: &str) -> Option<[u8; 32]> {
+    let digit = |b: u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != 32 || !rest.is_empty() {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(bytes)
 }
 
 const PREFIX: usize = 256;
@@ -150,6 +174,7 @@ fn is_zero(count: &u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sha2::{Digest as _, Sha256};
 
     #[test]
     fn a_line_reads_back_and_its_digest_is_over_the_stored_bytes() {

@@ -14,7 +14,7 @@ use crate::decisions::gap::Gap;
 use crate::decisions::queue::{Closing, GaveUp, Job, Queue, Ticket};
 use crate::decisions::record::{Labels, RecordType};
 use crate::decisions::writer::Writer;
-use crate::decisions::{Disk, Entry, LogError, MaskKey, Masker, SigningSeed, Storage};
+use crate::decisions::{Disk, Entry, LogError, MaskKey, Masker, SignedCheckpoint, SigningSeed, Storage};
 use crate::tlog::Checkpoint;
 
 /// What an acknowledged decision survives.
@@ -144,6 +144,8 @@ pub(super) struct Status {
     pub origin: Arc<str>,
     /// The latest checkpoint.
     pub checkpoint: Option<Arc<Checkpoint>>,
+    /// The same as it was signed.
+    pub signed: Option<SignedCheckpoint>,
 }
 
 impl Shared {
@@ -244,6 +246,12 @@ impl DecisionLog {
     #[must_use]
     pub fn checkpoint(&self) -> Option<Arc<Checkpoint>> {
         self.inner.shared.status().checkpoint.clone()
+    }
+
+    /// The latest checkpoint as it was signed; `None` until this process has signed one.
+    #[must_use]
+    pub fn signed(&self) -> Option<SignedCheckpoint> {
+        self.inner.shared.status().signed.clone()
     }
 
     /// A masker with the log's key, for these [pointers](Masker::new).

@@ -12,12 +12,14 @@
 //!    not what was signed is signed again.
 //! 5. An envelope has at most [`MAX_ENVELOPE`] bytes, the queue and the whole log are bounded.
 
+mod anchor;
 mod body;
 mod clip;
 mod entry;
 mod error;
 mod following;
 mod gap;
+mod hand_over;
 pub mod index;
 pub mod join;
 mod lines;
@@ -42,17 +44,22 @@ mod storage;
 mod syncer;
 mod tree_files;
 mod verify;
+mod web;
+mod witness;
 mod writer;
 
+pub use anchor::{AnchorAddress, AnchorError, AnchorStore, HttpMethod};
 pub use body::{Body, BodyLine, Detail};
 pub use entry::{Caller, ConfigChange, DecisionMeta, Entry};
 pub use error::LogError;
 pub use following::Place;
+pub use hand_over::HandOver;
 pub use log::{
     DEFAULT_MAX_BYTES, DEFAULT_SEGMENT_BYTES, DecisionLog, Durability, FLUSH_TO_DISK, LogHealth, LogOptions, Receipt,
 };
 pub use mask::{MaskKey, Masker, commitment};
-pub use prove::{log_keys, prove};
+pub use notary::SignedCheckpoint;
+pub use prove::{latest_checkpoint, log_keys, prove};
 pub use query::{BodyState, Filter, Flaws, Found, Located, LogReader, Record};
 pub use read_record::{ReadAction, ReadRecord};
 pub use reconcile::{Deliveries, DeliveryFault, Reconciliation};
@@ -65,5 +72,7 @@ pub use sets::{Keeping, KeptSet, PolicySets, SetError, SetId};
 pub use signing::SigningSeed;
 pub use storage::{Appendable, Disk, Storage};
 pub use verify::{
-    Anchor, BodyCount, Finding, FindingCode, Neighbour, Progress, Report, VerifyOptions, read_anchors, verify,
+    Anchor, BodyCount, Cosignature, Finding, FindingCode, Neighbour, Progress, Report, VerifyOptions, WitnessPolicy,
+    read_anchors, verify, verify_witnessed,
 };
+pub use witness::{Round, Witness, Witnesses};

@@ -8,11 +8,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::decisions::tree_files::{archived_path, checkpoint_path, keys_path, partials_path, tile_path};
-use crate::decisions::{LogError, Storage};
+use crate::decisions::{HandOver, LogError, Storage};
 use crate::tlog::{Checkpoint, Note, SigningKey, Tile, TileId, Tree, VerifierKey, leaf_hash};
 
 /// At most one checkpoint in this time; it follows the records by this and the time of a sync at the most.
 pub(super) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A checkpoint as it was signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedCheckpoint {
+    /// What it says.
+    pub checkpoint: Arc<Checkpoint>,
+    /// The whole note.
+    pub note: Arc<Note>,
+}
 
 pub(super) struct Notary {
     storage: Arc<dyn Storage>,
@@ -22,6 +31,8 @@ pub(super) struct Notary {
     key: SigningKey,
     tree: Tree,
     signed: Option<Arc<Checkpoint>>,
+    /// The note of `signed`, if it was signed here.
+    note: Option<Arc<Note>>,
     signed_at: Option<Instant>,
     /// A tree that is to be signed as soon as its records are on the disk.
     due: Option<Tree>,
@@ -40,7 +51,18 @@ impl Notary {
         signed: Option<Checkpoint>,
     ) -> Self {
         let signed = signed.map(Arc::new);
-        Self { storage, dir, copy, key, tree, signed, signed_at: None, due: None, partial: Default::default() }
+        Self {
+            storage,
+            dir,
+            copy,
+            key,
+            tree,
+            signed,
+            note: None,
+            signed_at: None,
+            due: None,
+            partial: Default::default(),
+        }
     }
 
     pub(super) fn verifier(&self) -> &VerifierKey {
@@ -50,6 +72,11 @@ impl Notary {
     /// The latest checkpoint.
     pub(super) fn signed(&self) -> Option<&Arc<Checkpoint>> {
         self.signed.as_ref()
+    }
+
+    /// The same as it was signed, if it was signed since the log was opened.
+    pub(super) fn signed_note(&self) -> Option<SignedCheckpoint> {
+        Some(SignedCheckpoint { checkpoint: self.signed.clone()?, note: self.note.clone()? })
     }
 
     /// Adds the leaves of finished lines, or none when a tile cannot be written. Tiles that were written then are
@@ -94,12 +121,13 @@ impl Notary {
         partial.iter().try_for_each(|tile| self.write_tile(tile).map(drop))?;
         let origin = self.key.verifier().name().to_owned();
         let checkpoint = Checkpoint { origin, size: tree.size(), root: tree.root() };
-        let note = checkpoint.sign(&self.key).to_string();
+        let signed = checkpoint.sign(&self.key);
+        let note = signed.to_string();
         let places = [Some(checkpoint_path(&self.dir)), self.copy.clone()];
         for path in places.into_iter().flatten() {
             self.storage.replace(&path, note.as_bytes()).map_err(|e| LogError::io("write", &path, &e))?;
         }
-        self.signed = Some(Arc::new(checkpoint));
+        (self.signed, self.note) = (Some(Arc::new(checkpoint)), Some(Arc::new(signed)));
         let [latest, before] = &mut self.partial;
         let old = std::mem::replace(before, std::mem::replace(latest, partial.iter().map(Tile::id).collect()));
         self.remove_partial(&old, tree.size());
@@ -122,6 +150,16 @@ impl Notary {
         let path = tile_path(&self.dir, tile.id());
         self.storage.replace(&path, &tile.bytes()).map_err(|e| LogError::io("write", &path, &e))?;
         Ok(path)
+    }
+
+    /// Has the key that signed before vouch for the one that signs now, over all that is signed: who has only the old
+    /// key can follow. Nothing when the log was signed by another key.
+    pub(super) fn hand_over(&self, previous: &SigningKey) -> Result<(), LogError> {
+        let Some(checkpoint) = &self.signed else { return Ok(()) };
+        let text = HandOver::text(checkpoint, self.verifier());
+        let note = Note { signatures: vec![previous.sign(&text), self.key.sign(&text)], text };
+        let path = archived_path(&self.dir, checkpoint.size);
+        self.storage.replace(&path, note.to_string().as_bytes()).map_err(|e| LogError::io("write", &path, &e))
     }
 
     /// Says in the directory which key signs from now on. A checkpoint by another key is kept, so that who has only

@@ -19,23 +19,39 @@ const PEM_END: &str = "-----END PRIVATE KEY-----";
 
 /// The secret of a signing key: 32 bytes. The name that it signs under is the log's.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SigningSeed([u8; 32]);
+pub struct SigningSeed {
+    seed: [u8; 32],
+    /// The one that it replaces, if it is at hand.
+    previous: Option<[u8; 32]>,
+}
 
 impl SigningSeed {
     /// A seed of these 32 bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        Self { seed: bytes, previous: None }
+    }
+
+    /// The same, in place of `previous`, which vouches for it once.
+    #[must_use]
+    pub fn replacing(self, previous: &Self) -> Self {
+        Self { previous: Some(previous.seed), ..self }
+    }
+
+    /// The key that it replaces, if it is at hand.
+    #[must_use]
+    pub fn previous(&self) -> Option<Self> {
+        self.previous.map(Self::from_bytes)
     }
 
     /// Reads a private key: PKCS #8 PEM of an Ed25519 key (`openssl genpkey -algorithm ed25519`), or 64 hex digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let Some(pem) = text.strip_prefix(PEM_BEGIN) else { return hex_seed(text).map(Self) };
+        let Some(pem) = text.strip_prefix(PEM_BEGIN) else { return hex_seed(text).map(Self::from_bytes) };
         let base64: String = pem.strip_suffix(PEM_END)?.split_whitespace().collect();
         let bytes = STANDARD.decode(base64).ok()?;
-        bytes.strip_prefix(&PKCS8_HEAD)?.try_into().ok().map(Self)
+        bytes.strip_prefix(&PKCS8_HEAD)?.try_into().ok().map(Self::from_bytes)
     }
 
     /// Reads the key in `path`.
@@ -70,7 +86,7 @@ impl SigningSeed {
     pub fn random() -> io::Result<Self> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|e| io::Error::other(e.to_string()))?;
-        Ok(Self(seed))
+        Ok(Self::from_bytes(seed))
     }
 
     /// The key under a log's name.
@@ -78,7 +94,7 @@ impl SigningSeed {
     /// # Errors
     /// [`TlogError::Key`] when nothing can be signed under that name.
     pub fn under(&self, origin: &str) -> Result<SigningKey, TlogError> {
-        SigningKey::from_seed(origin, &self.0)
+        SigningKey::from_seed(origin, &self.seed)
     }
 
     /// Written beside and linked into place, so nobody ever reads half a key and none is ever overwritten.
@@ -93,7 +109,7 @@ impl SigningSeed {
         let draft = directory.join(format!(".{name}.{}", std::process::id()));
         let _ = fs::remove_file(&draft);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        let encoded = STANDARD.encode([PKCS8_HEAD.as_slice(), &self.0].concat());
+        let encoded = STANDARD.encode([PKCS8_HEAD.as_slice(), &self.seed].concat());
         file.write_all(format!("{PEM_BEGIN}\n{encoded}\n{PEM_END}\n").as_bytes())?;
         file.sync_all()?;
         let linked = match fs::hard_link(&draft, path) {

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::decisions::LogError;
-use crate::tlog::{Checkpoint, Note, Tile, TileId, TlogError, VerifierKey};
+use crate::tlog::{Checkpoint, Note, TILE_WIDTH, Tile, TileId, TlogError, VerifierKey};
 
 /// `<dir>/checkpoint`: the latest.
 pub(super) fn checkpoint_path(dir: &Path) -> PathBuf {
@@ -16,6 +16,11 @@ pub(super) fn checkpoint_path(dir: &Path) -> PathBuf {
 /// `<dir>/checkpoints/<size>`: the last of each key that was replaced.
 pub(super) fn archived_path(dir: &Path, size: u64) -> PathBuf {
     dir.join("checkpoints").join(format!("{size:020}"))
+}
+
+/// `<dir>/cosigned/<key id>`: the last checkpoint that a witness signed.
+pub(super) fn cosigned_path(dir: &Path, id: u32) -> PathBuf {
+    dir.join("cosigned").join(format!("{id:08x}"))
 }
 
 /// `<dir>/keys`: the verifier keys, one a line, the oldest first.
@@ -49,6 +54,31 @@ pub(super) fn read_tile(dir: &Path, id: TileId) -> Result<Tile, LogError> {
     }
 }
 
+/// The same of an earlier size, of a log that has `grown` since: what was partial then may be full or wider now.
+pub(super) fn read_tile_of(dir: &Path, id: TileId, grown: u64) -> Result<Tile, LogError> {
+    read_tile(dir, id).or_else(|error| {
+        let last = id.index * u64::from(TILE_WIDTH) + u64::from(id.width) - 1;
+        let wide = TileId::holding(id.level, last, grown).filter(|wide| *wide != id).ok_or(error)?;
+        Ok(Tile::parse(id, &read_tile(dir, wide)?.bytes())?)
+    })
+}
+
+/// How many records the latest checkpoint covers.
+pub(super) fn latest_size(dir: &Path) -> Option<u64> {
+    read_note(&checkpoint_path(dir)).ok().flatten().map(|(_, checkpoint)| checkpoint.size)
+}
+
+/// The checkpoints that witnesses signed, and where each lies.
+pub(super) fn cosigned(dir: &Path) -> Result<Vec<(PathBuf, Note, Checkpoint)>, LogError> {
+    let mut found = Vec::new();
+    for path in listed(&dir.join("cosigned"))? {
+        if let Some((note, checkpoint)) = read_note(&path)? {
+            found.push((path, note, checkpoint));
+        }
+    }
+    Ok(found)
+}
+
 /// Reads a signed checkpoint; `None` when there is no such file.
 pub(super) fn read_note(path: &Path) -> Result<Option<(Note, Checkpoint)>, LogError> {
     let text = match fs::read_to_string(path) {
@@ -63,11 +93,15 @@ pub(super) fn read_note(path: &Path) -> Result<Option<(Note, Checkpoint)>, LogEr
 
 /// The checkpoints of replaced keys, oldest first.
 pub(super) fn archived(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
-    let dir = dir.join("checkpoints");
-    let entries = match fs::read_dir(&dir) {
+    listed(&dir.join("checkpoints"))
+}
+
+/// The files of a directory, in the order of their names; none when it is not there.
+fn listed(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
+    let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(LogError::io("read", &dir, &e)),
+        Err(e) => return Err(LogError::io("read", dir, &e)),
     };
     let mut found: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
     found.retain(|path| path.extension().is_none());

@@ -21,7 +21,7 @@ use crate::decisions::record::{KeyRecord, PruneRecord, RecordType, StopRecord, V
 use crate::decisions::segments::{self, DirLock, Segment};
 use crate::decisions::syncer::Syncer;
 use crate::decisions::{Appendable, Durability, LogError, LogOptions, Receipt, Storage, clip};
-use crate::tlog::Checkpoint;
+use crate::tlog::{Checkpoint, VerifierKey};
 
 /// Entries that share one write: what comes in during one fsync of a slow disk (10 ms at 100,000/s).
 const MAX_BATCH: usize = 1024;
@@ -125,13 +125,25 @@ impl Writer {
             writer.write_own(RecordType::Key, &record)?;
         }
         writer.sync()?;
-        let signed = noted.and_then(|()| writer.notary.sign_now());
+        let signed = noted.and_then(|()| writer.notary.sign_now()).and_then(|()| writer.hand_over(&known.keys));
         writer.publish(signed);
         writer.shared.status().origin = Arc::clone(&writer.origin);
         writer.prune();
         let syncer = Syncer::start(FLUSH_TO_DISK / 2, Arc::clone(&writer.shared));
         writer.syncer = Some(syncer.map_err(|e| LogError::io("start a thread for", &writer.options.dir, &e))?);
         Ok(writer)
+    }
+
+    /// When the key was replaced and the one before is at hand, the old one vouches for the new one.
+    fn hand_over(&self, keys: &[VerifierKey]) -> Result<(), LogError> {
+        let Some(previous) = self.options.signing_seed.previous() else { return Ok(()) };
+        let previous = previous.under(&self.origin)?;
+        match keys.last() {
+            Some(last) if last == previous.verifier() && last != self.notary.verifier() => {
+                self.notary.hand_over(&previous)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes until the queue is closed. When it panics, nobody waits for it.
@@ -197,6 +209,7 @@ impl Writer {
     fn publish(&self, signed: Result<(), LogError>) {
         let mut status = self.shared.status();
         status.checkpoint = self.notary.signed().cloned();
+        status.signed = self.notary.signed_note();
         status.health.signed = self.notary.signed().map_or(0, |c| c.size);
         if let Err(error) = signed {
             tracing::warn!(%error, "the decision log could not be signed");

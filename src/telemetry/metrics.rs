@@ -5,18 +5,14 @@ use std::time::Duration;
 
 use prometheus::core::Collector as _;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
 use crate::admission::Request;
 use crate::engine::{BudgetPart, Cause, Decision, Ending, Endpoint, Snapshot, Verdict, Way};
 use crate::policy::{Enforcement, Instant};
-use crate::telemetry::{HandshakeFailure, KindClass, Lookup, Poll, Reload, Stage};
-
-/// 100 us to 30 s, which is the longest time the API server waits.
-const BUCKETS: [f64; 17] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+use crate::telemetry::registry::{counter, counters, float, gauge, gauges, histograms};
+use crate::telemetry::{AnchorMetrics, HandshakeFailure, KindClass, Lookup, Poll, Reload, Stage};
 
 /// All metrics, in a registry of their own.
 #[derive(Debug, Clone)]
@@ -47,6 +43,8 @@ pub struct Metrics {
     handshake_failures: IntCounterVec,
     reloads: IntCounterVec,
     polls: IntCounterVec,
+    /// What became of checkpoints outside the log.
+    pub anchors: AnchorMetrics,
     /// When the policies in force were loaded, seconds since the epoch.
     pub reload_last_success: Gauge,
     /// 1 while what is at the policies' places is not what is in force, because it cannot be loaded.
@@ -167,6 +165,7 @@ impl Metrics {
             )?,
             reloads: counters(&r, "reload_total", "Times the policies were loaded again.", &["result"])?,
             polls: counters(&r, "bundle_polls_total", "Times a server of bundles was asked.", &["result"])?,
+            anchors: AnchorMetrics::new(&r)?,
             reload_last_success: float(
                 &r,
                 "reload_last_success_timestamp_seconds",
@@ -405,45 +404,4 @@ fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Allow => "allow",
         Verdict::Deny => "deny",
     }
-}
-
-fn opts(name: &str, help: &str) -> Opts {
-    Opts::new(name, help).namespace("portcullis")
-}
-
-fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-    let metric = IntCounterVec::new(opts(name, help), labels)?;
-    r.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-    let metric = IntCounter::with_opts(opts(name, help))?;
-    r.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-    let metric = IntGaugeVec::new(opts(name, help), labels)?;
-    r.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-    let metric = IntGauge::with_opts(opts(name, help))?;
-    r.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn float(r: &Registry, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
-    let metric = Gauge::with_opts(opts(name, help))?;
-    r.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn histograms(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
-    let options = HistogramOpts::new(name, help).namespace("portcullis").buckets(BUCKETS.to_vec());
-    let metric = HistogramVec::new(options, labels)?;
-    r.register(Box::new(metric.clone()))?;
-    Ok(metric)
 }

@@ -28,6 +28,14 @@ pub enum TlogError {
         /// The key.
         key: String,
     },
+    /// Too few witnesses signed.
+    #[error("{found} of the witnesses signed it, and {wanted} must have")]
+    Unwitnessed {
+        /// How many must have.
+        wanted: usize,
+        /// How many did.
+        found: usize,
+    },
     /// A checkpoint's text cannot be read.
     #[error("not a checkpoint: {0}")]
     Checkpoint(&'static str),
@@ -69,6 +77,7 @@ impl TlogError {
             Self::Note(_) => "note",
             Self::Unsigned { .. } => "unsigned",
             Self::Forged { .. } => "forged",
+            Self::Unwitnessed { .. } => "unwitnessed",
             Self::Checkpoint(_) => "checkpoint",
             Self::Proof(_) => "proof",
             Self::NotIncluded { .. } => "not_included",

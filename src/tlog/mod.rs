@@ -10,9 +10,12 @@
 //! | [`Note`], [`SigningKey`], [`VerifierKey`] | <https://c2sp.org/signed-note> |
 //! | [`Checkpoint`] | <https://c2sp.org/tlog-checkpoint> |
 //! | [`root_of_inclusion`], [`is_consistent`] | RFC 9162 sections 2.1.3.2 and 2.1.4.2 |
+//! | [`WitnessKey`], [`cosignatures`] | <https://c2sp.org/tlog-cosignature> |
+//! | [`AddCheckpoint`] | <https://c2sp.org/tlog-witness> |
 //! | [`InclusionProof`] | <https://c2sp.org/tlog-proof> |
 
 mod checkpoint;
+mod cosignature;
 mod error;
 mod hash;
 mod note;
@@ -22,6 +25,7 @@ mod tile;
 mod tree;
 
 pub use checkpoint::Checkpoint;
+pub use cosignature::{AddCheckpoint, Cosigned, CosigningKey, WitnessKey, cosignatures, parse_signatures};
 pub use error::TlogError;
 pub use hash::{Hash, empty_root, leaf_hash, node_hash, subtree_root};
 pub use note::{Note, Signature, SigningKey, VerifierKey};

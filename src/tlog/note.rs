@@ -98,7 +98,7 @@ impl fmt::Display for Note {
     }
 }
 
-fn signature(line: &str) -> Option<Signature> {
+pub(super) fn signature(line: &str) -> Option<Signature> {
     let (name, encoded) = line.strip_prefix(DASH)?.split_once(' ')?;
     let bytes = STANDARD.decode(encoded).ok()?;
     let (id, bytes) = bytes.split_first_chunk::<4>()?;
@@ -106,7 +106,7 @@ fn signature(line: &str) -> Option<Signature> {
 }
 
 /// Not empty, without white space and plus signs.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
 }
 

@@ -199,9 +199,7 @@ fn json_lines(args: &JoinArgs, join: &Join, report: &Report, out: &mut BufWriter
         negative |= count > 0 && kind.is_negative();
         counts.insert(kind.as_str().to_owned(), json!(count));
     }
-    for outage in join.outages()? {
-        line(out, "outage", serde_json::to_value(outage)?)?;
-    }
+    join.outages(|outage| line(out, "outage", serde_json::to_value(outage)?))?;
     let mut summary = serde_json::to_value(report)?;
     if let Some(map) = summary.as_object_mut() {
         map.insert("findings".to_owned(), Value::Object(counts));
@@ -255,10 +253,11 @@ fn table(args: &JoinArgs, join: &Join, report: &Report, out: &mut BufWriter<Stdo
         }
         negative |= count > 0 && kind.is_negative();
     }
-    for outage in join.outages()? {
+    join.outages(|outage| {
         let (from, to) = (cut(&outage.from), cut(&outage.to));
-        writeln!(out, "{} from {from} to {to}: {} requests in a row", style.red("webhook missing"), outage.requests)?;
-    }
+        let missing = style.red("webhook missing");
+        Ok::<(), anyhow::Error>(writeln!(out, "{missing} from {from} to {to}: {} requests in a row", outage.requests)?)
+    })?;
     summary(report, negative, out)?;
     Ok(negative)
 }

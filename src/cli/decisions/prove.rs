@@ -11,11 +11,12 @@ use serde_json::json;
 use crate::cli::Exit;
 use crate::cli::decisions::show::find;
 use crate::cli::decisions::verify::keys;
+use crate::cli::decisions::witness::{self, WitnessArgs};
 use crate::cli::decisions::{LogArgs, plain};
 use crate::cli::style::Style;
 use crate::decisions::{self, Record};
 use crate::engine::Verdict;
-use crate::tlog::{InclusionProof, TlogError};
+use crate::tlog::{InclusionProof, TlogError, cosignatures};
 
 /// Write a proof that one decision is in the log: the record, its place, and the signed checkpoint.
 ///
@@ -43,7 +44,9 @@ pub(super) struct VerifyProofArgs {
     /// Verifier key of the log, or a file with such keys; repeatable.
     #[arg(long, value_name = "VKEY|FILE", required = true)]
     key: Vec<String>,
-    /// How to print; `json` gives `{valid, index, origin, size, root, key, record}`.
+    #[command(flatten)]
+    witnesses: WitnessArgs,
+    /// How to print; `json` gives `{valid, index, origin, size, root, key, cosigned, record}`.
     #[arg(short, long, value_enum, default_value_t = ProofOutput::Table)]
     output: ProofOutput,
 }
@@ -68,7 +71,7 @@ pub(super) fn prove(args: &ProveArgs) -> anyhow::Result<Exit> {
 }
 
 pub(super) fn verify_proof(args: &VerifyProofArgs) -> anyhow::Result<Exit> {
-    let keys = keys(&args.key)?;
+    let (keys, policy) = (keys(&args.key)?, args.witnesses.policy()?);
     let mut text = String::new();
     if args.file.as_os_str() == "-" {
         io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
@@ -82,12 +85,17 @@ pub(super) fn verify_proof(args: &VerifyProofArgs) -> anyhow::Result<Exit> {
         // What was proven are bytes; that they are a record with this number makes them evidence.
         let record = std::str::from_utf8(line).ok().and_then(Record::parse);
         let record = record.filter(|r| r.head.seq == proof.index && r.head.origin == checkpoint.origin);
-        Ok((checkpoint, key, record.ok_or(TlogError::Proof("what it proves is no record of this log"))?))
+        let record = record.ok_or(TlogError::Proof("what it proves is no record of this log"))?;
+        let cosigned = cosignatures(&proof.checkpoint, &policy.keys)?;
+        if cosigned.len() < policy.quorum {
+            return Err(TlogError::Unwitnessed { wanted: policy.quorum, found: cosigned.len() });
+        }
+        Ok((checkpoint, key, record, cosigned))
     });
     let style = Style::stdout();
     let mut out = io::stdout().lock();
     match (args.output, checked) {
-        (ProofOutput::Table, Ok((checkpoint, key, record))) => {
+        (ProofOutput::Table, Ok((checkpoint, key, record, cosigned))) => {
             writeln!(out, "{}: record {} of `{}`", style.green("valid"), proof.index, plain(&checkpoint.origin))?;
             if let Some(d) = record.decision() {
                 let verdict = match d.verdict {
@@ -99,13 +107,18 @@ pub(super) fn verify_proof(args: &VerifyProofArgs) -> anyhow::Result<Exit> {
             writeln!(out, "  when:       {}", plain(&record.head.timestamp))?;
             writeln!(out, "  checkpoint: {} records, root {}", checkpoint.size, checkpoint.root)?;
             writeln!(out, "  signed by:  {}", key.short())?;
+            if !cosigned.is_empty() {
+                let by = witness::named(cosigned.iter().map(|c| (c.witness, c.time)));
+                writeln!(out, "  cosigned:   {by}")?;
+            }
             Ok(Exit::Fine)
         }
-        (ProofOutput::Json, Ok((checkpoint, key, record))) => {
+        (ProofOutput::Json, Ok((checkpoint, key, record, cosigned))) => {
             let record: serde_json::Value = serde_json::from_str(&record.line)?;
             let all = json!({
                 "valid": true, "index": proof.index, "origin": checkpoint.origin, "size": checkpoint.size,
                 "root": checkpoint.root.to_string(), "key": key.to_string(), "record": record,
+                "cosigned": witness::as_json(cosigned.iter().map(|c| (c.witness, c.time))),
             });
             writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
             Ok(Exit::Fine)

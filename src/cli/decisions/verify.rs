@@ -9,10 +9,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use crate::cli::Exit;
+use crate::cli::decisions::witness::{self, WitnessArgs};
 use crate::cli::decisions::{LogArgs, plain};
 use crate::cli::style::Style;
 use crate::decisions::{self, Finding, Neighbour, Report, VerifyOptions};
-use crate::tlog::VerifierKey;
+use crate::tlog::{VerifierKey, WitnessKey};
 
 /// Check that the log is what was signed: no record altered, dropped, moved or added.
 ///
@@ -31,10 +32,13 @@ pub(super) struct VerifyArgs {
     /// which shows damage but no forgery.
     #[arg(long, value_name = "VKEY|FILE")]
     key: Vec<String>,
-    /// File with checkpoints that were kept elsewhere: a signed checkpoint, lines of `<origin> <size> <root>`, or an audit
-    /// log of the API server; repeatable.
-    #[arg(long, value_name = "FILE")]
+    /// File with checkpoints that were kept elsewhere: a signed checkpoint, lines of `<origin> <size> <root>`, what an
+    /// anchor holds (its file, `kubectl get configmap|lease -o yaml`), or an audit log of the API server; or a directory
+    /// of such files; repeatable.
+    #[arg(long, value_name = "FILE|DIR")]
     checkpoint: Vec<PathBuf>,
+    #[command(flatten)]
+    witnesses: WitnessArgs,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t = VerifyOutput::Table)]
     output: VerifyOutput,
@@ -52,8 +56,9 @@ pub(super) fn verify(args: &VerifyArgs) -> anyhow::Result<Exit> {
         bail!("no decision log in `{}`; name its directory, or use --decision-log or --state-dir", dir.display());
     }
     let options = VerifyOptions { dir, keys: keys(&args.key)?, anchors: args.checkpoint.clone() };
+    let policy = args.witnesses.policy()?;
     let bar = bar();
-    let report = decisions::verify(&options, &mut |progress| {
+    let report = decisions::verify_witnessed(&options, &policy, &mut |progress| {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
     });
@@ -105,10 +110,21 @@ fn table(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if let Some(key) = &report.signed_by {
         let from = if report.keys_from_log {
             "its own list names this key; give yours with --key"
+        } else if report.hand_overs.iter().any(|h| h.to == *key) {
+            "a key of --key handed over to it"
         } else {
             "as given by --key"
         };
         line("signed by", &format!("{} ({from})", key.short()))?;
+    }
+    for hand_over in &report.hand_overs {
+        line(
+            "hand-over",
+            &format!("by {} to {}, at {} records", hand_over.from.short(), hand_over.to.short(), hand_over.size),
+        )?;
+    }
+    if report.cosigned > 0 {
+        line("cosigned", &format!("{} records, by {}", report.cosigned, witness::named(cosigners(report))))?;
     }
     line("records", &records(report))?;
     line("bodies", &bodies(report))?;
@@ -183,6 +199,10 @@ fn elsewhere(report: &Report) -> String {
     text
 }
 
+fn cosigners(report: &Report) -> impl Iterator<Item = (&WitnessKey, u64)> {
+    report.cosigned_by.iter().map(|c| (&c.witness, c.time))
+}
+
 fn told(finding: &Finding) -> String {
     match &finding.place {
         Some(place) => format!("{} ({place})", finding.message),
@@ -203,6 +223,10 @@ fn as_json(report: &Report) -> serde_json::Value {
         "signedBy": report.signed_by.as_ref().map(ToString::to_string),
         "keysFromLog": report.keys_from_log,
         "replacedKeys": report.replaced_keys,
+        "handOvers": report.hand_overs.iter().map(|h| json!({
+            "from": h.from.to_string(), "to": h.to.to_string(), "size": h.size,
+        })).collect::<Vec<_>>(),
+        "cosigned": {"size": report.cosigned, "by": witness::as_json(cosigners(report))},
         "firstSeq": report.first_seq,
         "end": report.end,
         "segments": report.segments,

@@ -228,6 +228,10 @@ fn decision_of<'k>(key: &'k str, id: &str) -> Option<&'k str> {
     (Digest::of(id.as_bytes()).hex().get(..8) == Some(digest)).then_some(webhook)
 }
 
+/// Bytes of a line that are held. The API server's batches have 400 events at most; what is longer is something else, such
+/// as an archive, or a list that somebody printed without line feeds.
+const MAX_LINE: usize = 64 << 20;
+
 /// Calls `each` for every event of `path` (`-` is standard input; gzip is recognised). Gives how many lines hold none.
 ///
 /// # Errors
@@ -290,14 +294,38 @@ fn lines<E: From<AuditError>>(path: &Path, mut each: impl FnMut(&[u8]) -> Result
     let fault = |source| AuditError { path: path.to_path_buf(), source };
     let mut reader = open(path).map_err(fault)?;
     let (mut line, mut unreadable) = (Vec::new(), 0);
-    loop {
-        line.clear();
-        if reader.read_until(b'\n', &mut line).map_err(fault)? == 0 {
-            return Ok(unreadable);
-        }
+    while let Some(whole) = next_line(&mut reader, &mut line, MAX_LINE).map_err(fault)? {
         let text = line.trim_ascii();
-        if !text.is_empty() && !each(text)? {
+        if text.is_empty() {
+            continue;
+        }
+        if !whole || !each(text)? {
             unreadable += 1;
+        }
+    }
+    Ok(unreadable)
+}
+
+/// Reads the next line, of which no more than `most` bytes are held; `None` at the end. True when that is all of it.
+fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> io::Result<Option<bool>> {
+    line.clear();
+    let (mut any, mut whole) = (false, true);
+    loop {
+        let found = match reader.fill_buf() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            other => other?,
+        };
+        let end = found.iter().position(|b| *b == b'\n').map_or(found.len(), |at| at + 1);
+        let piece = found.get(..end).unwrap_or_default();
+        any |= !piece.is_empty();
+        let room = most.saturating_sub(line.len()).min(piece.len());
+        line.extend_from_slice(piece.get(..room).unwrap_or_default());
+        whole &= room == piece.len();
+        let ended = piece.is_empty() || piece.ends_with(b"\n");
+        let used = piece.len();
+        reader.consume(used);
+        if ended {
+            return Ok(any.then_some(whole));
         }
     }
 }
@@ -335,6 +363,17 @@ mod tests {
         assert_eq!(read.marks, [Mark { webhook: "enforce.validate.portcullis.io".into(), id: id.into() }]);
         assert_eq!(read.failed_open, ["enforce.mutate.portcullis.io"]);
         assert_eq!((read.user.as_str(), read.forbidden, read.succeeded()), ("ben", false, true));
+    }
+
+    #[test]
+    fn of_a_line_without_end_no_more_is_held_than_may_be() {
+        let mut reader = io::BufReader::with_capacity(7, &b"short\n\nfar too long a line\nend"[..]);
+        let mut line = Vec::new();
+        let mut next = || next_line(&mut reader, &mut line, 8).expect("reads").map(|whole| (whole, line.len()));
+        assert_eq!(
+            [next(), next(), next(), next(), next()],
+            [Some((true, 6)), Some((true, 1)), Some((false, 8)), Some((true, 3)), None]
+        );
     }
 
     #[test]

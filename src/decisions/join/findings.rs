@@ -322,32 +322,33 @@ impl Join {
         Ok(())
     }
 
-    /// Times in which two or more requests in a row should have been decided and were not.
+    /// Calls `each` for every time in which two or more requests in a row should have been decided and were not.
     ///
     /// # Errors
-    /// [`LogError`].
-    pub fn outages(&self) -> Result<Vec<Outage>, LogError> {
+    /// [`LogError`], and whatever `each` gives.
+    pub fn outages<E: From<LogError>>(&self, mut each: impl FnMut(Outage) -> Result<(), E>) -> Result<(), E> {
         let bounds = self.bounds()?;
         let query = format!(
             "SELECT e.time, ({MISSING} AND NOT {DELETED_BEFORE}) OR e.failed_open != '' FROM event e
              WHERE (e.expected != 0 OR e.failed_open != '') AND e.time >= :log_first ORDER BY e.time"
         );
-        let mut statement = self.db.prepare(&query)?;
-        let mut rows = statement.query(named_params! {":log_first": bounds.log_first})?;
-        let (mut outages, mut run) = (Vec::new(), None::<Outage>);
-        while let Some(row) = rows.next()? {
-            let (time, missing): (String, bool) = (row.get(0)?, row.get(1)?);
+        let mut statement = self.db.prepare(&query).map_err(LogError::from)?;
+        let first = named_params! {":log_first": bounds.log_first};
+        let mut rows = statement.query(first).map_err(LogError::from)?;
+        let mut run = None::<Outage>;
+        while let Some(row) = rows.next().map_err(LogError::from)? {
+            let cell = |row: &Row<'_>| Ok::<(String, bool), rusqlite::Error>((row.get(0)?, row.get(1)?));
+            let (time, missing) = cell(row).map_err(LogError::from)?;
             match (&mut run, missing) {
                 (Some(outage), true) => {
                     outage.to = time;
                     outage.requests += 1;
                 }
                 (None, true) => run = Some(Outage { from: time.clone(), to: time, requests: 1 }),
-                (_, false) => outages.extend(run.take().filter(|o| o.requests > 1)),
+                (_, false) => run.take().filter(|o| o.requests > 1).map_or(Ok(()), &mut each)?,
             }
         }
-        outages.extend(run.filter(|o| o.requests > 1));
-        Ok(outages)
+        run.filter(|o| o.requests > 1).map_or(Ok(()), each)
     }
 
     /// What was joined, in numbers.

@@ -7,21 +7,25 @@
 
 mod anchors;
 mod bodies;
+mod envelope;
 mod report;
 mod row;
 mod tiles;
 mod walk;
+mod witnessed;
 
 use std::path::{Path, PathBuf};
 
 pub use anchors::{Anchor, read_anchors};
 pub use report::{BodyCount, Finding, FindingCode, Neighbour, Report};
+pub use witnessed::{Cosignature, WitnessPolicy};
 
-use crate::decisions::LogError;
 use crate::decisions::segments::{self, DirLock};
-use crate::decisions::tree_files::{archived, checkpoint_path, read_keys, read_note};
+use crate::decisions::tree_files::{archived, checkpoint_path, cosigned, read_keys, read_note};
+use crate::decisions::{HandOver, LogError};
 use crate::tlog::{Checkpoint, VerifierKey};
 use walk::Walk;
+use witnessed::Witnessed;
 
 /// What a log is checked with.
 #[derive(Debug, Clone)]
@@ -30,7 +34,7 @@ pub struct VerifyOptions {
     pub dir: PathBuf,
     /// Who may have signed it. Without any the log's own list is believed, which shows damage but no forgery.
     pub keys: Vec<VerifierKey>,
-    /// Files with checkpoints that were kept elsewhere.
+    /// Files and directories with checkpoints that were kept elsewhere.
     pub anchors: Vec<PathBuf>,
 }
 
@@ -48,9 +52,21 @@ pub struct Progress {
 /// # Errors
 /// [`LogError`] when there is no log or it cannot be read. What is wrong with it is in the report.
 pub fn verify(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Result<Report, LogError> {
+    verify_witnessed(options, &WitnessPolicy::default(), progress)
+}
+
+/// The same, and that enough witnesses signed it.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_witnessed(
+    options: &VerifyOptions,
+    policy: &WitnessPolicy,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, LogError> {
     let mut tries = 1;
     loop {
-        match attempt(options, progress) {
+        match attempt(options, policy, progress) {
             // Pruned while we read.
             Err(LogError::Io { kind: std::io::ErrorKind::NotFound, .. })
                 if tries < 3 && DirLock::is_held(&options.dir) =>
@@ -62,7 +78,11 @@ pub fn verify(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Re
     }
 }
 
-fn attempt(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Result<Report, LogError> {
+fn attempt(
+    options: &VerifyOptions,
+    policy: &WitnessPolicy,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, LogError> {
     let dir = &options.dir;
     let mut report = Report { keys_from_log: options.keys.is_empty(), ..Report::default() };
     // The checkpoint first: records that come in meanwhile are beyond it.
@@ -73,7 +93,9 @@ fn attempt(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Resul
         return Err(LogError::Foreign { path: dir.clone(), message });
     }
     let listed = own_keys(dir, &mut report);
-    let keys = if options.keys.is_empty() { listed.clone() } else { options.keys.clone() };
+    let mut keys = if options.keys.is_empty() { listed.clone() } else { options.keys.clone() };
+    follow_hand_overs(dir, &mut keys, &mut report)?;
+    let mut witnessed = Witnessed::new(policy);
     let mut anchors = Vec::new();
     if let Some((note, checkpoint)) = &latest {
         report.origin = Some(checkpoint.origin.clone());
@@ -95,6 +117,7 @@ fn attempt(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Resul
             let message = "the list in `keys` does not end with the key that signed the checkpoint".to_owned();
             report.find(Finding::whole(FindingCode::Checkpoint, message));
         }
+        witnessed.take(checkpoint, note, "`checkpoint`", &mut report);
         anchors.push(Anchor { checkpoint: checkpoint.clone(), note: None, place: "its checkpoint".to_owned() });
     }
     let origin = latest.as_ref().map(|(_, c)| c.origin.clone());
@@ -102,7 +125,10 @@ fn attempt(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Resul
         Some(origin) => Some(origin),
         None => segments.last().map(|s| walk::origin(dir, s)).transpose()?.flatten(),
     };
-    anchors.extend(replaced(dir, &[keys.clone(), listed].concat(), &mut report)?);
+    let known = [keys.clone(), listed].concat();
+    anchors.extend(replaced(dir, &known, &mut report)?);
+    anchors.extend(cosigned_here(dir, &known, &mut witnessed, &mut report));
+    let mut kept = Vec::<Anchor>::new();
     for path in &options.anchors {
         let (found, others) = read_anchors(path, origin.as_deref())?;
         report.anchors_of_others += others;
@@ -112,9 +138,15 @@ fn attempt(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Resul
                 let message = format!("the checkpoint in {} is {error}", anchor.place);
                 report.find(Finding::whole(FindingCode::Signature, message));
             }
-            anchors.push(anchor);
+            if let Some(note) = &anchor.note {
+                witnessed.take(&anchor.checkpoint, note, &anchor.place, &mut report);
+            }
+            kept.push(anchor);
         }
     }
+    contradictions(&kept, &mut report);
+    witnessed.end(&mut report);
+    anchors.extend(kept);
     report.origin = origin;
     // Now that all checkpoints are read, whatever is there is at least what they cover.
     let segments = segments::segments(dir)?;
@@ -152,6 +184,58 @@ fn own_keys(dir: &Path, report: &mut Report) -> Vec<VerifierKey> {
         report.find(Finding::whole(FindingCode::Checkpoint, error.to_string()));
         Vec::new()
     })
+}
+
+/// Adds to `keys` those that took their place, as far as each names the next.
+fn follow_hand_overs(dir: &Path, keys: &mut Vec<VerifierKey>, report: &mut Report) -> Result<(), LogError> {
+    for path in archived(dir)? {
+        // What cannot be read, or nobody known signed, is told below.
+        let Ok(Some((note, _))) = read_note(&path) else { continue };
+        if let Ok(Some(hand_over)) = HandOver::read(&note, keys)
+            && !keys.contains(&hand_over.to)
+        {
+            keys.push(hand_over.to.clone());
+            report.hand_overs.push(hand_over);
+        }
+    }
+    Ok(())
+}
+
+/// The checkpoints in the log that witnesses signed: they are held against the tree as any other.
+fn cosigned_here(dir: &Path, keys: &[VerifierKey], witnessed: &mut Witnessed<'_>, report: &mut Report) -> Vec<Anchor> {
+    let mut anchors = Vec::new();
+    let found = cosigned(dir).unwrap_or_else(|error| {
+        report.find(Finding::whole(FindingCode::Checkpoint, error.to_string()));
+        Vec::new()
+    });
+    for (path, note, checkpoint) in found {
+        let place = format!("`{}`", path.strip_prefix(dir).unwrap_or(&path).display());
+        if let Err(error) = note.verify(keys) {
+            let message = format!("the checkpoint in {place} is {error}");
+            report.find(Finding::whole(FindingCode::Signature, message));
+        } else {
+            witnessed.take(&checkpoint, &note, &place, report);
+        }
+        anchors.push(Anchor { checkpoint, note: None, place });
+    }
+    anchors
+}
+
+/// Of two checkpoints of one size that have different roots at most one is of this log: somebody showed two logs. This
+/// is found also where the log has neither.
+fn contradictions(anchors: &[Anchor], report: &mut Report) {
+    let mut first = std::collections::BTreeMap::<u64, &Anchor>::new();
+    for anchor in anchors {
+        let before = *first.entry(anchor.checkpoint.size).or_insert(anchor);
+        if before.checkpoint.root != anchor.checkpoint.root {
+            let signed = if before.note.is_some() && anchor.note.is_some() { ", both signed" } else { "" };
+            let message = format!(
+                "two checkpoints of {} records contradict one another{signed}: in {} and in {}; whoever signs showed two logs",
+                anchor.checkpoint.size, before.place, anchor.place
+            );
+            report.find(Finding::whole(FindingCode::Anchor, message));
+        }
+    }
 }
 
 /// The last checkpoints of keys that were replaced. Their keys are in the log's list.

@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::decisions::lines::Lines;
 use crate::decisions::record::RecordType;
 use crate::decisions::segments::{self, envelope_path};
-use crate::decisions::{LogError, Record};
+use crate::decisions::verify::Cosignature;
+use crate::decisions::{HandOver, LogError, Record};
 use crate::tlog::{Checkpoint, VerifierKey};
 
 /// Findings that are kept; the rest is counted.
@@ -53,6 +54,8 @@ pub enum FindingCode {
     NoBody,
     /// Records were deleted, and no record says so.
     Unexplained,
+    /// Too few witnesses signed.
+    Witness,
 }
 
 impl FindingCode {
@@ -76,6 +79,7 @@ impl FindingCode {
             Self::BodyMissing => "body_missing",
             Self::NoBody => "no_body",
             Self::Unexplained => "unexplained",
+            Self::Witness => "witness",
         }
     }
 }
@@ -175,6 +179,12 @@ pub struct Report {
     pub anchors_unchecked: u64,
     /// Checkpoints of other logs, which were passed over.
     pub anchors_of_others: u64,
+    /// Keys that took the place of one that was given, which vouches for them.
+    pub hand_overs: Vec<HandOver>,
+    /// Records that those witnesses have signed who count; 0 when none did.
+    pub cosigned: u64,
+    /// Who they are.
+    pub cosigned_by: Vec<Cosignature>,
     /// What is wrong, in the order of the log; the first ones.
     pub findings: Vec<Finding>,
     /// How many more things are wrong.

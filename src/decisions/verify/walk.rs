@@ -5,39 +5,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc;
 
-use serde::Deserialize;
-
 use crate::decisions::LogError;
 use crate::decisions::lines::Lines;
 use crate::decisions::record::{GapRecord, MAX_ENVELOPE, PruneRecord, RecordType, StartRecord};
 use crate::decisions::segments::{Segment, body_path, envelope_path};
 use crate::decisions::verify::bodies::{Bodies, Fate};
+use crate::decisions::verify::envelope::{Envelope, Input};
 use crate::decisions::verify::row::{Cell, Place, Side, leads_first};
 use crate::decisions::verify::tiles::{Stored, WIDTH};
 use crate::decisions::verify::{Anchor, Finding, FindingCode, Progress, Report};
-use crate::policy::Digest;
 use crate::tlog::{Checkpoint, Hash, Tile, TileId, Tree, leaf_hash, subtree_root};
 
 /// Bytes after which progress is told.
 const STEP: u64 = 4 << 20;
-
-/// What of a line is checked beside its hash.
-#[derive(Deserialize)]
-struct Envelope<'l> {
-    r#type: RecordType,
-    seq: u64,
-    #[serde(borrow)]
-    origin: std::borrow::Cow<'l, str>,
-    #[serde(default, borrow)]
-    decision_id: Option<std::borrow::Cow<'l, str>>,
-    #[serde(default)]
-    input: Option<Input>,
-}
-
-#[derive(Deserialize)]
-struct Input {
-    digest: Digest,
-}
 
 pub(super) struct Walk<'d> {
     dir: &'d Path,
@@ -66,7 +46,7 @@ pub(super) fn origin(dir: &Path, segment: &Segment) -> Result<Option<String>, Lo
     let fault = |e| LogError::io("read", &path, &e);
     let mut lines = Lines::open(&path).map_err(fault)?;
     let line = lines.next_finished().map_err(fault)?;
-    Ok(line.and_then(|l| Some(serde_json::from_slice::<Envelope<'_>>(l.bytes).ok()?.origin.into_owned())))
+    Ok(line.and_then(|l| Some(Envelope::parse(l.bytes)?.origin.into_owned())))
 }
 
 impl<'d> Walk<'d> {
@@ -229,7 +209,9 @@ impl<'d> Walk<'d> {
     fn line(&mut self, line: &[u8], place: Place, end: u64, last: bool, bodies: Option<&mut Bodies>) {
         let at = || place.to_string();
         let seq = self.next;
-        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(line) else {
+        // What the checkpoint covers is held against its hash below, so it needs not be parsed to be believed.
+        let scanned = if seq < self.stored.size { Envelope::scan(line) } else { None };
+        let Some(envelope) = scanned.or_else(|| Envelope::parse(line)) else {
             // If the hash of this place knows it, it was signed like this; if not, it counts as the altered record.
             self.report.find(Finding::at(FindingCode::NoRecord, seq, at(), format!("record {seq} cannot be read")));
             return self.place(Cell { hash: Some(leaf_hash(line)), place, body: None });

@@ -1,5 +1,6 @@
 //! The decision log from outside: what is on disk after each thing that can happen to it, and what its readers say.
 
+mod anchoring;
 mod asking;
 mod crash;
 mod joining;
@@ -8,6 +9,7 @@ mod proving;
 mod reading;
 mod records;
 mod replaying;
+mod witnessing;
 mod writing;
 
 use std::collections::BTreeMap;

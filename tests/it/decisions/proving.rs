@@ -30,12 +30,12 @@ static ORIGINAL: LazyLock<Original> = LazyLock::new(|| {
     Original { dir, early }
 });
 
-fn temp() -> tempfile::TempDir {
+pub(super) fn temp() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }
 
 /// So many decisions more, and a start and a stop.
-fn grow(options: LogOptions, count: usize) {
+pub(super) fn grow(options: LogOptions, count: usize) {
     runtime().block_on(async {
         let log = DecisionLog::open(options).expect("opens");
         let mut waiting = tokio::task::JoinSet::new();
@@ -50,7 +50,7 @@ fn grow(options: LogOptions, count: usize) {
     });
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("made");
     for entry in fs::read_dir(from).expect("a directory").flatten() {
         let target = to.join(entry.file_name());
@@ -69,11 +69,11 @@ fn victim() -> tempfile::TempDir {
     dir
 }
 
-fn key() -> VerifierKey {
+pub(super) fn key() -> VerifierKey {
     SigningSeed::from_bytes([5; 32]).under("test/r-0").expect("a key").verifier().clone()
 }
 
-fn check(dir: &Path, anchors: &[&Path]) -> Report {
+pub(super) fn check(dir: &Path, anchors: &[&Path]) -> Report {
     let anchors = anchors.iter().map(|p| p.to_path_buf()).collect();
     let options = VerifyOptions { dir: dir.to_path_buf(), keys: vec![key()], anchors };
     let mut told = 0;
@@ -84,7 +84,7 @@ fn check(dir: &Path, anchors: &[&Path]) -> Report {
     report.expect("can be read")
 }
 
-fn codes(report: &Report) -> Vec<FindingCode> {
+pub(super) fn codes(report: &Report) -> Vec<FindingCode> {
     report.findings.iter().map(|f| f.code).collect()
 }
 
@@ -360,6 +360,8 @@ enum Tampering {
     CopyLine(prop::sample::Index, prop::sample::Index),
     Cut(prop::sample::Index),
     Append(u8),
+    /// By what another file of its kind holds.
+    Replace(prop::sample::Index),
     Remove,
 }
 
@@ -372,6 +374,7 @@ fn tampering() -> impl Strategy<Value = Tampering> {
         3 => (index(), index()).prop_map(|(from, to)| Tampering::CopyLine(from, to)),
         2 => index().prop_map(Tampering::Cut),
         1 => any::<u8>().prop_map(Tampering::Append),
+        2 => index().prop_map(Tampering::Replace),
         1 => Just(Tampering::Remove),
     ]
 }
@@ -404,6 +407,12 @@ impl Tampering {
             }
             Self::Cut(at) => bytes.truncate(at.index(bytes.len())),
             Self::Append(byte) => bytes.extend([*byte, b'\n']),
+            Self::Replace(by) => {
+                let beside = file.parent().expect("a directory");
+                let files = segment_files(beside);
+                let Some(other) = files.get(by.index(files.len().max(1))) else { return false };
+                bytes = fs::read(other).expect("read");
+            }
             Self::Remove => {
                 fs::remove_file(file).expect("removed");
                 return true;
@@ -452,7 +461,49 @@ proptest! {
     }
 }
 
-fn cli(dir: &Path, args: &[&str]) -> (i32, String, String) {
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Who holds the key can cut or change the log anywhere and sign it anew, so that it is whole by itself: any
+    /// checkpoint that was kept elsewhere and covers the place convicts it.
+    #[test]
+    fn a_log_that_was_signed_anew_disagrees_with_any_checkpoint_past_the_change(
+        at in 1_usize..600,
+        change in any::<bool>(),
+        more in 0_usize..4,
+    ) {
+        let dir = victim();
+        let (file, mut lines, i) = line(dir.path(), at);
+        if change {
+            // Another decision in its place, and what follows as it was.
+            lines[i] = lines[i].replacen("\"timestamp\":\"2", "\"timestamp\":\"3", 1);
+        } else {
+            lines.truncate(i);
+            for later in segment_files(dir.path()).into_iter().filter(|f| *f > file) {
+                fs::remove_file(later).expect("removed");
+            }
+        }
+        put(&file, &lines);
+        for evidence in ["checkpoint", "keys"] {
+            fs::remove_file(dir.path().join(evidence)).expect("removed");
+        }
+        fs::remove_dir_all(dir.path().join("tile")).expect("removed");
+        grow(options(dir.path()), more);
+        let by_itself: Vec<FindingCode> = codes(&check(dir.path(), &[]))
+            .into_iter()
+            // Bodies of what was cut stay in the last file.
+            .filter(|code| !matches!(code, FindingCode::BodyMissing))
+            .collect();
+        prop_assert_eq!(by_itself, [], "signed anew at {}", at);
+        let latest = ORIGINAL.dir.path().join("checkpoint");
+        let found = codes(&check(dir.path(), &[&latest]));
+        prop_assert!(found.contains(&FindingCode::Anchor) || found.contains(&FindingCode::Truncated), "{:?}", found);
+        let early = codes(&check(dir.path(), &[&ORIGINAL.early.path().join("checkpoint")]));
+        prop_assert_eq!(early.is_empty(), at >= 300, "{:?}", early);
+    }
+}
+
+pub(super) fn cli(dir: &Path, args: &[&str]) -> (i32, String, String) {
     let output = command(dir, args).output().expect("runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().expect("a code"), text(&output.stdout), text(&output.stderr))
