@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::app::reload::{Edition, Loader, Reloader, announce, first, follow_remotes, in_force};
 use crate::app::standing::Standing;
 use crate::config::{Certificates, ClusterAccess, Options, SigningKeySource};
-use crate::decisions::{DecisionLog, Durability, Labels, LogOptions, MaskKey, SigningSeed};
+use crate::decisions::{Control, DecisionLog, Durability, Labels, LogOptions, MaskKey, SigningSeed};
 use crate::engine::{Compiled, FailureMode, HttpDoor, Pool, PoolOptions, Snapshot};
 use crate::inventory::{self, ClusterNamespaces};
 use crate::outbound::Client;
@@ -63,6 +63,8 @@ pub struct App {
     reload: Arc<Notify>,
     /// They watch the places of the policies.
     follow_tasks: [JoinHandle<()>; 2],
+    /// Takes commands for the log.
+    control_task: JoinHandle<()>,
 }
 
 impl App {
@@ -87,6 +89,7 @@ impl App {
         let listener = bind("listen", options.listen).await?;
         let webhook = listener.local_addr()?;
         let log = open_log(options)?;
+        let control_task = tokio::spawn(control(options.state_dir.clone(), log.clone()));
         let current = in_force(snapshot, sources, &log);
         announce(&log, &metrics, &current, None).await;
         let (certificate, ca) = certificate(options, webhook.ip())?;
@@ -168,6 +171,7 @@ impl App {
             admin_task,
             reload,
             follow_tasks,
+            control_task,
         })
     }
 
@@ -193,6 +197,7 @@ impl App {
         if tokio::time::timeout(LAST_REVIEW, self.underway.recv()).await.is_err() {
             tracing::warn!("reviews were still under way at the end");
         }
+        self.control_task.abort();
         self.log.close(reason).await.context("the decision log could not be closed")?;
         self.admin_phase.send_replace(Phase::Close);
         // Probes and scrapers that hold on to their connections do not hold us.
@@ -238,6 +243,7 @@ fn open_log(options: &Options) -> anyhow::Result<DecisionLog> {
         durability: options.durability,
         max_bytes: options.decision_log_max_bytes,
         segment_bytes: SEGMENT_BYTES.min(options.decision_log_max_bytes / 4),
+        retention: options.retention,
         labels: Labels {
             cluster: options.cluster_name.clone(),
             replica: options.replica.clone(),
@@ -249,6 +255,18 @@ fn open_log(options: &Options) -> anyhow::Result<DecisionLog> {
         checkpoint_copy: Some(options.state_dir.join("decisions.checkpoint")),
     })
     .context("--decision-log")
+}
+
+/// Takes commands for the log. Without the socket they wait until the server is down; everything else goes on.
+async fn control(state_dir: PathBuf, log: DecisionLog) {
+    match Control::bind(&state_dir).await {
+        Ok(control) => control.serve(log).await,
+        Err(error) => {
+            let path = Control::path(&state_dir);
+            tracing::warn!(path = %path.display(), %error, "no control socket: `decisions hold`, `release`, `erase` and \
+                `prune` do not reach this server");
+        }
+    }
 }
 
 fn signing_seed(options: &Options) -> anyhow::Result<SigningSeed> {
@@ -382,7 +400,11 @@ impl Gauges {
         m.log_unsigned.set(wide(health.next_seq.saturating_sub(health.signed)));
         m.log_writable.set(i64::from(health.writable));
         let detail = if health.writable {
-            format!("{} records, {} bytes", health.appended, health.bytes)
+            let over = match health.held_over {
+                0 => String::new(),
+                over => format!("; {over} bytes past its bound, and all that could go is under legal hold"),
+            };
+            format!("{} records, {} bytes{over}", health.appended, health.bytes)
         } else {
             let error = health.last_error.unwrap_or_else(|| "closed".to_owned());
             format!("cannot be written: {error}; {} decisions are missing", health.gap)

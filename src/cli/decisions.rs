@@ -3,9 +3,11 @@
 
 mod filter;
 mod join;
+mod keep;
 mod key;
 mod prove;
 mod query;
+mod reach;
 mod show;
 mod stats;
 mod tail;
@@ -48,6 +50,11 @@ enum DecisionsCommand {
     Stats(Box<stats::StatsArgs>),
     Query(query::QueryArgs),
     Join(Box<join::JoinArgs>),
+    Hold(Box<keep::HoldArgs>),
+    Release(Box<keep::ReleaseArgs>),
+    Holds(keep::HoldsArgs),
+    Erase(Box<keep::EraseArgs>),
+    Prune(Box<keep::PruneArgs>),
 }
 
 /// Where the log is.
@@ -132,6 +139,11 @@ pub(super) fn run(args: &DecisionsArgs) -> anyhow::Result<Exit> {
         DecisionsCommand::Stats(args) => stats::stats(args),
         DecisionsCommand::Query(args) => query::query(args),
         DecisionsCommand::Join(args) => join::join(args),
+        DecisionsCommand::Hold(args) => keep::hold(args),
+        DecisionsCommand::Release(args) => keep::release(args),
+        DecisionsCommand::Holds(args) => keep::holds(args),
+        DecisionsCommand::Erase(args) => keep::erase(args),
+        DecisionsCommand::Prune(args) => keep::prune(args),
     };
     match result {
         // Whoever reads has seen enough.

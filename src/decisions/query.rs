@@ -11,10 +11,13 @@ use jiff::Timestamp;
 
 use crate::decisions::body::BodyLine;
 use crate::decisions::entry::rfc3339;
+use crate::decisions::erase::is_erased;
+use crate::decisions::hold::Kept;
 use crate::decisions::lines::Lines;
 use crate::decisions::record::{DecisionRecord, GapRecord, Head, RecordType};
 use crate::decisions::segments;
-use crate::decisions::{LogError, PruneRecord};
+use crate::decisions::tree_files::read_keys;
+use crate::decisions::{HoldRecord, LogError, PruneRecord};
 use crate::engine::{Cause, Verdict};
 use crate::policy::glob_matches;
 
@@ -55,6 +58,12 @@ impl Record {
     #[must_use]
     pub fn prune(&self) -> Option<PruneRecord> {
         (self.head.r#type == RecordType::Prune).then(|| serde_json::from_str(&self.line).ok())?
+    }
+
+    /// What a hold's record holds; `None` for other types.
+    #[must_use]
+    pub fn hold(&self) -> Option<HoldRecord> {
+        (self.head.r#type == RecordType::Hold).then(|| serde_json::from_str(&self.line).ok())?
     }
 }
 
@@ -145,6 +154,8 @@ pub enum BodyState {
     Missing,
     /// Its file was deleted.
     Deleted,
+    /// It was erased from its file; a `prune` record says so.
+    Erased,
 }
 
 /// What is odd about the lines that were read. Whether they are the ones that were signed is
@@ -300,6 +311,8 @@ impl LogReader {
                     return Ok(BodyState::Intact(body));
                 }
                 state = BodyState::Altered(body);
+            } else if std::str::from_utf8(line.bytes).is_ok_and(|text| is_erased(text, &decision.decision_id)) {
+                state = BodyState::Erased;
             }
         }
         Ok(state)
@@ -406,8 +419,17 @@ impl LogReader {
     /// The segments that can hold records of the filter's time, as far as their first and last records say.
     fn within(&self, filter: &Filter) -> Result<Vec<Span>, LogError> {
         let segments = segments::segments(&self.dir)?;
+        // What was deleted between segments that a legal hold keeps is not missing.
+        let keys = read_keys(&self.dir).unwrap_or_default();
+        let gone = Kept::stored(&self.dir, &keys).ok().flatten().map(|kept| kept.gone).unwrap_or_default();
         let ends = segments.iter().skip(1).map(|next| Some(next.first_seq)).chain([None]);
-        let spans = segments.iter().zip(ends).map(|(s, end)| Span { segment: s.first_seq, end });
+        let spans = segments.iter().zip(ends).map(|(s, next)| {
+            let end = next.map(|next| {
+                let deleted = gone.iter().map(|(first, _)| first).find(|seq| (s.first_seq + 1..next).contains(seq));
+                deleted.unwrap_or(next)
+            });
+            Span { segment: s.first_seq, end }
+        });
         let mut spans: Vec<Span> = spans.collect();
         if filter.since.is_none() && filter.until.is_none() {
             return Ok(spans);

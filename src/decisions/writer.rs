@@ -13,15 +13,18 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::decisions::entry::rfc3339;
+use crate::decisions::hold::Kept;
+use crate::decisions::keeping::Held;
 use crate::decisions::log::{FLUSH_TO_DISK, Shared};
 use crate::decisions::notary::Notary;
 use crate::decisions::opening::{self, Opened};
 use crate::decisions::queue::{Batch, Closing, Job};
 use crate::decisions::record::{KeyRecord, PruneRecord, RecordType, StopRecord, VERSION};
+use crate::decisions::retention::Ages;
 use crate::decisions::segments::{self, DirLock, Segment};
 use crate::decisions::syncer::Syncer;
-use crate::decisions::{Appendable, Durability, LogError, LogOptions, Receipt, Storage, clip};
-use crate::tlog::Checkpoint;
+use crate::decisions::{Appendable, Durability, LogError, LogOptions, Receipt, Storage, clip, erase};
+use crate::tlog::{Checkpoint, Note};
 
 /// Entries that share one write: what comes in during one fsync of a slow disk (10 ms at 100,000/s).
 const MAX_BATCH: usize = 1024;
@@ -51,6 +54,12 @@ pub(super) struct Writer {
     notary: Notary,
     /// Index of the first tile of leaf hashes that is there.
     pub(super) first_tile: u64,
+    /// What the records say of holds and deletions.
+    pub(super) kept: Kept,
+    /// Which segments the holds are about, as far as it was looked up.
+    pub(super) held: Held,
+    /// How old the segments are.
+    pub(super) ages: Ages,
     /// What was deleted on a full disk and no record tells of yet.
     pub(super) pruned: Vec<PruneRecord>,
     /// A deletion failed: the next is tried after this.
@@ -89,7 +98,8 @@ impl Writer {
         before: Option<&Checkpoint>,
     ) -> Result<Self, LogError> {
         check(&options)?;
-        let Opened { lock, segments, next_seq, origin, notary, known, start } =
+        erase::clean(&options.dir);
+        let Opened { lock, segments, next_seq, origin, notary, known, kept, start } =
             opening::open(&storage, &options, before)?;
         let stamp = serde_json::to_string(&Stamp { origin: &origin, labels: &options.labels }).unwrap_or_default();
         let stamp = stamp.strip_prefix('{').and_then(|s| s.strip_suffix('}')).unwrap_or_default();
@@ -101,6 +111,7 @@ impl Writer {
             previous: last.to_string(),
         });
         let noted = notary.introduce(&known.keys, known.latest.as_ref().map(|(note, _)| note));
+        let begun_anew = segments.is_empty();
         let mut writer = Self {
             storage,
             syncer: None,
@@ -114,6 +125,9 @@ impl Writer {
             files: None,
             notary,
             first_tile: opening::first_tile(&options.dir),
+            kept,
+            held: Held::default(),
+            ages: Ages::default(),
             pruned: Vec::new(),
             prune_after: None,
             _lock: lock,
@@ -124,6 +138,7 @@ impl Writer {
         if let Some(record) = rotated {
             writer.write_own(RecordType::Key, &record)?;
         }
+        writer.take_up_holds(begun_anew)?;
         writer.sync()?;
         let signed = noted.and_then(|()| writer.notary.sign_now());
         writer.publish(signed);
@@ -140,14 +155,16 @@ impl Writer {
         let _gone = Gone(&shared);
         loop {
             let patience = if self.notary.is_behind() { FLUSH_TO_DISK / 2 } else { RETRY };
-            let Batch { jobs, closing } = shared.queue.take(patience, MAX_BATCH, MAX_BATCH_BYTES);
+            let Batch { jobs, orders, closing } = shared.queue.take(patience, MAX_BATCH, MAX_BATCH_BYTES);
             self.follow_directory();
             if !jobs.is_empty() || !shared.status().gap.is_empty() || !shared.status().health.writable {
                 self.commit(jobs);
             }
             shared.queue.done();
+            orders.into_iter().for_each(|order| self.obey(order));
             self.attend();
             self.prune();
+            self.retain();
             if let Some(Closing { reason, reply }) = closing {
                 let result = self.stop(reason);
                 drop(self);
@@ -168,7 +185,10 @@ impl Writer {
         let before = self.notary.signed().cloned();
         let (storage, options) = (Arc::clone(&self.storage), self.options.clone());
         match Self::open(storage, options, Arc::clone(&self.shared), before.as_deref()) {
-            Ok(fresh) => {
+            Ok(mut fresh) => {
+                if let Err(error) = fresh.adopt_holds(&self.kept.holds) {
+                    tracing::error!(%error, "legal holds could not be taken over");
+                }
                 tracing::error!(dir = %self.options.dir.display(), before = %self.origin, now = %fresh.origin,
                     "the decision log was removed while it was written; a new one was begun in its place");
                 *self = fresh;
@@ -180,6 +200,10 @@ impl Writer {
                 status.health.last_error = Some(error.to_string());
             }
         }
+    }
+
+    pub(super) fn sign_text(&self, text: String) -> Note {
+        self.notary.sign_text(text)
     }
 
     /// Has the tree signed as far as it is on the disk, if it is time.
@@ -261,7 +285,7 @@ impl Writer {
     }
 
     /// Writes lines, at the configured durability, or nothing. On a full disk the oldest bodies make room once.
-    fn write(&mut self, lines: &Lines) -> Result<(), LogError> {
+    pub(super) fn write(&mut self, lines: &Lines) -> Result<(), LogError> {
         let mut result = self.try_write(lines);
         if result.as_ref().is_err_and(LogError::is_full_disk) && self.make_room(lines) {
             result = self.try_write(lines);
@@ -321,7 +345,7 @@ impl Writer {
     }
 
     /// Sees to it that there is an active segment with room, as the last write left it.
-    fn ready(&mut self, lines: &Lines) -> Result<(), LogError> {
+    pub(super) fn ready(&mut self, lines: &Lines) -> Result<(), LogError> {
         let syncing_failed = self.syncer.as_ref().is_some_and(Syncer::take_failure);
         if let (Some(files), Some(segment)) = (&mut self.files, self.segments.last()) {
             let path = || segments::envelope_path(&self.options.dir, segment.first_seq);
@@ -336,7 +360,8 @@ impl Writer {
             let full = grown(segment.envelopes, &lines.envelopes) || grown(segment.bodies.unwrap_or(0), &lines.bodies);
             // After a failed sync the kernel may have dropped what it could not write: go on in new files.
             let suspect = syncing_failed && segment.envelopes > 0;
-            if !full && !suspect {
+            let old = segment.envelopes > 0 && self.ages.ends_here(&self.options.retention);
+            if !full && !suspect && !old {
                 return Ok(());
             }
         }
@@ -352,6 +377,8 @@ impl Writer {
         self.files = Some(files);
         self.segments.retain(|s| s.first_seq != segment.first_seq);
         self.segments.push(segment);
+        self.ages.begin(Timestamp::now());
+        self.save_kept();
         Ok(())
     }
 
@@ -359,6 +386,9 @@ impl Writer {
     fn reopen(&mut self) -> Result<(), LogError> {
         if let Some(segment) = self.segments.last().cloned() {
             self.files = Some(self.open_files(&segment)?);
+            let path = segments::envelope_path(&self.options.dir, segment.first_seq);
+            let begun = segments::ends(&path).ok().flatten().and_then(|(first, _)| first.parse().ok());
+            self.ages.begin(begun.unwrap_or_else(Timestamp::now));
         }
         Ok(())
     }
@@ -405,14 +435,14 @@ impl Writer {
     }
 
     /// Gives how many it added: while they are written, more can be deleted.
-    fn add_pruned(&self, lines: &mut Lines) -> usize {
+    pub(super) fn add_pruned(&self, lines: &mut Lines) -> usize {
         for record in &self.pruned {
             self.add_own(lines, RecordType::Prune, record);
         }
         self.pruned.len()
     }
 
-    fn add_own(&self, lines: &mut Lines, kind: RecordType, record: &impl Serialize) {
+    pub(super) fn add_own(&self, lines: &mut Lines, kind: RecordType, record: &impl Serialize) {
         let members = serde_json::to_vec(record).unwrap_or_else(|_| b"{}".to_vec());
         self.add(lines, kind, &members);
     }

@@ -5,6 +5,7 @@
 //! the root that the checkpoint signs; so where a line and its hash differ, the root says which of them was changed,
 //! and the rest can still be checked.
 
+mod absent;
 mod anchors;
 mod bodies;
 mod report;
@@ -18,6 +19,7 @@ pub use anchors::{Anchor, read_anchors};
 pub use report::{BodyCount, Finding, FindingCode, Neighbour, Report};
 
 use crate::decisions::LogError;
+use crate::decisions::hold::Kept;
 use crate::decisions::segments::{self, DirLock};
 use crate::decisions::tree_files::{archived, checkpoint_path, read_keys, read_note};
 use crate::tlog::{Checkpoint, VerifierKey};
@@ -114,6 +116,10 @@ fn attempt(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Resul
             }
             anchors.push(anchor);
         }
+    }
+    // A changed list of holds may make a server forget one; a missing one is made again from the records.
+    if let Err(error) = Kept::stored(dir, &keys) {
+        report.find(Finding::whole(FindingCode::Checkpoint, error.to_string()));
     }
     report.origin = origin;
     // Now that all checkpoints are read, whatever is there is at least what they cover.

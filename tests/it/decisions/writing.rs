@@ -219,6 +219,11 @@ struct Faults {
     slow: AtomicU64,
 }
 
+/// A disk with so many bytes left.
+pub(super) fn full_disk(room: i64) -> impl Storage {
+    Faulty(Arc::new(Faults { room: Some(AtomicI64::new(room)), ..Faults::default() }))
+}
+
 struct FaultyFile {
     file: Arc<dyn Appendable>,
     body: bool,
