@@ -16,14 +16,14 @@ use tokio::task::JoinHandle;
 use crate::app::reload::{Edition, Loader, Reloader, announce, first, follow_remotes, in_force};
 use crate::app::standing::Standing;
 use crate::config::{Certificates, ClusterAccess, Options, SigningKeySource};
-use crate::decisions::{Control, DecisionLog, Durability, Labels, LogOptions, MaskKey, SigningSeed};
+use crate::decisions::{Control, DecisionLog, Durability, Labels, LogOptions, MaskKey, ReadersFile, SigningSeed};
 use crate::engine::{Compiled, FailureMode, HttpDoor, Pool, PoolOptions, Snapshot};
 use crate::inventory::{self, ClusterNamespaces};
 use crate::outbound::Client;
 use crate::policy::{Instant, LoadError};
 use crate::server::{
     Check, ConnectionLimits, InForce, Limits, Phase, Phases, Readiness, Reviewer, ServingCertificate, TlsIdentity,
-    Transport, World, admin_router, serve, server_config, webhook_router,
+    Transport, World, admin_router, reading_router, serve, server_config, webhook_router,
 };
 use crate::telemetry::Metrics;
 use crate::webhook;
@@ -86,6 +86,7 @@ impl App {
             tokio::spawn(serve(admin_listener, Transport::Plain, router, admin_limits, metrics.clone(), admin_phases));
         let first = first(&loader, &standing, &metrics).await.map_err(refusal)?;
         let Edition { compiled: Compiled { snapshot, notes }, sources, from, stamp, .. } = first;
+        let readers = options.readers.as_deref().map(ReadersFile::load).transpose().context("--readers")?;
         let listener = bind("listen", options.listen).await?;
         let webhook = listener.local_addr()?;
         let log = open_log(options)?;
@@ -153,6 +154,10 @@ impl App {
         };
         let limits = Limits { body: options.max_body_bytes, bodies: options.max_body_bytes.saturating_mul(BODIES) };
         let router = webhook_router(Arc::new(reviewer), metrics.clone(), limits, phases.clone());
+        let router = match readers {
+            Some(readers) => router.merge(reading_router(readers, log.clone(), metrics.clone())),
+            None => router,
+        };
         let transport = Transport::Tls(Arc::new(tls));
         let webhook_task =
             tokio::spawn(serve(listener, transport, router, ConnectionLimits::WEBHOOK, metrics.clone(), phases));

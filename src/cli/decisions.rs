@@ -8,6 +8,7 @@ mod key;
 mod prove;
 mod query;
 mod reach;
+mod reveal;
 mod show;
 mod stats;
 mod tail;
@@ -55,6 +56,7 @@ enum DecisionsCommand {
     Holds(keep::HoldsArgs),
     Erase(Box<keep::EraseArgs>),
     Prune(Box<keep::PruneArgs>),
+    Reveal(Box<reveal::RevealArgs>),
 }
 
 /// Where the log is.
@@ -106,7 +108,8 @@ struct ShowArgs {
     id: String,
     #[command(flatten)]
     log: LogArgs,
-    /// How to print; `json` gives `{envelope, body, bodyState}`.
+    /// How to print; `json` gives `{envelope, body, bodyState}`, `body` the line of the body as it is stored, with the
+    /// salt that its digest is made with.
     #[arg(short, long, value_enum, default_value_t = ShowOutput::Pretty)]
     output: ShowOutput,
 }
@@ -121,6 +124,7 @@ enum ListOutput {
 enum ShowOutput {
     Pretty,
     Json,
+    Body,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -144,6 +148,7 @@ pub(super) fn run(args: &DecisionsArgs) -> anyhow::Result<Exit> {
         DecisionsCommand::Holds(args) => keep::holds(args),
         DecisionsCommand::Erase(args) => keep::erase(args),
         DecisionsCommand::Prune(args) => keep::prune(args),
+        DecisionsCommand::Reveal(args) => reveal::reveal(args),
     };
     match result {
         // Whoever reads has seen enough.

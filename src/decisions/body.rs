@@ -66,7 +66,8 @@ impl BodyLine {
     }
 
     /// The line, without line feed.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
         let (salt, digest) = (hex(&self.salt), hex(&self.digest()));
         let mut line = Vec::with_capacity(self.body.len() + PREFIX);
         line.extend_from_slice(br#"{"decision_id":""#);

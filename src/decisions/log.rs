@@ -249,6 +249,12 @@ impl DecisionLog {
         &self.inner.dir
     }
 
+    /// What an acknowledged decision survives.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.inner.durability
+    }
+
     /// The legal holds in force.
     #[must_use]
     pub fn holds(&self) -> Arc<Vec<Hold>> {

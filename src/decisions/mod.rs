@@ -31,14 +31,17 @@ mod mask;
 mod notary;
 mod opening;
 mod orders;
+mod page;
 mod prove;
 mod query;
 mod queue;
 mod ranges;
 mod read_record;
+mod readers;
 mod record;
 mod resume;
 mod retention;
+mod reveal;
 mod segments;
 mod selection;
 mod signing;
@@ -60,16 +63,19 @@ pub use log::{
 };
 pub use mask::{MaskKey, Masker, commitment};
 pub use orders::{Author, HoldRequest, Pruned};
+pub use page::{Page, PageBounds, tree_file};
 pub use prove::{log_keys, prove};
 pub use query::{BodyState, Filter, Flaws, Found, Located, LogReader, Record};
 pub use ranges::Ranges;
 pub use read_record::{ReadAction, ReadRecord};
+pub use readers::{Reader, ReadersFile};
 pub use record::{
     CallerRecord, ConfigRecord, DecisionRecord, ErrorRecord, ExceptionRecord, GapRecord, Head, InputRecord,
     InventoryRecord, KeyRecord, Labels, MAX_ENVELOPE, PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord,
     UserRecord, VERSION, ViolationRecord,
 };
 pub use retention::Retention;
+pub use reveal::{Masked, candidates, commitments_at};
 pub use selection::Selection;
 pub use signing::SigningSeed;
 pub use storage::{Appendable, Disk, Storage};

@@ -125,7 +125,7 @@ impl Filter {
     }
 
     /// Texts that a wanted line holds as they stand, so that most lines need no parsing.
-    fn needles(&self) -> Vec<String> {
+    pub(super) fn needles(&self) -> Vec<String> {
         let texts = [&self.namespace, &self.user, &self.policy, &self.uid];
         let plain = texts.into_iter().flatten().filter(|t| !t.is_empty() && !t.contains('*'));
         plain.filter_map(|t| serde_json::to_string(t).ok()).collect()
@@ -381,7 +381,7 @@ impl LogReader {
     }
 
     /// Reads a segment and looks whether its numbers follow one another.
-    fn read(
+    pub(super) fn read(
         &self,
         span: &Span,
         flaws: &mut Flaws,
@@ -417,7 +417,7 @@ impl LogReader {
     }
 
     /// The segments that can hold records of the filter's time, as far as their first and last records say.
-    fn within(&self, filter: &Filter) -> Result<Vec<Span>, LogError> {
+    pub(super) fn within(&self, filter: &Filter) -> Result<Vec<Span>, LogError> {
         let segments = segments::segments(&self.dir)?;
         // What was deleted between segments that a legal hold keeps is not missing.
         let keys = read_keys(&self.dir).unwrap_or_default();
@@ -450,9 +450,9 @@ impl LogReader {
 }
 
 /// A segment and where the next begins.
-struct Span {
+pub(super) struct Span {
     segment: u64,
-    end: Option<u64>,
+    pub end: Option<u64>,
 }
 
 /// The number of a record. The beginning of a line that a server wrote says it without reading all of it.

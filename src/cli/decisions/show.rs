@@ -44,6 +44,16 @@ pub(super) fn show(args: &ShowArgs) -> anyhow::Result<Exit> {
             let all = json!({"envelope": envelope, "body": text, "bodyState": state_name(&body)});
             writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
         }
+        ShowOutput::Body => match &body {
+            BodyState::Intact(line) | BodyState::Altered(line) => {
+                out.write_all(&line.encode())?;
+                writeln!(out)?;
+            }
+            BodyState::Missing | BodyState::Deleted | BodyState::Erased => {
+                eprintln!("the body is {}", state_name(&body));
+                return Ok(Exit::Finding);
+            }
+        },
         ShowOutput::Pretty => pretty(&mut out, &record, &decision, &body)?,
     }
     out.flush()?;

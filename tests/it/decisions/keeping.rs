@@ -390,7 +390,12 @@ fn an_erasure_that_was_recorded_is_explained_also_when_its_record_is_gone() {
             tokio::task::spawn_blocking(move || work(&log)).await.expect("ends");
         };
         on(|log| {
-            drop(log.erase(&Erasure { selection: of_user("eve"), ..Erasure::default() }, &author()).expect("erases"))
+            assert_eq!(
+                log.erase(&Erasure { selection: of_user("eve"), ..Erasure::default() }, &author())
+                    .expect("erases")
+                    .bodies,
+                1
+            )
         })
         .await;
         on(|log| drop(log.place_hold(hold("case", of_user("eve")), &author()).expect("is placed"))).await;

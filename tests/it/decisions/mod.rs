@@ -1,13 +1,16 @@
 //! The decision log from outside: what is on disk after each thing that can happen to it, and what its readers say.
 
 mod asking;
+mod commanding;
 mod crash;
 mod joining;
 mod keeping;
 mod masking;
 mod proving;
 mod reading;
+mod reading_over_https;
 mod records;
+mod revealing;
 mod writing;
 
 use std::collections::BTreeMap;
