@@ -9,6 +9,7 @@ mod prove;
 mod query;
 mod reach;
 mod reveal;
+mod rows;
 mod show;
 mod stats;
 mod tail;
@@ -95,7 +96,7 @@ struct ListArgs {
     /// Only the last N.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     limit: Option<usize>,
-    /// How to print; `json` gives one record a line, as it stands in the log.
+    /// How to print; `json` gives one record a line, as it stands in the log, `csv` what most people ask of it.
     #[arg(short, long, value_enum, default_value_t = ListOutput::Table)]
     output: ListOutput,
 }
@@ -118,6 +119,7 @@ struct ShowArgs {
 enum ListOutput {
     Table,
     Json,
+    Csv,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -163,11 +165,15 @@ fn list(args: &ListArgs) -> anyhow::Result<Exit> {
     let reader = args.log.reader()?;
     let filter = args.filter.filter()?;
     let mut table = Table::new(args.output);
+    // Of which time it is told whether decisions are missing: that of the list.
+    let mut told = Filter { since: filter.since, until: filter.until, ..Filter::default() };
     let flaws = if let Some(limit) = args.limit {
         let (records, flaws) = reader.last(&filter, limit)?;
         for record in &records {
             table.row(record)?;
         }
+        let oldest = records.first().and_then(|r| r.head.timestamp.parse().ok());
+        told.since = if records.len() == limit { oldest.max(told.since) } else { told.since };
         flaws
     } else {
         let mut failed = Ok(());
@@ -181,7 +187,7 @@ fn list(args: &ListArgs) -> anyhow::Result<Exit> {
     table.out.flush()?;
     mention_flaws(&flaws, "the log");
     if filter.r#type == Some(RecordType::Decision) {
-        mention_gaps(&reader, &filter)?;
+        mention_gaps(&reader, &told)?;
     }
     Ok(Exit::Fine)
 }
@@ -237,8 +243,13 @@ impl Table {
     }
 
     fn row(&mut self, record: &Record) -> io::Result<()> {
-        if matches!(self.output, ListOutput::Json) {
-            return writeln!(self.out, "{}", record.line);
+        match self.output {
+            ListOutput::Json => return writeln!(self.out, "{}", record.line),
+            ListOutput::Csv => {
+                let begun = std::mem::replace(&mut self.begun, true);
+                return rows::csv(&mut self.out, record, !begun);
+            }
+            ListOutput::Table => {}
         }
         if !self.begun {
             self.begun = true;

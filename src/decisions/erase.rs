@@ -272,6 +272,7 @@ impl Writer {
         }
         self.write(&lines)?;
         self.pruned.drain(..told);
+        self.sync()?;
         let path = segments::body_path(&self.options.dir, rewritten.segment);
         self.storage.rename(&rewritten.draft, &path).map_err(|e| LogError::io("replace", &path, &e))?;
         if let Some(segment) = self.segments.iter_mut().find(|s| s.first_seq == rewritten.segment) {

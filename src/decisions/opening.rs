@@ -15,6 +15,9 @@ use crate::decisions::segments::{self, DirLock, Recovered, Segment};
 use crate::decisions::{LogError, LogOptions, StartRecord, Storage};
 use crate::tlog::{Checkpoint, VerifierKey};
 
+/// Longest origin and label, in bytes: they stand in every envelope.
+const MAX_NAME: usize = 255;
+
 /// A directory whose log can be gone on with.
 pub(super) struct Opened {
     pub lock: DirLock,
@@ -107,4 +110,25 @@ pub(super) fn first_tile(dir: &Path) -> u64 {
         })
     }
     least(&dir.join("tile/0"), 0).unwrap_or(0)
+}
+
+/// Whether a log can be written under these names.
+pub(super) fn check(options: &LogOptions) -> Result<(), LogError> {
+    let named = [
+        ("origin", &options.origin),
+        ("cluster name", &options.labels.cluster),
+        ("replica", &options.labels.replica),
+        ("version", &options.labels.version),
+    ];
+    for (option, name) in named {
+        if name.len() > MAX_NAME || name.chars().any(char::is_control) {
+            let message = format!("at most {MAX_NAME} bytes without control characters");
+            return Err(LogError::Option { option, message });
+        }
+    }
+    if options.origin.is_empty() || options.origin.chars().any(|c| c.is_whitespace() || c == '+') {
+        let message = "a log has a name, without white space and `+`: it stands in checkpoints and keys".to_owned();
+        return Err(LogError::Option { option: "origin", message });
+    }
+    Ok(())
 }

@@ -105,7 +105,7 @@ pub(super) struct Rewritten {
 /// What it came to.
 pub(super) enum Done {
     Nothing,
-    Hold(Hold),
+    Hold(Box<Hold>),
     Pruned(Pruned),
 }
 
@@ -117,7 +117,7 @@ impl DecisionLog {
     /// written.
     pub fn place_hold(&self, request: HoldRequest, author: &Author) -> Result<Hold, LogError> {
         match self.order(What::Place(request, author.clipped()))? {
-            Done::Hold(hold) => Ok(hold),
+            Done::Hold(hold) => Ok(*hold),
             Done::Nothing | Done::Pruned(_) => Err(LogError::Closed),
         }
     }
@@ -167,7 +167,7 @@ impl DecisionLog {
 impl Writer {
     pub(super) fn obey(&mut self, order: Order) {
         let done = match order.what {
-            What::Place(request, author) => self.place(request, author).map(Done::Hold),
+            What::Place(request, author) => self.place(request, author).map(|hold| Done::Hold(Box::new(hold))),
             What::Release(name, author) => self.release(&name, &author).map(|()| Done::Nothing),
             What::Seal => self.seal().map(|()| Done::Nothing),
             What::Replace(rewritten) => self.put_in_place(&rewritten).map(|()| Done::Nothing),

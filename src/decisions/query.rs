@@ -128,7 +128,13 @@ impl Filter {
     pub(super) fn needles(&self) -> Vec<String> {
         let texts = [&self.namespace, &self.user, &self.policy, &self.uid];
         let plain = texts.into_iter().flatten().filter(|t| !t.is_empty() && !t.contains('*'));
-        plain.filter_map(|t| serde_json::to_string(t).ok()).collect()
+        let quoted = plain.filter_map(|t| serde_json::to_string(t).ok());
+        // As a server writes them.
+        let member = |name: &str, value: &str| format!(r#""{name}":"{value}""#);
+        let kind = self.r#type.filter(|t| *t != RecordType::Unknown).map(|t| member("type", t.as_str()));
+        let verdict = self.verdict.map(|v| member("verdict", v.as_str()));
+        let cause = self.cause.map(|c| member("cause", c.as_str()));
+        quoted.chain(kind).chain(verdict).chain(cause).collect()
     }
 }
 

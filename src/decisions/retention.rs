@@ -303,7 +303,8 @@ impl Writer {
             self.restate(|_, hold| (first..=last).contains(&hold.seq))?;
         }
         self.write_own(RecordType::Prune, record)?;
-        self.delete(oldest).inspect_err(|error| {
+        // A loss of power must not keep the deletion and lose its record.
+        self.sync().and_then(|()| self.delete(oldest)).inspect_err(|error| {
             self.prune_after = Some(Instant::now() + PRUNE_AGAIN);
             self.shared.status().health.last_error = Some(error.to_string());
         })

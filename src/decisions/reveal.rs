@@ -23,10 +23,10 @@ pub struct Masked {
 pub fn commitments_at(record: &Record, body: Option<&Value>, pointer: &str) -> Vec<Masked> {
     let envelope: Value = serde_json::from_str(&record.line).unwrap_or(Value::Null);
     let input = body.and_then(|b| b.get("input"));
+    let counted = ["/violations/", "/details/"].iter().any(|kind| pointer.starts_with(kind));
     let places = [
         input.and_then(|i| i.pointer(pointer)),
-        body.and_then(|b| said_in_body(b, &envelope, pointer)),
-        body.and_then(|b| b.pointer(pointer)),
+        body.and_then(|b| if counted { said_in_body(b, &envelope, pointer) } else { b.pointer(pointer) }),
         envelope.pointer(pointer),
         own_copy(&envelope, pointer),
     ];
@@ -36,7 +36,6 @@ pub fn commitments_at(record: &Record, body: Option<&Value>, pointer: &str) -> V
     }
     found.sort_by(|a, b| (!a.whole, &a.commitment).cmp(&(!b.whole, &b.commitment)));
     found.dedup_by(|a, b| a.commitment == b.commitment);
-    // What stands below was made with the keys of the places below.
     found
 }
 

@@ -41,7 +41,7 @@ impl Selection {
 
     /// Whether nothing but the time counts.
     pub(super) fn is_of_time(&self) -> bool {
-        self.names().all(|names| names.is_empty())
+        self.names().all(Vec::is_empty)
     }
 
     /// Whether records between these times can be among them.

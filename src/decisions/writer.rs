@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::decisions::entry::rfc3339;
+use crate::decisions::gap::Owed;
 use crate::decisions::hold::Kept;
 use crate::decisions::keeping::Held;
 use crate::decisions::log::{FLUSH_TO_DISK, Shared};
@@ -32,8 +33,6 @@ const MAX_BATCH: usize = 1024;
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How often a log that cannot be written is tried again when nothing is appended.
 const RETRY: Duration = Duration::from_secs(1);
-/// Longest origin and label, in bytes: they stand in every envelope.
-const MAX_NAME: usize = 255;
 
 pub(super) struct Writer {
     pub(super) storage: Arc<dyn Storage>,
@@ -62,6 +61,8 @@ pub(super) struct Writer {
     pub(super) ages: Ages,
     /// What was deleted on a full disk and no record tells of yet.
     pub(super) pruned: Vec<PruneRecord>,
+    /// Changes of the configuration that could not be written yet.
+    owed: Owed,
     /// A deletion failed: the next is tried after this.
     pub(super) prune_after: Option<Instant>,
     _lock: DirLock,
@@ -97,7 +98,7 @@ impl Writer {
         shared: Arc<Shared>,
         before: Option<&Checkpoint>,
     ) -> Result<Self, LogError> {
-        check(&options)?;
+        opening::check(&options)?;
         erase::clean(&options.dir);
         let Opened { lock, segments, next_seq, origin, notary, known, kept, start } =
             opening::open(&storage, &options, before)?;
@@ -129,6 +130,7 @@ impl Writer {
             held: Held::default(),
             ages: Ages::default(),
             pruned: Vec::new(),
+            owed: Owed::default(),
             prune_after: None,
             _lock: lock,
             options,
@@ -157,7 +159,9 @@ impl Writer {
             let patience = if self.notary.is_behind() { FLUSH_TO_DISK / 2 } else { RETRY };
             let Batch { jobs, orders, closing } = shared.queue.take(patience, MAX_BATCH, MAX_BATCH_BYTES);
             self.follow_directory();
-            if !jobs.is_empty() || !shared.status().gap.is_empty() || !shared.status().health.writable {
+            let waits =
+                !shared.status().gap.is_empty() || !shared.status().health.writable || !self.owed.entries().is_empty();
+            if !jobs.is_empty() || waits {
                 self.commit(jobs);
             }
             shared.queue.done();
@@ -240,8 +244,13 @@ impl Writer {
             }
             std::mem::take(&mut status.gap)
         };
+        self.owed.take(given_up.into_iter().map(|job| job.entry));
         let mut lines = Lines::default();
         let told = self.add_pruned(&mut lines);
+        let owed = self.owed.entries().len();
+        for entry in self.owed.entries() {
+            self.add(&mut lines, entry.record_type, &entry.members);
+        }
         if !gap.is_empty() {
             self.add_own(&mut lines, RecordType::Gap, &gap.record(Timestamp::now()));
         }
@@ -256,6 +265,9 @@ impl Writer {
         let result = self.write(&lines);
         if result.is_ok() {
             self.pruned.drain(..told);
+            self.owed.written(owed);
+        } else {
+            self.owed.take(jobs.iter().map(|job| job.entry.clone()));
         }
         let mut status = self.shared.status();
         if result.is_err() {
@@ -415,7 +427,7 @@ impl Writer {
         written.and(signed)
     }
 
-    fn sync(&mut self) -> Result<(), LogError> {
+    pub(super) fn sync(&mut self) -> Result<(), LogError> {
         let Some(files) = &self.files else { return Ok(()) };
         let fault = |e| LogError::io("sync", &self.options.dir, &e);
         files.bodies.sync().map_err(fault)?;
@@ -467,26 +479,6 @@ impl Writer {
 fn take_back(files: &Files, segment: &Segment) -> std::io::Result<()> {
     files.envelopes.truncate(segment.envelopes)?;
     files.bodies.truncate(segment.bodies.unwrap_or(0))
-}
-
-fn check(options: &LogOptions) -> Result<(), LogError> {
-    let named = [
-        ("origin", &options.origin),
-        ("cluster name", &options.labels.cluster),
-        ("replica", &options.labels.replica),
-        ("version", &options.labels.version),
-    ];
-    for (option, name) in named {
-        if name.len() > MAX_NAME || name.chars().any(char::is_control) {
-            let message = format!("at most {MAX_NAME} bytes without control characters");
-            return Err(LogError::Option { option, message });
-        }
-    }
-    if options.origin.is_empty() || options.origin.chars().any(|c| c.is_whitespace() || c == '+') {
-        let message = "a log has a name, without white space and `+`: it stands in checkpoints and keys".to_owned();
-        return Err(LogError::Option { option: "origin", message });
-    }
-    Ok(())
 }
 
 pub(super) fn length(bytes: &[u8]) -> u64 {

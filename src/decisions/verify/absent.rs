@@ -33,6 +33,7 @@ impl Absent {
 
     /// What nobody has explained is wrong.
     pub(super) fn settle(self, report: &mut Report) {
+        let before = report.findings.len();
         for (first, end, place) in self.stretches {
             let mut left = Ranges::default();
             left.insert(first, end - 1);
@@ -55,5 +56,6 @@ impl Absent {
             };
             report.find_in_order(Finding { seq: Some(first), ..Finding::whole(FindingCode::BodyMissing, message) });
         }
+        report.unexplained = report.findings.len() > before;
     }
 }

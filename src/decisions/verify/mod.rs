@@ -8,6 +8,7 @@
 mod absent;
 mod anchors;
 mod bodies;
+mod envelope;
 mod report;
 mod row;
 mod tiles;
@@ -59,6 +60,8 @@ pub fn verify(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Re
             {
                 tries += 1;
             }
+            // Deleted or erased while we read: the record of it is in a segment that was not there when we began.
+            Ok(report) if report.unexplained && tries < 3 && DirLock::is_held(&options.dir) => tries += 1,
             other => return other,
         }
     }
@@ -102,7 +105,7 @@ fn attempt(options: &VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Resul
     let origin = latest.as_ref().map(|(_, c)| c.origin.clone());
     let origin = match origin {
         Some(origin) => Some(origin),
-        None => segments.last().map(|s| walk::origin(dir, s)).transpose()?.flatten(),
+        None => segments.last().map(|s| envelope::origin(dir, s)).transpose()?.flatten(),
     };
     anchors.extend(replaced(dir, &[keys.clone(), listed].concat(), &mut report)?);
     for path in &options.anchors {

@@ -177,6 +177,8 @@ pub struct Report {
     pub anchors_unchecked: u64,
     /// Checkpoints of other logs, which were passed over.
     pub anchors_of_others: u64,
+    /// Something is not there that a record in a segment begun meanwhile may explain.
+    pub unexplained: bool,
     /// What is wrong, in the order of the log; the first ones.
     pub findings: Vec<Finding>,
     /// How many more things are wrong.

@@ -5,40 +5,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc;
 
-use serde::Deserialize;
-
 use crate::decisions::LogError;
 use crate::decisions::lines::Lines;
 use crate::decisions::record::{GapRecord, MAX_ENVELOPE, PruneRecord, RecordType, StartRecord};
 use crate::decisions::segments::{Segment, body_path, envelope_path};
 use crate::decisions::verify::absent::Absent;
 use crate::decisions::verify::bodies::{Bodies, Fate};
+use crate::decisions::verify::envelope::{Envelope, Input};
 use crate::decisions::verify::row::{Cell, Place, Side, leads_first};
 use crate::decisions::verify::tiles::{Stored, WIDTH};
 use crate::decisions::verify::{Anchor, Finding, FindingCode, Progress, Report};
-use crate::policy::Digest;
 use crate::tlog::{Checkpoint, Hash, Tile, TileId, Tree, leaf_hash, subtree_root};
 
 /// Bytes after which progress is told.
 const STEP: u64 = 4 << 20;
-
-/// What of a line is checked beside its hash.
-#[derive(Deserialize)]
-struct Envelope<'l> {
-    r#type: RecordType,
-    seq: u64,
-    #[serde(borrow)]
-    origin: std::borrow::Cow<'l, str>,
-    #[serde(default, borrow)]
-    decision_id: Option<std::borrow::Cow<'l, str>>,
-    #[serde(default)]
-    input: Option<Input>,
-}
-
-#[derive(Deserialize)]
-struct Input {
-    digest: Digest,
-}
 
 pub(super) struct Walk<'d> {
     dir: &'d Path,
@@ -61,15 +41,6 @@ pub(super) struct Walk<'d> {
     done: u64,
     told: u64,
     report: Report,
-}
-
-/// Who wrote a segment.
-pub(super) fn origin(dir: &Path, segment: &Segment) -> Result<Option<String>, LogError> {
-    let path = envelope_path(dir, segment.first_seq);
-    let fault = |e| LogError::io("read", &path, &e);
-    let mut lines = Lines::open(&path).map_err(fault)?;
-    let line = lines.next_finished().map_err(fault)?;
-    Ok(line.and_then(|l| Some(serde_json::from_slice::<Envelope<'_>>(l.bytes).ok()?.origin.into_owned())))
 }
 
 impl<'d> Walk<'d> {

@@ -395,7 +395,7 @@ fn an_erasure_that_was_recorded_is_explained_also_when_its_record_is_gone() {
                     .expect("erases")
                     .bodies,
                 1
-            )
+            );
         })
         .await;
         on(|log| drop(log.place_hold(hold("case", of_user("eve")), &author()).expect("is placed"))).await;
