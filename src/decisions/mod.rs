@@ -44,6 +44,7 @@ mod retention;
 mod reveal;
 mod segments;
 mod selection;
+mod sieve;
 mod signing;
 mod storage;
 mod syncer;

@@ -19,7 +19,6 @@ use crate::decisions::segments;
 use crate::decisions::tree_files::read_keys;
 use crate::decisions::{HoldRecord, LogError, PruneRecord};
 use crate::engine::{Cause, Verdict};
-use crate::policy::glob_matches;
 
 /// How far records of a segment may lie outside the time from its first to its last. A request lives 30 s at most (the
 /// API server's limit); the rest is for clocks that are set.
@@ -107,21 +106,7 @@ impl Filter {
         if early || late || self.r#type.is_some_and(|t| t != head.r#type) {
             return false;
         }
-        !self.asks_of_decisions() || record.decision().is_some_and(|d| self.takes_decision(&d))
-    }
-
-    fn takes_decision(&self, d: &DecisionRecord) -> bool {
-        let fits = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|w| glob_matches(w, has));
-        let extra = || d.request.user.extra.values().flatten();
-        let spared = || d.exceptions.iter().map(|e| &e.policy);
-        let policies =
-            || d.violations.iter().map(|v| &v.policy).chain(d.errors.iter().map(|e| &e.policy)).chain(spared());
-        fits(&self.namespace, &d.request.namespace)
-            && self.uid.as_ref().is_none_or(|uid| *uid == d.request.uid)
-            && self.verdict.is_none_or(|v| v == d.verdict)
-            && self.cause.is_none_or(|c| c == d.cause)
-            && (fits(&self.user, &d.request.user.username) || extra().any(|value| fits(&self.user, value)))
-            && (self.policy.is_none() || policies().any(|p| fits(&self.policy, p)))
+        !self.asks_of_decisions() || (head.r#type == RecordType::Decision && self.takes_line(&record.line))
     }
 
     /// Texts that a wanted line holds as they stand, so that most lines need no parsing.
