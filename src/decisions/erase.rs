@@ -10,6 +10,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -112,7 +113,6 @@ impl DecisionLog {
 
     fn erase_once(&self, erasure: &Erasure, author: &Author, total: &mut Erased) -> Result<(), LogError> {
         let holds = self.holds();
-        let names: Vec<String> = holds.iter().map(|h| h.name.clone()).collect();
         let mut all = Vec::new();
         let there = segments::segments(self.dir())?;
         // The newest is the active one: it was begun just now, and what is in it came after the request.
@@ -135,7 +135,7 @@ impl DecisionLog {
                 draft_length,
                 erased,
                 author: author.clone(),
-                holds: names.clone(),
+                holds: Arc::clone(&holds),
             };
             if let Err(error) = self.order(What::Replace(order)) {
                 let _ = fs::remove_file(&path);
@@ -257,11 +257,9 @@ impl Writer {
     /// Writes the record of an erasure, and then puts the file in place: should the second fail, the record says more
     /// than was done, and the erasure can be asked for again.
     pub(super) fn put_in_place(&mut self, rewritten: &Rewritten) -> Result<(), LogError> {
-        let holds: Vec<&String> = self.kept.holds.iter().map(|h| &h.name).collect();
-        let asked: Vec<&String> = rewritten.holds.iter().collect();
         let sealed = self.segments.len().saturating_sub(1);
         let segment = self.segments.iter().take(sealed).find(|s| s.first_seq == rewritten.segment);
-        if holds != asked || segment.and_then(|s| s.bodies) != Some(rewritten.length) {
+        if self.kept.holds != *rewritten.holds || segment.and_then(|s| s.bodies) != Some(rewritten.length) {
             return Err(LogError::Changed);
         }
         let bytes = rewritten.length.saturating_sub(rewritten.draft_length);

@@ -205,6 +205,7 @@ impl Writer {
                 hold.seq = seq;
             }
         }
+        self.shared.status().holds = Arc::new(self.kept.holds.clone());
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! place. Knows what is asked and answered; the deletions themselves are `retention`'s and `erase`'s.
 
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -99,7 +99,7 @@ pub(super) struct Rewritten {
     pub erased: Ranges,
     pub author: Author,
     /// The holds that were asked.
-    pub holds: Vec<String>,
+    pub holds: Arc<Vec<Hold>>,
 }
 
 /// What it came to.
