@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use portcullis::admission::{Request, decode, encode};
 use portcullis::decisions::{
-    Caller, DecisionLog, DecisionMeta, Durability, Entry, Labels, LogOptions, MaskKey, Masker, SigningSeed,
+    Caller, DecisionLog, DecisionMeta, Durability, Entry, Labels, LogOptions, MaskKey, Masker, Retention, SigningSeed,
     VerifyOptions, verify,
 };
 use portcullis::engine::{
@@ -132,6 +132,7 @@ fn open(dir: &Path, durability: Durability) -> DecisionLog {
         durability,
         max_bytes: 64 << 30,
         segment_bytes: 64 << 20,
+        retention: Retention::default(),
         labels: Labels { cluster: "bench".to_owned(), replica: "r-0".to_owned(), version: "0".to_owned() },
         origin: "bench/r-0".to_owned(),
         mask_key: MaskKey::from_bytes([1; 32]),

@@ -20,14 +20,16 @@ use crate::app::reload::{Edition, Keeper, Loader, Reloader, announce, first, fol
 use crate::app::standing::Standing;
 use crate::config::{Certificates, ClusterAccess, Options, SigningKeySource};
 use crate::decisions::sinks::Sinks;
-use crate::decisions::{DecisionLog, Durability, Labels, LogOptions, MaskKey, PolicySets, SigningSeed};
+use crate::decisions::{
+    Control, DecisionLog, Durability, Labels, LogOptions, MaskKey, PolicySets, ReadersFile, SigningSeed,
+};
 use crate::engine::{Compiled, FailureMode, HttpDoor, Pool, PoolOptions, Snapshot};
 use crate::inventory::{self, ClusterNamespaces};
 use crate::outbound::Client;
 use crate::policy::{Instant, LoadError};
 use crate::server::{
     Check, ConnectionLimits, InForce, Limits, Phase, Phases, Readiness, Reviewer, ServingCertificate, TlsIdentity,
-    Transport, World, admin_router, serve, server_config, webhook_router,
+    Transport, World, admin_router, reading_router, serve, server_config, webhook_router,
 };
 use crate::telemetry::Metrics;
 use crate::webhook;
@@ -72,6 +74,8 @@ pub struct App {
     reload: Arc<Notify>,
     /// They watch the places of the policies.
     follow_tasks: [JoinHandle<()>; 2],
+    /// Takes commands for the log.
+    control_task: JoinHandle<()>,
 }
 
 impl App {
@@ -93,9 +97,11 @@ impl App {
             tokio::spawn(serve(admin_listener, Transport::Plain, router, admin_limits, metrics.clone(), admin_phases));
         let first = first(&loader, &standing, &metrics).await.map_err(refusal)?;
         let Edition { compiled: Compiled { snapshot, notes }, sources, from, stamp, .. } = first;
+        let readers = options.readers.as_deref().map(ReadersFile::load).transpose().context("--readers")?;
         let listener = bind("listen", options.listen).await?;
         let webhook = listener.local_addr()?;
         let log = open_log(options)?;
+        let control_task = tokio::spawn(control(options.state_dir.clone(), log.clone()));
         let current = in_force(snapshot, sources, &log);
         let keeper = Keeper {
             sets: PolicySets::beside(&options.decision_log),
@@ -169,6 +175,10 @@ impl App {
         };
         let limits = Limits { body: options.max_body_bytes, bodies: options.max_body_bytes.saturating_mul(BODIES) };
         let router = webhook_router(Arc::new(reviewer), metrics.clone(), limits, phases.clone());
+        let router = match readers {
+            Some(readers) => router.merge(reading_router(readers, log.clone(), metrics.clone())),
+            None => router,
+        };
         let transport = Transport::Tls(Arc::new(tls));
         let webhook_task =
             tokio::spawn(serve(listener, transport, router, ConnectionLimits::WEBHOOK, metrics.clone(), phases));
@@ -189,6 +199,7 @@ impl App {
             admin_task,
             reload,
             follow_tasks,
+            control_task,
         })
     }
 
@@ -217,6 +228,7 @@ impl App {
         if let Some(sinks) = self.sinks.take() {
             sinks.stop().await;
         }
+        self.control_task.abort();
         self.log.close(reason).await.context("the decision log could not be closed")?;
         self.anchoring.finish().await;
         self.admin_phase.send_replace(Phase::Close);
@@ -263,6 +275,7 @@ fn open_log(options: &Options) -> anyhow::Result<DecisionLog> {
         durability: options.durability,
         max_bytes: options.decision_log_max_bytes,
         segment_bytes: SEGMENT_BYTES.min(options.decision_log_max_bytes / 4),
+        retention: options.retention,
         labels: Labels {
             cluster: options.cluster_name.clone(),
             replica: options.replica.clone(),
@@ -274,6 +287,18 @@ fn open_log(options: &Options) -> anyhow::Result<DecisionLog> {
         checkpoint_copy: Some(options.state_dir.join("decisions.checkpoint")),
     })
     .context("--decision-log")
+}
+
+/// Takes commands for the log. Without the socket they wait until the server is down; everything else goes on.
+async fn control(state_dir: PathBuf, log: DecisionLog) {
+    match Control::bind(&state_dir).await {
+        Ok(control) => control.serve(log).await,
+        Err(error) => {
+            let path = Control::path(&state_dir);
+            tracing::warn!(path = %path.display(), %error, "no control socket: `decisions hold`, `release`, `erase` and \
+                `prune` do not reach this server");
+        }
+    }
 }
 
 fn signing_seed(options: &Options) -> anyhow::Result<SigningSeed> {
@@ -412,7 +437,11 @@ impl Gauges {
         m.log_unsigned.set(wide(health.next_seq.saturating_sub(health.signed)));
         m.log_writable.set(i64::from(health.writable));
         let detail = if health.writable {
-            format!("{} records, {} bytes", health.appended, health.bytes)
+            let over = match health.held_over {
+                0 => String::new(),
+                over => format!("; {over} bytes past its bound, and all that could go is under legal hold"),
+            };
+            format!("{} records, {} bytes{over}", health.appended, health.bytes)
         } else {
             let error = health.last_error.unwrap_or_else(|| "closed".to_owned());
             format!("cannot be written: {error}; {} decisions are missing", health.gap)

@@ -12,6 +12,9 @@ pub enum UnitError {
     /// Not a Go duration.
     #[error("`{0}` is not a duration; write for example `5s`, `500ms` or `1m30s`")]
     Duration(String),
+    /// Not a period.
+    #[error("`{0}` is not a period; write for example `90d`, `12w` or `36h`")]
+    Period(String),
     /// Not a size.
     #[error("`{0}` is not a size; write bytes or for example `64MiB` or `10GiB`")]
     Size(String),
@@ -66,6 +69,29 @@ impl FromStr for Span {
 }
 
 impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A period in flags and files, for what is kept: `90d`, `12w`, or a duration such as `36h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(pub Duration);
+
+impl FromStr for Period {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let fault = || UnitError::Period(text.to_owned());
+        let days = text.strip_suffix('d').map(|n| (n, 1)).or_else(|| text.strip_suffix('w').map(|n| (n, 7)));
+        let Some((number, days)) = days else { return parse_duration(text).map(Self).map_err(|_| fault()) };
+        let number = number.parse::<u32>().map_err(|_| fault())?;
+        Ok(Self(Duration::from_secs(u64::from(number) * days * 24 * 3600)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
@@ -145,6 +171,17 @@ mod tests {
         }
         for wrong in ["", "5", "s", "-5s", "5 s", "5x", "1..5s", "1e400s", "99999999999999999999h", "5s!", "∞s"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn periods() {
+        for (text, hours) in [("90d", 90 * 24), ("12w", 12 * 7 * 24), ("36h", 36), ("1h30m", 1)] {
+            let Period(found) = text.parse().expect(text);
+            assert_eq!(found.as_secs() / 3600, hours, "{text}");
+        }
+        for wrong in ["", "d", "90", "-1d", "1.5d", "90 days", "1y", "99999999999d"] {
+            assert!(wrong.parse::<Period>().is_err(), "{wrong}");
         }
     }
 

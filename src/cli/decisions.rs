@@ -5,10 +5,14 @@ mod anchor;
 mod export;
 mod filter;
 mod join;
+mod keep;
 mod key;
 mod prove;
 mod query;
+mod reach;
 mod replay;
+mod reveal;
+mod rows;
 mod show;
 mod stats;
 mod tail;
@@ -56,6 +60,12 @@ enum DecisionsCommand {
     Replay(Box<replay::ReplayArgs>),
     Export(Box<export::ExportArgs>),
     Reconcile(export::ReconcileArgs),
+    Hold(Box<keep::HoldArgs>),
+    Release(Box<keep::ReleaseArgs>),
+    Holds(keep::HoldsArgs),
+    Erase(Box<keep::EraseArgs>),
+    Prune(Box<keep::PruneArgs>),
+    Reveal(Box<reveal::RevealArgs>),
 }
 
 /// Where the log is.
@@ -94,7 +104,7 @@ struct ListArgs {
     /// Only the last N.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     limit: Option<usize>,
-    /// How to print; `json` gives one record a line, as it stands in the log.
+    /// How to print; `json` gives one record a line, as it stands in the log, `csv` what most people ask of it.
     #[arg(short, long, value_enum, default_value_t = ListOutput::Table)]
     output: ListOutput,
 }
@@ -107,7 +117,8 @@ struct ShowArgs {
     id: String,
     #[command(flatten)]
     log: LogArgs,
-    /// How to print; `json` gives `{envelope, body, bodyState}`.
+    /// How to print; `json` gives `{envelope, body, bodyState}`, `body` the line of the body as it is stored, with the
+    /// salt that its digest is made with.
     #[arg(short, long, value_enum, default_value_t = ShowOutput::Pretty)]
     output: ShowOutput,
 }
@@ -116,12 +127,14 @@ struct ShowArgs {
 enum ListOutput {
     Table,
     Json,
+    Csv,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ShowOutput {
     Pretty,
     Json,
+    Body,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -144,6 +157,12 @@ pub(super) fn run(args: &DecisionsArgs) -> anyhow::Result<Exit> {
         DecisionsCommand::Replay(args) => replay::replay(args),
         DecisionsCommand::Export(args) => export::export(args),
         DecisionsCommand::Reconcile(args) => export::reconcile(args),
+        DecisionsCommand::Hold(args) => keep::hold(args),
+        DecisionsCommand::Release(args) => keep::release(args),
+        DecisionsCommand::Holds(args) => keep::holds(args),
+        DecisionsCommand::Erase(args) => keep::erase(args),
+        DecisionsCommand::Prune(args) => keep::prune(args),
+        DecisionsCommand::Reveal(args) => reveal::reveal(args),
     };
     match result {
         // Whoever reads has seen enough.
@@ -158,11 +177,15 @@ fn list(args: &ListArgs) -> anyhow::Result<Exit> {
     let reader = args.log.reader()?;
     let filter = args.filter.filter()?;
     let mut table = Table::new(args.output);
+    // Of which time it is told whether decisions are missing: that of the list.
+    let mut told = Filter { since: filter.since, until: filter.until, ..Filter::default() };
     let flaws = if let Some(limit) = args.limit {
         let (records, flaws) = reader.last(&filter, limit)?;
         for record in &records {
             table.row(record)?;
         }
+        let oldest = records.first().and_then(|r| r.head.timestamp.parse().ok());
+        told.since = if records.len() == limit { oldest.max(told.since) } else { told.since };
         flaws
     } else {
         let mut failed = Ok(());
@@ -176,7 +199,7 @@ fn list(args: &ListArgs) -> anyhow::Result<Exit> {
     table.out.flush()?;
     mention_flaws(&flaws, "the log");
     if filter.r#type == Some(RecordType::Decision) {
-        mention_gaps(&reader, &filter)?;
+        mention_gaps(&reader, &told)?;
     }
     Ok(Exit::Fine)
 }
@@ -232,8 +255,13 @@ impl Table {
     }
 
     fn row(&mut self, record: &Record) -> io::Result<()> {
-        if matches!(self.output, ListOutput::Json) {
-            return writeln!(self.out, "{}", record.line);
+        match self.output {
+            ListOutput::Json => return writeln!(self.out, "{}", record.line),
+            ListOutput::Csv => {
+                let begun = std::mem::replace(&mut self.begun, true);
+                return rows::csv(&mut self.out, record, !begun);
+            }
+            ListOutput::Table => {}
         }
         if !self.begun {
             self.begun = true;

@@ -8,12 +8,12 @@ use serde::Deserialize;
 
 use crate::config::{ConfigError, Settings, sinks};
 use crate::decisions::sinks::SinkSpec;
-use crate::decisions::{AnchorAddress, Durability, SigningSeed, Witness};
+use crate::decisions::{AnchorAddress, Durability, Retention, SigningSeed, Witness};
 use crate::engine::{FailureModes, Quarantine, Ways};
 use crate::outbound::{Hosts, Loopback};
 use crate::policy::Enforcement;
 use crate::source::BundleOptions;
-use crate::units::Span;
+use crate::units::{Period, Span};
 
 /// Reviews under way for each evaluating thread. A review takes a few milliseconds, so a full house is worked off
 /// in about half a second, well within the shortest budget (1 s).
@@ -135,6 +135,10 @@ pub struct Options {
     pub decision_log: PathBuf,
     /// Bound of the decision log, bytes.
     pub decision_log_max_bytes: u64,
+    /// How long bodies and records are kept.
+    pub retention: Retention,
+    /// Who may read the decision log over HTTPS.
+    pub readers: Option<PathBuf>,
     /// When a record counts as written.
     pub durability: Durability,
     /// What the decision log is signed with.
@@ -205,6 +209,7 @@ impl Options {
             signing_key: signing_key(&settings, environment, &state_dir, &decision_log)?,
             decision_log,
             decision_log_max_bytes: within("decision-log-max-bytes", log_bytes, LEAST_LOG_BYTES, u64::MAX)?,
+            retention: retention(&settings)?,
             max_body_bytes: usize::try_from(within("max-body-bytes", max_body_bytes, 1024, MOST_BODY_BYTES)?)
                 .unwrap_or(usize::MAX),
             max_in_flight: within("max-in-flight", max_in_flight, 1, MOST_IN_FLIGHT)?,
@@ -223,6 +228,7 @@ impl Options {
             max_enforcement: settings.max_enforcement,
             engine: settings.engine.unwrap_or_default(),
             client_ca: settings.client_ca,
+            readers: settings.readers,
             durability: settings.durability.unwrap_or(Durability::Flush),
             // Endpoints need a second or two to leave every kube-proxy; the default grace of a Pod is 30 s.
             drain_delay: settings.drain_delay.map_or(Duration::from_secs(5), |span| span.0),
@@ -232,6 +238,24 @@ impl Options {
             state_dir,
         })
     }
+}
+
+/// A period of less than a minute is a slip: what is deleted does not come back.
+fn retention(settings: &Settings) -> Result<Retention, ConfigError> {
+    const SHORTEST: Duration = Duration::from_secs(60);
+    let period = |flag: &'static str, found: Option<Period>| match found {
+        Some(Period(period)) if period < SHORTEST => {
+            Err(ConfigError::value(flag, format!("`{period:?}` is too short; write 1m or more, such as `90d`")))
+        }
+        other => Ok(other.map(|p| p.0)),
+    };
+    let bodies = period("decision-log-retain-bodies", settings.decision_log_retain_bodies)?;
+    let records = period("decision-log-retain-records", settings.decision_log_retain_records)?;
+    if bodies.zip(records).is_some_and(|(bodies, records)| bodies > records) {
+        let message = "is longer than --decision-log-retain-records, and bodies go with their records";
+        return Err(ConfigError::value("decision-log-retain-bodies", message));
+    }
+    Ok(Retention { bodies, records })
 }
 
 fn quarantine(settings: &Settings) -> Result<Quarantine, ConfigError> {

@@ -12,7 +12,7 @@ use crate::config::{AnchorSetting, BundleSettings, LogFormat, SinkSettings, Witn
 use crate::decisions::Durability;
 use crate::engine::{FailureMode, Ways};
 use crate::policy::{Enforcement, wording};
-use crate::units::{ByteSize, Span};
+use crate::units::{ByteSize, Period, Span};
 
 /// The settings of `serve`. A flag counts before its environment variable, that before the file, that before the
 /// default. Keys of the file are the flags in camelCase (the flag's own spelling is understood too).
@@ -118,6 +118,20 @@ pub struct Settings {
     #[arg(long, env = "PORTCULLIS_DECISION_LOG_MAX_BYTES", value_name = "SIZE")]
     #[serde(alias = "decision-log-max-bytes")]
     pub decision_log_max_bytes: Option<ByteSize>,
+
+    /// How long bodies are kept, such as `90d` [default: until the log is full]
+    #[arg(long, env = "PORTCULLIS_DECISION_LOG_RETAIN_BODIES", value_name = "PERIOD")]
+    #[serde(alias = "decision-log-retain-bodies")]
+    pub decision_log_retain_bodies: Option<Period>,
+
+    /// How long records are kept, with their bodies [default: until the log is full]
+    #[arg(long, env = "PORTCULLIS_DECISION_LOG_RETAIN_RECORDS", value_name = "PERIOD")]
+    #[serde(alias = "decision-log-retain-records")]
+    pub decision_log_retain_records: Option<Period>,
+
+    /// YAML file of those who may read the decision log over HTTPS [default: nobody]
+    #[arg(long, env = "PORTCULLIS_READERS", value_name = "FILE")]
+    pub readers: Option<PathBuf>,
 
     /// When an answer leaves: when the kernel has its record, when the disk has it, or at once [default: flush]
     #[arg(long, env = "PORTCULLIS_DURABILITY", value_name = "flush|fsync|best-effort", value_parser = word::<Durability>)]
@@ -264,6 +278,9 @@ impl Settings {
             state_dir: self.state_dir.or(file.state_dir),
             decision_log: self.decision_log.or(file.decision_log),
             decision_log_max_bytes: self.decision_log_max_bytes.or(file.decision_log_max_bytes),
+            decision_log_retain_bodies: self.decision_log_retain_bodies.or(file.decision_log_retain_bodies),
+            decision_log_retain_records: self.decision_log_retain_records.or(file.decision_log_retain_records),
+            readers: self.readers.or(file.readers),
             durability: self.durability.or(file.durability),
             signing_key: self.signing_key.or(file.signing_key),
             sink: self.sink,

@@ -84,7 +84,8 @@ fn every_key_of_the_file_has_a_flag_and_the_flag_counts_first() {
         "c.yaml",
         "apiVersion: portcullis.io/v1alpha1\nkind: Config\npolicies: [p]\nlisten: 0.0.0.0:9443\ntls-san: [a.b]\n\
          maxBodyBytes: 1MiB\ndecisionLogMaxBytes: 1073741824\ndrainDelay: 2s\nmaxEnforcement: warn\nthreads: 3\n\
-         durability: fsync\nhttpAllow: [a.b:8443]\nhttp-allow-loopback: true\nfailureMode: allow\nfailure: {log: deny}\nlogFormat: json\nquarantineAfter: 0\nquarantinePause: 5m\n",
+         durability: fsync\nhttpAllow: [a.b:8443]\nhttp-allow-loopback: true\nfailureMode: allow\nfailure: {log: deny}\nlogFormat: json\nquarantineAfter: 0\nquarantinePause: 5m\n\
+         decisionLogRetainBodies: 90d\ndecision-log-retain-records: 52w\nreaders: r.yaml\n",
     )
     .expect("parses");
     let settings = flags("--listen 127.0.0.1:1 --threads 4 --policies a,b").over(file);
@@ -98,6 +99,9 @@ fn every_key_of_the_file_has_a_flag_and_the_flag_counts_first() {
     assert_eq!(options.quarantine, Quarantine { after: None, pause: Duration::from_secs(300) });
     assert_eq!(options.durability, crate::decisions::Durability::Fsync);
     assert_eq!(options.max_enforcement, Some(crate::policy::Enforcement::Warn));
+    let days = |n: u64| Some(Duration::from_secs(n * 24 * 3600));
+    assert_eq!((options.retention.bodies, options.retention.records), (days(90), days(52 * 7)));
+    assert_eq!(options.readers, Some("r.yaml".into()));
 }
 
 #[test]
@@ -138,6 +142,11 @@ fn contradictions_name_the_flag() {
         ("--threads 0", "--threads: `0`"),
         ("--max-body-bytes 1", "--max-body-bytes: `1`"),
         ("--decision-log-max-bytes 1", "--decision-log-max-bytes: `1`"),
+        ("--decision-log-retain-bodies 5s", "--decision-log-retain-bodies: `5s` is too short"),
+        (
+            "--decision-log-retain-bodies 90d --decision-log-retain-records 30d",
+            "--decision-log-retain-bodies: is longer than",
+        ),
         ("--http-allow https://a/b", "--http-allow: `https://a/b` is no host"),
         ("--replica a+b", "--replica: `a+b`"),
     ] {

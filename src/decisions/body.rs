@@ -2,7 +2,8 @@
 //!
 //! Knows the body line and its digest; must not know files or masking. Bytes:
 //! `{"decision_id":"<uuid>","salt":"<64 hex>","digest":"sha256:<64 hex>","body":<JSON>}`, in this order, so a reader
-//! takes the body's bytes as they stand; the digest is over the salt's 32 bytes and then these.
+//! takes the body's bytes as they stand; the digest is over the salt's 32 bytes and then these. In the place of an erased
+//! one stands `{"decision_id":"<uuid>","erased":true}`.
 
 use std::collections::BTreeMap;
 
@@ -71,7 +72,8 @@ impl BodyLine {
     }
 
     /// The line, without line feed.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
         let (salt, digest) = (hex(&self.salt), hex(&self.digest()));
         let mut line = Vec::with_capacity(self.body.len() + PREFIX);
         line.extend_from_slice(br#"{"decision_id":""#);
@@ -92,6 +94,17 @@ impl BodyLine {
         let BodyParts { decision_id, salt, body, .. } = BodyParts::of(line)?;
         Some(Self { decision_id: decision_id.to_owned(), salt: from_hex(salt)?, body: body.to_owned() })
     }
+}
+
+/// What stands in the place of a body that was erased.
+pub(super) fn erased_line(decision_id: &str) -> String {
+    format!(r#"{{"decision_id":"{decision_id}","erased":true}}"#)
+}
+
+/// The decision whose body was erased, if the line says so.
+pub(super) fn erased_id(line: &str) -> Option<&str> {
+    let id = line.strip_prefix(r#"{"decision_id":""#)?.strip_suffix(r#"","erased":true}"#)?;
+    (!id.contains('"')).then_some(id)
 }
 
 /// The members of a body line as they stand.

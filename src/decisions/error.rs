@@ -69,6 +69,29 @@ pub enum LogError {
     /// A checkpoint, tile or key is not what it should be.
     #[error(transparent)]
     Tree(#[from] TlogError),
+    /// A legal hold cannot be placed or released.
+    #[error("{message}")]
+    Hold {
+        /// Why not.
+        message: String,
+    },
+    /// Something is under legal hold.
+    #[error("{what} is under legal hold `{name}`: nothing was erased; release the hold first, or leave it out")]
+    Held {
+        /// What.
+        what: String,
+        /// The hold.
+        name: String,
+    },
+    /// An erasure that cannot be done as it was asked for.
+    #[error("{message}")]
+    Erasure {
+        /// Why not.
+        message: String,
+    },
+    /// Files changed while they were worked on.
+    #[error("the decision log changed meanwhile; try again")]
+    Changed,
     /// An option is out of range.
     #[error("`{option}`: {message}")]
     Option {
@@ -118,6 +141,10 @@ impl LogError {
             Self::Gone { .. } => "gone",
             Self::Unsigned { .. } => "unsigned",
             Self::Tree(error) => error.code(),
+            Self::Hold { .. } => "hold",
+            Self::Held { .. } => "held",
+            Self::Erasure { .. } => "erasure",
+            Self::Changed => "changed",
             Self::Option { .. } => "option",
             Self::Work { .. } => "work",
             Self::Foreign { .. } => "foreign",

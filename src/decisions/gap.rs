@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::decisions::entry::rfc3339;
-use crate::decisions::{GapRecord, LogError, clip};
+use crate::decisions::{Entry, GapRecord, LogError, RecordType, clip};
 
 /// Decisions that are not in the log, or are and nobody was told.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -76,5 +76,31 @@ impl Gap {
     fn spread(&mut self, from: Timestamp, to: Timestamp) {
         let (first, last) = self.span.unwrap_or((from, to));
         self.span = Some((first.min(from), last.max(to)));
+    }
+}
+
+/// Changes of the configuration that wait for a log that cannot be written; more are a fault of their own.
+const MAX_OWED: usize = 256;
+
+/// Changes of the configuration that could not be written yet. They are records too, so they come first when writing works
+/// again; of too many the newest count.
+#[derive(Debug, Default)]
+pub(super) struct Owed(Vec<Entry>);
+
+impl Owed {
+    /// Keeps those of the entries that must not be lost.
+    pub(super) fn take(&mut self, entries: impl Iterator<Item = Entry>) {
+        self.0.extend(entries.filter(|e| e.record_type == RecordType::Config));
+        let over = self.0.len().saturating_sub(MAX_OWED);
+        self.0.drain(..over);
+    }
+
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.0
+    }
+
+    /// The first `count` are on record now.
+    pub(super) fn written(&mut self, count: usize) {
+        self.0.drain(..count.min(self.0.len()));
     }
 }

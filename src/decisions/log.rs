@@ -1,7 +1,7 @@
 //! The decision log as the rest of the program holds it: options, the handle, health. Knows queue and writer; must not
 //! know lines or segments.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,7 +14,9 @@ use crate::decisions::gap::Gap;
 use crate::decisions::queue::{Closing, GaveUp, Job, Queue, Ticket};
 use crate::decisions::record::{Labels, RecordType};
 use crate::decisions::writer::Writer;
-use crate::decisions::{Disk, Entry, LogError, MaskKey, Masker, SignedCheckpoint, SigningSeed, Storage};
+use crate::decisions::{
+    Disk, Entry, Hold, LogError, MaskKey, Masker, Retention, SignedCheckpoint, SigningSeed, Storage,
+};
 use crate::tlog::Checkpoint;
 
 /// What an acknowledged decision survives.
@@ -61,6 +63,8 @@ pub struct LogOptions {
     pub max_bytes: u64,
     /// Size in bytes at which a new segment is begun; at most an eighth of `max_bytes`.
     pub segment_bytes: u64,
+    /// How long bodies and records are kept.
+    pub retention: Retention,
     /// Who writes.
     pub labels: Labels,
     /// The stable name of a new log. A log that is there keeps the name it has.
@@ -106,8 +110,10 @@ pub struct LogHealth {
     pub gap: u64,
     /// Syncs in the background that failed.
     pub sync_failures: u64,
-    /// Segments and body files deleted to stay within the bound.
+    /// Segments and body files deleted: to stay within the bound, or because of their age.
     pub pruned: u64,
+    /// Bytes past the bound that cannot go, because all that could is under legal hold.
+    pub held_over: u64,
     /// The number of the next record.
     pub next_seq: u64,
     /// Records that the latest checkpoint covers.
@@ -123,6 +129,7 @@ pub struct DecisionLog {
 
 struct Inner {
     shared: Arc<Shared>,
+    dir: PathBuf,
     durability: Durability,
     mask_key: MaskKey,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -146,6 +153,8 @@ pub(super) struct Status {
     pub checkpoint: Option<Arc<Checkpoint>>,
     /// The same as it was signed.
     pub signed: Option<SignedCheckpoint>,
+    /// The legal holds in force.
+    pub holds: Arc<Vec<Hold>>,
 }
 
 impl Shared {
@@ -177,10 +186,12 @@ impl DecisionLog {
     pub fn open_on(storage: impl Storage, options: LogOptions) -> Result<Self, LogError> {
         let shared = Arc::new(Shared::default());
         let (mask_key, durability) = (options.mask_key.clone(), options.durability);
+        let dir = options.dir.clone();
         let writer = Writer::open(Arc::new(storage), options, Arc::clone(&shared), None)?;
         let thread = std::thread::Builder::new().name("decision-log".to_owned());
         let writer = thread.spawn(move || writer.run()).map_err(|_| LogError::Closed)?;
-        Ok(Self { inner: Arc::new(Inner { shared, durability, mask_key, writer: Mutex::new(Some(writer)) }) })
+        let writer = Mutex::new(Some(writer));
+        Ok(Self { inner: Arc::new(Inner { shared, dir, durability, mask_key, writer }) })
     }
 
     /// Writes an entry and returns when it is durable at the configured level. Entries of concurrent callers share
@@ -234,6 +245,29 @@ impl DecisionLog {
         health.queued_bytes = u64::try_from(queued_bytes).unwrap_or(u64::MAX);
         health.lag = oldest.map_or(Duration::ZERO, |since| since.elapsed());
         health
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// What an acknowledged decision survives.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.inner.durability
+    }
+
+    /// The legal holds in force.
+    #[must_use]
+    pub fn holds(&self) -> Arc<Vec<Hold>> {
+        Arc::clone(&self.inner.shared.status().holds)
+    }
+
+    /// What the writer is asked to do.
+    pub(super) fn orders(&self) -> &Queue {
+        &self.inner.shared.queue
     }
 
     /// The log's name. It changes only when the directory is removed while the log is open.

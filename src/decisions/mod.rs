@@ -10,34 +10,46 @@
 //!    everything is masked.
 //! 4. Every envelope is a leaf of the log's Merkle tree; nothing is signed before it is on the disk, and nothing that is
 //!    not what was signed is signed again.
-//! 5. An envelope has at most [`MAX_ENVELOPE`] bytes, the queue and the whole log are bounded.
+//! 5. Nothing is deleted without a record of it, and nothing that is under legal hold is deleted.
+//! 6. An envelope has at most [`MAX_ENVELOPE`] bytes, the queue and the whole log are bounded.
 
 mod anchor;
 mod body;
 mod clip;
+mod control;
 mod entry;
+mod erase;
 mod error;
 mod following;
 mod gap;
 mod hand_over;
+mod hold;
 pub mod index;
 pub mod join;
+mod keeping;
 mod lines;
 mod log;
 mod mask;
 mod notary;
 mod opening;
+mod orders;
+mod page;
 mod prove;
 mod query;
 mod queue;
+mod ranges;
 mod read_record;
+mod readers;
 mod reconcile;
 mod record;
 pub mod replay;
 mod resume;
 mod retention;
+mod reveal;
 mod segments;
+mod selection;
 mod sets;
+mod sieve;
 mod signing;
 pub mod sinks;
 mod storage;
@@ -50,24 +62,34 @@ mod writer;
 
 pub use anchor::{AnchorAddress, AnchorError, AnchorStore, HttpMethod};
 pub use body::{Body, BodyLine, Detail};
+pub use control::{Command, Control, ask, execute, own_user};
 pub use entry::{Caller, ConfigChange, DecisionMeta, Entry};
+pub use erase::{Erased, Erasure};
 pub use error::LogError;
 pub use following::Place;
 pub use hand_over::HandOver;
+pub use hold::{Hold, HoldAction, HoldRecord, holds};
 pub use log::{
     DEFAULT_MAX_BYTES, DEFAULT_SEGMENT_BYTES, DecisionLog, Durability, FLUSH_TO_DISK, LogHealth, LogOptions, Receipt,
 };
 pub use mask::{MaskKey, Masker, commitment};
 pub use notary::SignedCheckpoint;
+pub use orders::{Author, HoldRequest, Pruned};
+pub use page::{Page, PageBounds, tree_file};
 pub use prove::{latest_checkpoint, log_keys, prove};
 pub use query::{BodyState, Filter, Flaws, Found, Located, LogReader, Record};
+pub use ranges::Ranges;
 pub use read_record::{ReadAction, ReadRecord};
+pub use readers::{Reader, ReadersFile};
 pub use reconcile::{Deliveries, DeliveryFault, Reconciliation};
 pub use record::{
     CallerRecord, ConfigRecord, DecisionRecord, ErrorRecord, ExceptionRecord, GapRecord, Head, InputRecord,
     InventoryRecord, KeyRecord, Labels, MAX_ENVELOPE, PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord,
     UserRecord, VERSION, ViolationRecord,
 };
+pub use retention::Retention;
+pub use reveal::{Masked, candidates, commitments_at};
+pub use selection::Selection;
 pub use sets::{Keeping, KeptSet, PolicySets, SetError, SetId};
 pub use signing::SigningSeed;
 pub use storage::{Appendable, Disk, Storage};

@@ -69,6 +69,12 @@ impl Notary {
         self.key.verifier()
     }
 
+    /// Signs a text that is no checkpoint: it ends with a line feed and has no empty line.
+    pub(super) fn sign_text(&self, text: String) -> Note {
+        let signatures = vec![self.key.sign(&text)];
+        Note { text, signatures }
+    }
+
     /// The latest checkpoint.
     pub(super) fn signed(&self) -> Option<&Arc<Checkpoint>> {
         self.signed.as_ref()

@@ -8,11 +8,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::decisions::entry::rfc3339;
+use crate::decisions::hold::Kept;
 use crate::decisions::notary::Notary;
 use crate::decisions::resume::{Known, Refused, Resumed, resume, set_aside, successor};
 use crate::decisions::segments::{self, DirLock, Recovered, Segment};
 use crate::decisions::{LogError, LogOptions, StartRecord, Storage};
-use crate::tlog::Checkpoint;
+use crate::tlog::{Checkpoint, VerifierKey};
+
+/// Longest origin and label, in bytes: they stand in every envelope.
+const MAX_NAME: usize = 255;
 
 /// A directory whose log can be gone on with.
 pub(super) struct Opened {
@@ -22,6 +26,8 @@ pub(super) struct Opened {
     pub origin: String,
     pub notary: Notary,
     pub known: Known,
+    /// What its records say of holds and deletions; of a log in whose place another is begun, its holds.
+    pub kept: Kept,
     /// The record that tells of the start.
     pub start: StartRecord,
 }
@@ -54,6 +60,11 @@ pub(super) fn open(
         set_aside: None,
     };
     let signed = known.latest.as_ref().map(|(_, checkpoint)| checkpoint.clone());
+    // Of another key, as after a rotation, the list of holds is made again from the records: whoever can change it can
+    // change the list of keys.
+    let own = found.origin.as_ref().and_then(|origin| options.signing_seed.under(origin).ok());
+    let trusted: Vec<VerifierKey> = own.into_iter().map(|key| key.verifier().clone()).collect();
+    let mut kept = Kept::read(dir, &found.segments, &trusted)?;
     let lost = signed.as_ref().or(before).filter(|c| found.origin.is_none() && c.size > 0).cloned();
     let resumed = match &lost {
         Some(_) => Err(Refused::Damaged("its records are gone".to_owned())),
@@ -71,6 +82,7 @@ pub(super) fn open(
             start.damage = Some(damage);
             start.set_aside = aside.and_then(|path| Some(path.strip_prefix(dir).ok()?.display().to_string()));
             (found, known) = (Recovered::default(), Known::default());
+            kept = Kept { holds: kept.holds, ..Kept::default() };
             (successor(&options.origin, now), Resumed::default())
         }
     };
@@ -81,7 +93,7 @@ pub(super) fn open(
     let copy = options.checkpoint_copy.clone();
     let notary = Notary::new(Arc::clone(storage), dir.clone(), copy, key, resumed.tree, signed);
     let Recovered { segments, next_seq, .. } = found;
-    Ok(Opened { lock, segments, next_seq, origin, notary, known, start })
+    Ok(Opened { lock, segments, next_seq, origin, notary, known, kept, start })
 }
 
 /// Index of the first tile of leaf hashes that is there; 0 when there is none.
@@ -98,4 +110,25 @@ pub(super) fn first_tile(dir: &Path) -> u64 {
         })
     }
     least(&dir.join("tile/0"), 0).unwrap_or(0)
+}
+
+/// Whether a log can be written under these names.
+pub(super) fn check(options: &LogOptions) -> Result<(), LogError> {
+    let named = [
+        ("origin", &options.origin),
+        ("cluster name", &options.labels.cluster),
+        ("replica", &options.labels.replica),
+        ("version", &options.labels.version),
+    ];
+    for (option, name) in named {
+        if name.len() > MAX_NAME || name.chars().any(char::is_control) {
+            let message = format!("at most {MAX_NAME} bytes without control characters");
+            return Err(LogError::Option { option, message });
+        }
+    }
+    if options.origin.is_empty() || options.origin.chars().any(|c| c.is_whitespace() || c == '+') {
+        let message = "a log has a name, without white space and `+`: it stands in checkpoints and keys".to_owned();
+        return Err(LogError::Option { option: "origin", message });
+    }
+    Ok(())
 }

@@ -11,12 +11,14 @@ use jiff::Timestamp;
 
 use crate::decisions::body::BodyLine;
 use crate::decisions::entry::rfc3339;
+use crate::decisions::erase::is_erased;
+use crate::decisions::hold::Kept;
 use crate::decisions::lines::Lines;
 use crate::decisions::record::{DecisionRecord, GapRecord, Head, RecordType};
 use crate::decisions::segments;
-use crate::decisions::{LogError, PruneRecord};
+use crate::decisions::tree_files::read_keys;
+use crate::decisions::{HoldRecord, LogError, PruneRecord};
 use crate::engine::{Cause, Verdict};
-use crate::policy::glob_matches;
 
 /// How far records of a segment may lie outside the time from its first to its last. A request lives 30 s at most (the
 /// API server's limit); the rest is for clocks that are set.
@@ -55,6 +57,12 @@ impl Record {
     #[must_use]
     pub fn prune(&self) -> Option<PruneRecord> {
         (self.head.r#type == RecordType::Prune).then(|| serde_json::from_str(&self.line).ok())?
+    }
+
+    /// What a hold's record holds; `None` for other types.
+    #[must_use]
+    pub fn hold(&self) -> Option<HoldRecord> {
+        (self.head.r#type == RecordType::Hold).then(|| serde_json::from_str(&self.line).ok())?
     }
 }
 
@@ -98,28 +106,20 @@ impl Filter {
         if early || late || self.r#type.is_some_and(|t| t != head.r#type) {
             return false;
         }
-        !self.asks_of_decisions() || record.decision().is_some_and(|d| self.takes_decision(&d))
-    }
-
-    fn takes_decision(&self, d: &DecisionRecord) -> bool {
-        let fits = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|w| glob_matches(w, has));
-        let extra = || d.request.user.extra.values().flatten();
-        let spared = || d.exceptions.iter().map(|e| &e.policy);
-        let policies =
-            || d.violations.iter().map(|v| &v.policy).chain(d.errors.iter().map(|e| &e.policy)).chain(spared());
-        fits(&self.namespace, &d.request.namespace)
-            && self.uid.as_ref().is_none_or(|uid| *uid == d.request.uid)
-            && self.verdict.is_none_or(|v| v == d.verdict)
-            && self.cause.is_none_or(|c| c == d.cause)
-            && (fits(&self.user, &d.request.user.username) || extra().any(|value| fits(&self.user, value)))
-            && (self.policy.is_none() || policies().any(|p| fits(&self.policy, p)))
+        !self.asks_of_decisions() || (head.r#type == RecordType::Decision && self.takes_line(&record.line))
     }
 
     /// Texts that a wanted line holds as they stand, so that most lines need no parsing.
-    fn needles(&self) -> Vec<String> {
+    pub(super) fn needles(&self) -> Vec<String> {
         let texts = [&self.namespace, &self.user, &self.policy, &self.uid];
         let plain = texts.into_iter().flatten().filter(|t| !t.is_empty() && !t.contains('*'));
-        plain.filter_map(|t| serde_json::to_string(t).ok()).collect()
+        let quoted = plain.filter_map(|t| serde_json::to_string(t).ok());
+        // As a server writes them.
+        let member = |name: &str, value: &str| format!(r#""{name}":"{value}""#);
+        let kind = self.r#type.filter(|t| *t != RecordType::Unknown).map(|t| member("type", t.as_str()));
+        let verdict = self.verdict.map(|v| member("verdict", v.as_str()));
+        let cause = self.cause.map(|c| member("cause", c.as_str()));
+        quoted.chain(kind).chain(verdict).chain(cause).collect()
     }
 }
 
@@ -145,6 +145,8 @@ pub enum BodyState {
     Missing,
     /// Its file was deleted.
     Deleted,
+    /// It was erased from its file; a `prune` record says so.
+    Erased,
 }
 
 /// What is odd about the lines that were read. Whether they are the ones that were signed is
@@ -300,6 +302,8 @@ impl LogReader {
                     return Ok(BodyState::Intact(body));
                 }
                 state = BodyState::Altered(body);
+            } else if std::str::from_utf8(line.bytes).is_ok_and(|text| is_erased(text, &decision.decision_id)) {
+                state = BodyState::Erased;
             }
         }
         Ok(state)
@@ -368,7 +372,7 @@ impl LogReader {
     }
 
     /// Reads a segment and looks whether its numbers follow one another.
-    fn read(
+    pub(super) fn read(
         &self,
         span: &Span,
         flaws: &mut Flaws,
@@ -404,10 +408,19 @@ impl LogReader {
     }
 
     /// The segments that can hold records of the filter's time, as far as their first and last records say.
-    fn within(&self, filter: &Filter) -> Result<Vec<Span>, LogError> {
+    pub(super) fn within(&self, filter: &Filter) -> Result<Vec<Span>, LogError> {
         let segments = segments::segments(&self.dir)?;
+        // What was deleted between segments that a legal hold keeps is not missing.
+        let keys = read_keys(&self.dir).unwrap_or_default();
+        let gone = Kept::stored(&self.dir, &keys).ok().flatten().map(|kept| kept.gone).unwrap_or_default();
         let ends = segments.iter().skip(1).map(|next| Some(next.first_seq)).chain([None]);
-        let spans = segments.iter().zip(ends).map(|(s, end)| Span { segment: s.first_seq, end });
+        let spans = segments.iter().zip(ends).map(|(s, next)| {
+            let end = next.map(|next| {
+                let deleted = gone.iter().map(|(first, _)| first).find(|seq| (s.first_seq + 1..next).contains(seq));
+                deleted.unwrap_or(next)
+            });
+            Span { segment: s.first_seq, end }
+        });
         let mut spans: Vec<Span> = spans.collect();
         if filter.since.is_none() && filter.until.is_none() {
             return Ok(spans);
@@ -428,9 +441,9 @@ impl LogReader {
 }
 
 /// A segment and where the next begins.
-struct Span {
+pub(super) struct Span {
     segment: u64,
-    end: Option<u64>,
+    pub end: Option<u64>,
 }
 
 /// The number of a record. The beginning of a line that a server wrote says it without reading all of it.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::decisions::log::Receipt;
+use crate::decisions::orders::Order;
 use crate::decisions::{Entry, LogError};
 
 /// Entries that may wait. Each stands for a request in flight, of which a server has some hundreds; more means that
@@ -78,6 +79,7 @@ impl Ticket {
 struct State {
     jobs: VecDeque<Job>,
     bytes: usize,
+    orders: Vec<Order>,
     /// When the oldest entry that the writer has in hand was queued.
     in_hand: Option<Instant>,
     closing: Option<Closing>,
@@ -94,6 +96,7 @@ pub(super) struct Closing {
 /// What the writer takes at once.
 pub(super) struct Batch {
     pub jobs: Vec<Job>,
+    pub orders: Vec<Order>,
     /// Nothing comes after this batch.
     pub closing: Option<Closing>,
 }
@@ -124,11 +127,23 @@ impl Queue {
         Ok(())
     }
 
+    /// Asks the writer to do something; it comes after what waits to be written. Whoever asked waits for an answer, so
+    /// there are never many.
+    pub(super) fn order(&self, order: Order) -> Result<(), LogError> {
+        let mut state = self.lock();
+        if state.closed || state.closing.is_some() {
+            return Err(LogError::Closed);
+        }
+        state.orders.push(order);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
     /// Waits for entries for at most `patience`; takes up to `max_jobs` and about `max_bytes` of them.
     pub(super) fn take(&self, patience: Duration, max_jobs: usize, max_bytes: usize) -> Batch {
         let mut state = self.lock();
-        if state.jobs.is_empty() && state.closing.is_none() {
-            let idle = |s: &mut State| s.jobs.is_empty() && s.closing.is_none();
+        let idle = |s: &mut State| s.jobs.is_empty() && s.orders.is_empty() && s.closing.is_none();
+        if idle(&mut state) {
             let waited = self.arrived.wait_timeout_while(state, patience, idle);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -144,7 +159,7 @@ impl Queue {
         if closing.is_some() {
             state.closed = true;
         }
-        Batch { jobs, closing }
+        Batch { jobs, orders: std::mem::take(&mut state.orders), closing }
     }
 
     /// The writer has finished with what it took.
@@ -169,6 +184,7 @@ impl Queue {
         state.closed = true;
         state.closing = None;
         state.jobs.clear();
+        state.orders.clear();
         state.bytes = 0;
         state.in_hand = None;
     }

@@ -237,7 +237,7 @@ impl Deliveries {
         Ok(match body {
             BodyState::Intact(body) => Some(same(&Event::of(record, Some(body)))),
             // It may have gone along and be deleted here.
-            BodyState::Deleted | BodyState::Missing => None,
+            BodyState::Deleted | BodyState::Erased | BodyState::Missing => None,
             BodyState::Altered(_) => Some(false),
         })
     }

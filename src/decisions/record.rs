@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::admission::Operation;
+use crate::decisions::Ranges;
 use crate::engine::{Cause, Endpoint, ErrorCode, Location, Read, Verdict};
 use crate::policy::{Digest, Enforcement, Severity};
 
@@ -36,6 +37,8 @@ pub enum RecordType {
     Config,
     /// Somebody read the log.
     Read,
+    /// A legal hold was placed or released.
+    Hold,
     /// Of a later version.
     #[serde(other)]
     Unknown,
@@ -54,6 +57,7 @@ impl RecordType {
             Self::Key => "key",
             Self::Config => "config",
             Self::Read => "read",
+            Self::Hold => "hold",
             Self::Unknown => "unknown",
         }
     }
@@ -423,9 +427,10 @@ pub struct ConfigRecord {
 pub struct PruneRecord {
     /// When.
     pub timestamp: String,
-    /// What was deleted: `bodies`, `segment`, or `tiles` (leaf hashes of records that were deleted before).
+    /// What was deleted: `bodies` (all of a segment), `body` (those of the records in `erased`), `segment`, or `tiles`
+    /// (leaf hashes of records that were deleted before).
     pub what: String,
-    /// Why: `max_bytes` or `full_disk`.
+    /// Why: `max_bytes`, `full_disk`, `retention` (they were older than they are kept) or `erasure`.
     pub reason: String,
     /// The first record concerned.
     pub first_seq: u64,
@@ -435,6 +440,22 @@ pub struct PruneRecord {
     pub count: u64,
     /// How many bytes.
     pub bytes: u64,
+    /// Of a `body`: the records whose bodies were erased. Of a `segment`: those before it that are still there and whose
+    /// bodies were erased earlier.
+    #[serde(default, skip_serializing_if = "Ranges::is_empty")]
+    pub erased: Ranges,
+    /// Of a `segment`, when some before it are still there: all records that are gone, these among them.
+    #[serde(default, skip_serializing_if = "Ranges::is_empty")]
+    pub gone: Ranges,
+    /// Who asked for it, if anybody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    /// Why, in their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

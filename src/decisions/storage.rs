@@ -33,6 +33,15 @@ pub trait Storage: Send + Sync + 'static {
     /// # Errors
     /// Whatever the system says.
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Puts the file `from` in the place of `to`, and returns once that survives a loss of power.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)?;
+        to.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    }
 }
 
 /// One file that only grows, except to take back a write that failed half way.

@@ -13,15 +13,19 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::decisions::entry::rfc3339;
+use crate::decisions::gap::Owed;
+use crate::decisions::hold::Kept;
+use crate::decisions::keeping::Held;
 use crate::decisions::log::{FLUSH_TO_DISK, Shared};
 use crate::decisions::notary::Notary;
 use crate::decisions::opening::{self, Opened};
 use crate::decisions::queue::{Batch, Closing, Job};
 use crate::decisions::record::{KeyRecord, PruneRecord, RecordType, StopRecord, VERSION};
+use crate::decisions::retention::Ages;
 use crate::decisions::segments::{self, DirLock, Segment};
 use crate::decisions::syncer::Syncer;
-use crate::decisions::{Appendable, Durability, LogError, LogOptions, Receipt, Storage, clip};
-use crate::tlog::{Checkpoint, VerifierKey};
+use crate::decisions::{Appendable, Durability, LogError, LogOptions, Receipt, Storage, clip, erase};
+use crate::tlog::{Checkpoint, Note, VerifierKey};
 
 /// Entries that share one write: what comes in during one fsync of a slow disk (10 ms at 100,000/s).
 const MAX_BATCH: usize = 1024;
@@ -29,8 +33,6 @@ const MAX_BATCH: usize = 1024;
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How often a log that cannot be written is tried again when nothing is appended.
 const RETRY: Duration = Duration::from_secs(1);
-/// Longest origin and label, in bytes: they stand in every envelope.
-const MAX_NAME: usize = 255;
 
 pub(super) struct Writer {
     pub(super) storage: Arc<dyn Storage>,
@@ -51,8 +53,16 @@ pub(super) struct Writer {
     notary: Notary,
     /// Index of the first tile of leaf hashes that is there.
     pub(super) first_tile: u64,
+    /// What the records say of holds and deletions.
+    pub(super) kept: Kept,
+    /// Which segments the holds are about, as far as it was looked up.
+    pub(super) held: Held,
+    /// How old the segments are.
+    pub(super) ages: Ages,
     /// What was deleted on a full disk and no record tells of yet.
     pub(super) pruned: Vec<PruneRecord>,
+    /// Changes of the configuration that could not be written yet.
+    owed: Owed,
     /// A deletion failed: the next is tried after this.
     pub(super) prune_after: Option<Instant>,
     _lock: DirLock,
@@ -88,8 +98,9 @@ impl Writer {
         shared: Arc<Shared>,
         before: Option<&Checkpoint>,
     ) -> Result<Self, LogError> {
-        check(&options)?;
-        let Opened { lock, segments, next_seq, origin, notary, known, start } =
+        opening::check(&options)?;
+        erase::clean(&options.dir);
+        let Opened { lock, segments, next_seq, origin, notary, known, kept, start } =
             opening::open(&storage, &options, before)?;
         let stamp = serde_json::to_string(&Stamp { origin: &origin, labels: &options.labels }).unwrap_or_default();
         let stamp = stamp.strip_prefix('{').and_then(|s| s.strip_suffix('}')).unwrap_or_default();
@@ -101,6 +112,7 @@ impl Writer {
             previous: last.to_string(),
         });
         let noted = notary.introduce(&known.keys, known.latest.as_ref().map(|(note, _)| note));
+        let begun_anew = segments.is_empty();
         let mut writer = Self {
             storage,
             syncer: None,
@@ -114,7 +126,11 @@ impl Writer {
             files: None,
             notary,
             first_tile: opening::first_tile(&options.dir),
+            kept,
+            held: Held::default(),
+            ages: Ages::default(),
             pruned: Vec::new(),
+            owed: Owed::default(),
             prune_after: None,
             _lock: lock,
             options,
@@ -124,6 +140,7 @@ impl Writer {
         if let Some(record) = rotated {
             writer.write_own(RecordType::Key, &record)?;
         }
+        writer.take_up_holds(begun_anew)?;
         writer.sync()?;
         let signed = noted.and_then(|()| writer.notary.sign_now()).and_then(|()| writer.hand_over(&known.keys));
         writer.publish(signed);
@@ -152,14 +169,18 @@ impl Writer {
         let _gone = Gone(&shared);
         loop {
             let patience = if self.notary.is_behind() { FLUSH_TO_DISK / 2 } else { RETRY };
-            let Batch { jobs, closing } = shared.queue.take(patience, MAX_BATCH, MAX_BATCH_BYTES);
+            let Batch { jobs, orders, closing } = shared.queue.take(patience, MAX_BATCH, MAX_BATCH_BYTES);
             self.follow_directory();
-            if !jobs.is_empty() || !shared.status().gap.is_empty() || !shared.status().health.writable {
+            let waits =
+                !shared.status().gap.is_empty() || !shared.status().health.writable || !self.owed.entries().is_empty();
+            if !jobs.is_empty() || waits {
                 self.commit(jobs);
             }
             shared.queue.done();
+            orders.into_iter().for_each(|order| self.obey(order));
             self.attend();
             self.prune();
+            self.retain();
             if let Some(Closing { reason, reply }) = closing {
                 let result = self.stop(reason);
                 drop(self);
@@ -180,7 +201,10 @@ impl Writer {
         let before = self.notary.signed().cloned();
         let (storage, options) = (Arc::clone(&self.storage), self.options.clone());
         match Self::open(storage, options, Arc::clone(&self.shared), before.as_deref()) {
-            Ok(fresh) => {
+            Ok(mut fresh) => {
+                if let Err(error) = fresh.adopt_holds(&self.kept.holds) {
+                    tracing::error!(%error, "legal holds could not be taken over");
+                }
                 tracing::error!(dir = %self.options.dir.display(), before = %self.origin, now = %fresh.origin,
                     "the decision log was removed while it was written; a new one was begun in its place");
                 *self = fresh;
@@ -192,6 +216,10 @@ impl Writer {
                 status.health.last_error = Some(error.to_string());
             }
         }
+    }
+
+    pub(super) fn sign_text(&self, text: String) -> Note {
+        self.notary.sign_text(text)
     }
 
     /// Has the tree signed as far as it is on the disk, if it is time.
@@ -229,8 +257,13 @@ impl Writer {
             }
             std::mem::take(&mut status.gap)
         };
+        self.owed.take(given_up.into_iter().map(|job| job.entry));
         let mut lines = Lines::default();
         let told = self.add_pruned(&mut lines);
+        let owed = self.owed.entries().len();
+        for entry in self.owed.entries() {
+            self.add(&mut lines, entry.record_type, &entry.members);
+        }
         if !gap.is_empty() {
             self.add_own(&mut lines, RecordType::Gap, &gap.record(Timestamp::now()));
         }
@@ -245,6 +278,9 @@ impl Writer {
         let result = self.write(&lines);
         if result.is_ok() {
             self.pruned.drain(..told);
+            self.owed.written(owed);
+        } else {
+            self.owed.take(jobs.iter().map(|job| job.entry.clone()));
         }
         let mut status = self.shared.status();
         if result.is_err() {
@@ -274,7 +310,7 @@ impl Writer {
     }
 
     /// Writes lines, at the configured durability, or nothing. On a full disk the oldest bodies make room once.
-    fn write(&mut self, lines: &Lines) -> Result<(), LogError> {
+    pub(super) fn write(&mut self, lines: &Lines) -> Result<(), LogError> {
         let mut result = self.try_write(lines);
         if result.as_ref().is_err_and(LogError::is_full_disk) && self.make_room(lines) {
             result = self.try_write(lines);
@@ -334,7 +370,7 @@ impl Writer {
     }
 
     /// Sees to it that there is an active segment with room, as the last write left it.
-    fn ready(&mut self, lines: &Lines) -> Result<(), LogError> {
+    pub(super) fn ready(&mut self, lines: &Lines) -> Result<(), LogError> {
         let syncing_failed = self.syncer.as_ref().is_some_and(Syncer::take_failure);
         if let (Some(files), Some(segment)) = (&mut self.files, self.segments.last()) {
             let path = || segments::envelope_path(&self.options.dir, segment.first_seq);
@@ -349,7 +385,8 @@ impl Writer {
             let full = grown(segment.envelopes, &lines.envelopes) || grown(segment.bodies.unwrap_or(0), &lines.bodies);
             // After a failed sync the kernel may have dropped what it could not write: go on in new files.
             let suspect = syncing_failed && segment.envelopes > 0;
-            if !full && !suspect {
+            let old = segment.envelopes > 0 && self.ages.ends_here(&self.options.retention);
+            if !full && !suspect && !old {
                 return Ok(());
             }
         }
@@ -365,6 +402,8 @@ impl Writer {
         self.files = Some(files);
         self.segments.retain(|s| s.first_seq != segment.first_seq);
         self.segments.push(segment);
+        self.ages.begin(Timestamp::now());
+        self.save_kept();
         Ok(())
     }
 
@@ -372,6 +411,9 @@ impl Writer {
     fn reopen(&mut self) -> Result<(), LogError> {
         if let Some(segment) = self.segments.last().cloned() {
             self.files = Some(self.open_files(&segment)?);
+            let path = segments::envelope_path(&self.options.dir, segment.first_seq);
+            let begun = segments::ends(&path).ok().flatten().and_then(|(first, _)| first.parse().ok());
+            self.ages.begin(begun.unwrap_or_else(Timestamp::now));
         }
         Ok(())
     }
@@ -398,7 +440,7 @@ impl Writer {
         written.and(signed)
     }
 
-    fn sync(&mut self) -> Result<(), LogError> {
+    pub(super) fn sync(&mut self) -> Result<(), LogError> {
         let Some(files) = &self.files else { return Ok(()) };
         let fault = |e| LogError::io("sync", &self.options.dir, &e);
         files.bodies.sync().map_err(fault)?;
@@ -418,14 +460,14 @@ impl Writer {
     }
 
     /// Gives how many it added: while they are written, more can be deleted.
-    fn add_pruned(&self, lines: &mut Lines) -> usize {
+    pub(super) fn add_pruned(&self, lines: &mut Lines) -> usize {
         for record in &self.pruned {
             self.add_own(lines, RecordType::Prune, record);
         }
         self.pruned.len()
     }
 
-    fn add_own(&self, lines: &mut Lines, kind: RecordType, record: &impl Serialize) {
+    pub(super) fn add_own(&self, lines: &mut Lines, kind: RecordType, record: &impl Serialize) {
         let members = serde_json::to_vec(record).unwrap_or_else(|_| b"{}".to_vec());
         self.add(lines, kind, &members);
     }
@@ -450,26 +492,6 @@ impl Writer {
 fn take_back(files: &Files, segment: &Segment) -> std::io::Result<()> {
     files.envelopes.truncate(segment.envelopes)?;
     files.bodies.truncate(segment.bodies.unwrap_or(0))
-}
-
-fn check(options: &LogOptions) -> Result<(), LogError> {
-    let named = [
-        ("origin", &options.origin),
-        ("cluster name", &options.labels.cluster),
-        ("replica", &options.labels.replica),
-        ("version", &options.labels.version),
-    ];
-    for (option, name) in named {
-        if name.len() > MAX_NAME || name.chars().any(char::is_control) {
-            let message = format!("at most {MAX_NAME} bytes without control characters");
-            return Err(LogError::Option { option, message });
-        }
-    }
-    if options.origin.is_empty() || options.origin.chars().any(|c| c.is_whitespace() || c == '+') {
-        let message = "a log has a name, without white space and `+`: it stands in checkpoints and keys".to_owned();
-        return Err(LogError::Option { option: "origin", message });
-    }
-    Ok(())
 }
 
 pub(super) fn length(bytes: &[u8]) -> u64 {

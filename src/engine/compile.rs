@@ -10,6 +10,7 @@ use crate::engine::constraints;
 use crate::engine::evaluate::{self, Unit, UnitModule, UnitOptions};
 use crate::engine::exceptions::Exceptions;
 use crate::engine::health::{Health, Quarantine};
+use crate::engine::mask_pointer::mask_pointer;
 use crate::engine::notes;
 use crate::engine::parse::{Parsed, load_error, parse_all};
 use crate::engine::snapshot::{Bound, Dialect, Policy, PolicySummary, Selection, Snapshot, Use};
@@ -371,10 +372,9 @@ fn mask_pointers(
     };
     let mut pointers = Vec::new();
     for item in items {
-        let pointer = item.as_str().or_else(|| item.get("path").and_then(serde_json::Value::as_str));
-        match pointer.filter(|p| p.starts_with("/input/")) {
-            Some(pointer) => pointers.push(pointer.to_owned()),
-            None => return fault(None, format!("mask `{item}`: write a JSON pointer below `/input/`")),
+        match mask_pointer(item) {
+            Ok(pointer) => pointers.push(pointer),
+            Err(message) => return fault(None, message),
         }
     }
     pointers

@@ -143,7 +143,7 @@ impl Routes {
     }
 }
 
-fn caller(request: &Request) -> Caller {
+pub(super) fn caller(request: &Request) -> Caller {
     let peer = request.extensions().get::<Peer>();
     let subject = peer.and_then(|p| p.tls_subject.as_deref());
     Caller { addr: peer.map(|p| p.addr), tls_subject: subject.map(str::to_owned), authenticated: subject.is_some() }

@@ -468,6 +468,22 @@ fn load_errors_have_places() {
 fn masks_are_never_left_out_in_silence() {
     let mask = "package system.log\nmask := \"/input/request/object\"\n";
     assert!(load_errors(&[("m.rego", mask)])[0].contains("`mask` must be a set of JSON pointers"));
+    for (entry, why) in [
+        ("\"/input/request/objekt\"", "an AdmissionReview has no `request.objekt`"),
+        ("{\"op\": \"replace\", \"path\": \"/input/request/name\"}", "`op` must be `remove` or `upsert`"),
+        ("\"/input/request/name\" if input.request.dryRun", "cannot depend on `input`"),
+    ] {
+        let errors = load_errors(&[("m.rego", &format!("package system.log\nmask contains {entry}\n"))]);
+        assert!(errors[0].starts_with("m.rego:") && errors[0].contains(why), "{errors:?}");
+    }
+    let mask = "package system.log\nmask contains \"/input/request/object/spec/a\"\n\
+        mask contains {\"op\": \"upsert\", \"path\": \"/input/request/userInfo/username\", \"value\": \"x\"}\n";
+    let compiled = compile(
+        &sources(&[("m.rego", mask), ("p.rego", &with_meta("deny contains \"x\""))]),
+        CompileOptions::default(),
+    );
+    let pointers = compiled.expect("compiles").snapshot.mask_pointers().to_vec();
+    assert_eq!(pointers, ["/input/request/object/spec/a", "/input/request/userInfo/username"]);
 }
 
 /// In the engine a document hides a rule of the same path, so data could switch a policy off.

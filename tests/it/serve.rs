@@ -339,8 +339,10 @@ async fn past_the_bound_requests_are_shed_by_their_failure_mode_and_recorded() {
 
 #[tokio::test]
 async fn a_log_that_cannot_be_written_meets_its_failure_mode_and_readiness() {
-    for (mode, allowed) in [("deny", false), ("allow", true)] {
-        let server = Server::start_with_small_files(64, &["--failure-mode", mode, "--log-level", "off"]);
+    // It denies only where a policy was selected that may deny.
+    for (mode, most, allowed) in [("deny", "deny", false), ("allow", "deny", true), ("deny", "warn", true)] {
+        let args = ["--failure-mode", mode, "--max-enforcement", most, "--log-level", "off"];
+        let server = Server::start_with_small_files(64, &args);
         let mut client = Client::http1(&server).await;
         let lost = "portcullis_decision_log_failures_total";
         let mut response = Value::Null;
@@ -354,7 +356,7 @@ async fn a_log_that_cannot_be_written_meets_its_failure_mode_and_readiness() {
         assert_eq!(response["status"]["code"].as_u64(), (!allowed).then_some(503), "{response}");
         let ready = Client::admin(&server).await.get("/readyz").await;
         // Whoever fails open without a log goes on answering, and says so.
-        assert_eq!(ready.status.is_success(), allowed, "{}", ready.text());
+        assert_eq!(ready.status.is_success(), mode == "allow", "{}", ready.text());
         assert!(ready.text().contains("decision_log: cannot be written: "), "{}", ready.text());
         assert_eq!(metric(&server, "portcullis_decision_log_writable").await, 0.0);
         let written = server.records().iter().filter(|r| r["type"] == "decision").count();

@@ -79,7 +79,7 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
         let body = match record.decision().filter(|_| args.bodies) {
             Some(decision) => match bodies.body(&record, &decision)? {
                 BodyState::Intact(body) => Some(body),
-                BodyState::Altered(_) | BodyState::Missing | BodyState::Deleted => None,
+                BodyState::Altered(_) | BodyState::Missing | BodyState::Deleted | BodyState::Erased => None,
             },
             None => None,
         };

@@ -68,6 +68,7 @@ enum TypeArg {
     Key,
     Config,
     Read,
+    Hold,
     All,
 }
 
@@ -103,6 +104,7 @@ impl FilterArgs {
                 TypeArg::Key => Some(RecordType::Key),
                 TypeArg::Config => Some(RecordType::Config),
                 TypeArg::Read => Some(RecordType::Read),
+                TypeArg::Hold => Some(RecordType::Hold),
                 TypeArg::All => None,
             },
         };

@@ -39,16 +39,26 @@ pub(super) fn show(args: &ShowArgs) -> anyhow::Result<Exit> {
             let envelope: Value = serde_json::from_str(&record.line)?;
             let text = match &body {
                 BodyState::Intact(line) | BodyState::Altered(line) => serde_json::from_str(&line.body)?,
-                BodyState::Missing | BodyState::Deleted => Value::Null,
+                BodyState::Missing | BodyState::Deleted | BodyState::Erased => Value::Null,
             };
             let all = json!({"envelope": envelope, "body": text, "bodyState": state_name(&body)});
             writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
         }
+        ShowOutput::Body => match &body {
+            BodyState::Intact(line) | BodyState::Altered(line) => {
+                out.write_all(&line.encode())?;
+                writeln!(out)?;
+            }
+            BodyState::Missing | BodyState::Deleted | BodyState::Erased => {
+                eprintln!("the body is {}", state_name(&body));
+                return Ok(Exit::Finding);
+            }
+        },
         ShowOutput::Pretty => pretty(&mut out, &record, &decision, &body)?,
     }
     out.flush()?;
     Ok(match body {
-        BodyState::Intact(_) | BodyState::Deleted => Exit::Fine,
+        BodyState::Intact(_) | BodyState::Deleted | BodyState::Erased => Exit::Fine,
         BodyState::Altered(_) | BodyState::Missing => Exit::Finding,
     })
 }
@@ -59,6 +69,7 @@ fn state_name(body: &BodyState) -> &'static str {
         BodyState::Altered(_) => "altered",
         BodyState::Missing => "missing",
         BodyState::Deleted => "deleted",
+        BodyState::Erased => "erased",
     }
 }
 
@@ -100,6 +111,7 @@ fn pretty(out: &mut impl Write, record: &Record, d: &DecisionRecord, body: &Body
         BodyState::Altered(_) => style.red("ALTERED: its digest is not the one on record"),
         BodyState::Missing => style.red("MISSING from its file"),
         BodyState::Deleted => style.yellow("deleted (retention or erasure); its digest stays on record"),
+        BodyState::Erased => style.yellow("erased (see `list --type prune`); its digest stays on record"),
     };
     writeln!(out, "  {:<11} {state}", "body:")?;
     writeln!(out, "  {:<11} {}", "digest:", d.input.digest)?;
@@ -183,7 +195,7 @@ fn omitted(out: &mut impl Write, count: u64, what: &str) -> io::Result<()> {
 fn details(body: &BodyState) -> Body {
     let text = match body {
         BodyState::Intact(line) | BodyState::Altered(line) => line.body.as_str(),
-        BodyState::Missing | BodyState::Deleted => r#"{"input":null}"#,
+        BodyState::Missing | BodyState::Deleted | BodyState::Erased => r#"{"input":null}"#,
     };
     serde_json::from_str(text).unwrap_or(Body {
         input: Value::Null,

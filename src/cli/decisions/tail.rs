@@ -29,7 +29,7 @@ pub(super) struct TailArgs {
     /// How many of those that are there
     #[arg(long, value_name = "N", default_value_t = 10)]
     limit: usize,
-    /// How to print; `json` gives one record a line, as it stands in the log
+    /// How to print; `json` gives one record a line, as it stands in the log, `csv` what most people ask of it
     #[arg(short, long, value_enum, default_value_t = ListOutput::Table)]
     output: ListOutput,
 }

@@ -179,6 +179,9 @@ fn records(report: &Report) -> String {
 fn bodies(report: &Report) -> String {
     let count = &report.bodies;
     let mut text = format!("{} intact, {} deleted", count.intact, count.deleted);
+    if count.erased > 0 {
+        text = format!("{text}, {} erased by record", count.erased);
+    }
     if count.orphaned > 0 {
         text = format!("{text}, {} of decisions that a crash kept from the log", count.orphaned);
     }

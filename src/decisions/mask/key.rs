@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +40,15 @@ impl MaskKey {
             }
             Err(e) => Err(LogError::io("read", path, &e)),
         }
+    }
+
+    /// Reads the key in `path`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds something else.
+    pub fn load(path: &Path) -> Result<Self, LogError> {
+        let text = fs::read_to_string(path).map_err(|e| LogError::io("read", path, &e))?;
+        Self::parse(&text).ok_or_else(|| LogError::MaskKey { file: path.to_path_buf() })
     }
 
     /// The key that values at `pointer` of one decision are committed with:
@@ -118,6 +128,18 @@ pub fn commitment(k: &[u8; 32], value: &[u8]) -> String {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(k) else { return MASKED.to_owned() };
     mac.update(value);
     format!("hmac-sha256:{}", hex(&mac.finalize().into_bytes()))
+}
+
+/// Where commitments stand in a text.
+pub(in crate::decisions) fn commitments(text: &str) -> Vec<Range<usize>> {
+    const PREFIX: &str = "hmac-sha256:";
+    const LENGTH: usize = PREFIX.len() + 64;
+    let whole = |at: usize| {
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let found = text.get(at..at + LENGTH)?;
+        found.bytes().skip(PREFIX.len()).all(hex).then_some(at..at + LENGTH)
+    };
+    text.match_indices(PREFIX).filter_map(|(at, _)| whole(at)).collect()
 }
 
 /// What stands where there is no commitment.

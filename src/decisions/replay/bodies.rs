@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::decisions::body::BodyLine;
+use crate::decisions::body::{BodyLine, erased_id};
 use crate::decisions::lines::Lines;
 use crate::decisions::segments;
 use crate::decisions::{BodyState, DecisionRecord, LogError, Record};
@@ -17,8 +17,8 @@ pub struct BodyCursor {
     /// Beginnings of segments, as they were when one was not among them.
     known: Vec<u64>,
     lines: Option<Lines>,
-    /// Bodies that were passed.
-    held: HashMap<String, BodyLine>,
+    /// Bodies that were passed; none where one was erased.
+    held: HashMap<String, Option<BodyLine>>,
 }
 
 impl BodyCursor {
@@ -45,8 +45,9 @@ impl BodyCursor {
         };
         Ok(match body {
             None => BodyState::Missing,
-            Some(body) if body.digest() == *decision.input.digest.as_bytes() => BodyState::Intact(body),
-            Some(body) => BodyState::Altered(body),
+            Some(None) => BodyState::Erased,
+            Some(Some(body)) if body.digest() == *decision.input.digest.as_bytes() => BodyState::Intact(body),
+            Some(Some(body)) => BodyState::Altered(body),
         })
     }
 
@@ -74,7 +75,7 @@ impl BodyCursor {
         Ok(())
     }
 
-    fn read_to(&mut self, id: &str) -> io::Result<Option<BodyLine>> {
+    fn read_to(&mut self, id: &str) -> io::Result<Option<Option<BodyLine>>> {
         let (Some(lines), Some(segment)) = (&mut self.lines, self.segment) else { return Ok(None) };
         while let Some(line) = lines.next()? {
             if !line.finished {
@@ -83,11 +84,16 @@ impl BodyCursor {
                 self.lines = Some(Lines::open_at(&segments::body_path(&self.dir, segment), at)?);
                 return Ok(None);
             }
-            let Some(body) = std::str::from_utf8(line.bytes).ok().and_then(BodyLine::parse) else { continue };
-            if body.decision_id == id {
+            let Ok(text) = std::str::from_utf8(line.bytes) else { continue };
+            let (found, body) = match (erased_id(text), BodyLine::parse(text)) {
+                (Some(erased), _) => (erased.to_owned(), None),
+                (None, Some(body)) => (body.decision_id.clone(), Some(body)),
+                (None, None) => continue,
+            };
+            if found == id {
                 return Ok(Some(body));
             }
-            self.held.insert(body.decision_id.clone(), body);
+            self.held.insert(found, body);
         }
         Ok(None)
     }

@@ -191,6 +191,7 @@ fn content(body: &BodyState) -> Result<Body, Lost> {
         }
         BodyState::Altered(_) => Err(Lost::Altered("the body is not the one that was recorded".to_owned())),
         BodyState::Deleted => gone("the body was deleted"),
+        BodyState::Erased => gone("the body was erased"),
         BodyState::Missing => gone("the body is not there"),
     }
 }

@@ -136,7 +136,7 @@ impl Reader {
         let body = match record.decision().filter(|_| bodies) {
             Some(decision) => match self.bodies.body(&record, &decision)? {
                 BodyState::Intact(body) => Some(body),
-                BodyState::Altered(_) | BodyState::Missing | BodyState::Deleted => None,
+                BodyState::Altered(_) | BodyState::Missing | BodyState::Deleted | BodyState::Erased => None,
             },
             None => None,
         };

@@ -1,19 +1,21 @@
 //! The bodies of one segment: read once, held by id until their envelopes come by. Knows body lines and digests; must
 //! not know the tree. Memory is that of one segment's ids and digests.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use uuid::Uuid;
 
 use crate::decisions::LogError;
-use crate::decisions::body::BodyParts;
+use crate::decisions::body::{BodyParts, erased_id};
 use crate::decisions::lines::Lines;
 use crate::decisions::segments::{Segment, body_path};
 
 /// The digests of a segment's bodies by decision.
 pub(super) struct Bodies {
     digests: HashMap<Uuid, Found>,
+    /// Bodies that are said to have been erased.
+    erased: HashSet<Uuid>,
     /// Lines that are no bodies, counted from 1.
     pub strange: Vec<u64>,
 }
@@ -38,6 +40,7 @@ pub(super) enum Fate {
     Intact,
     Altered,
     Missing,
+    Erased,
 }
 
 impl Bodies {
@@ -53,15 +56,19 @@ impl Bodies {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(fault)?,
         };
-        let mut bodies = Self { digests: HashMap::new(), strange: Vec::new() };
+        let mut bodies = Self { digests: HashMap::new(), erased: HashSet::new(), strange: Vec::new() };
         let mut number = 0;
         while let Some(line) = lines.next_finished().map_err(fault)? {
             number += 1;
-            match std::str::from_utf8(line.bytes).ok().and_then(found) {
-                Some((id, found)) => {
+            let text = std::str::from_utf8(line.bytes).ok();
+            match (text.and_then(found), text.and_then(erased_id).and_then(|id| Uuid::try_parse(id).ok())) {
+                (Some((id, found)), _) => {
                     bodies.digests.insert(id, found);
                 }
-                None => bodies.strange.push(number),
+                (None, Some(id)) => {
+                    bodies.erased.insert(id);
+                }
+                (None, None) => bodies.strange.push(number),
             }
         }
         Ok(Some(bodies))
@@ -69,9 +76,11 @@ impl Bodies {
 
     /// Takes out the body of a decision.
     pub(super) fn take(&mut self, id: &str, digest: &[u8; 32]) -> Fate {
-        match Uuid::try_parse(id).ok().and_then(|id| self.digests.remove(&id)) {
+        let id = Uuid::try_parse(id).ok();
+        match id.and_then(|id| self.digests.remove(&id)) {
             Some(found) if found.exact && found.digest == *digest => Fate::Intact,
             Some(_) => Fate::Altered,
+            None if id.is_some_and(|id| self.erased.remove(&id)) => Fate::Erased,
             None => Fate::Missing,
         }
     }

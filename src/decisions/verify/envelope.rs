@@ -6,11 +6,15 @@
 //! different goes through the JSON parser.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::decisions::LogError;
 use crate::decisions::body::lower_hex;
+use crate::decisions::lines::Lines;
 use crate::decisions::record::RecordType;
+use crate::decisions::segments::{Segment, envelope_path};
 use crate::policy::Digest;
 
 /// The members.
@@ -63,6 +67,15 @@ impl<'l> Envelope<'l> {
             input: Some(Input { digest }),
         })
     }
+}
+
+/// Who wrote a segment.
+pub(super) fn origin(dir: &Path, segment: &Segment) -> Result<Option<String>, LogError> {
+    let path = envelope_path(dir, segment.first_seq);
+    let fault = |e| LogError::io("read", &path, &e);
+    let mut lines = Lines::open(&path).map_err(fault)?;
+    let line = lines.next_finished().map_err(fault)?;
+    Ok(line.and_then(|l| Some(Envelope::parse(l.bytes)?.origin.into_owned())))
 }
 
 /// What comes after the last `,"input":{"digest":"sha256:`: it stands near the end, and braces are few.

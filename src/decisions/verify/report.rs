@@ -138,6 +138,8 @@ pub struct BodyCount {
     pub intact: u64,
     /// Deleted with their file.
     pub deleted: u64,
+    /// Erased one by one, by record.
+    pub erased: u64,
     /// Without an envelope: what a crash leaves behind.
     pub orphaned: u64,
 }
@@ -185,6 +187,8 @@ pub struct Report {
     pub cosigned: u64,
     /// Who they are.
     pub cosigned_by: Vec<Cosignature>,
+    /// Something is not there that a record in a segment begun meanwhile may explain.
+    pub unexplained: bool,
     /// What is wrong, in the order of the log; the first ones.
     pub findings: Vec<Finding>,
     /// How many more things are wrong.
@@ -192,6 +196,17 @@ pub struct Report {
 }
 
 impl Report {
+    /// Puts in a finding that was made late, before those about later records.
+    pub(super) fn find_in_order(&mut self, finding: Finding) {
+        let later = |f: &Finding| f.seq.is_some() && f.seq > finding.seq;
+        let at = self.findings.iter().position(later).unwrap_or(self.findings.len());
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.insert(at, finding);
+        } else {
+            self.findings_omitted += 1;
+        }
+    }
+
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_fine(&self) -> bool {

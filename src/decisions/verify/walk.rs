@@ -9,6 +9,7 @@ use crate::decisions::LogError;
 use crate::decisions::lines::Lines;
 use crate::decisions::record::{GapRecord, MAX_ENVELOPE, PruneRecord, RecordType, StartRecord};
 use crate::decisions::segments::{Segment, body_path, envelope_path};
+use crate::decisions::verify::absent::Absent;
 use crate::decisions::verify::bodies::{Bodies, Fate};
 use crate::decisions::verify::envelope::{Envelope, Input};
 use crate::decisions::verify::row::{Cell, Place, Side, leads_first};
@@ -35,18 +36,11 @@ pub(super) struct Walk<'d> {
     next: u64,
     /// The newest record of which a prune record says that it was deleted.
     pruned_to: Option<u64>,
+    /// What is not there, and what explains it.
+    absent: Absent,
     done: u64,
     told: u64,
     report: Report,
-}
-
-/// Who wrote a segment.
-pub(super) fn origin(dir: &Path, segment: &Segment) -> Result<Option<String>, LogError> {
-    let path = envelope_path(dir, segment.first_seq);
-    let fault = |e| LogError::io("read", &path, &e);
-    let mut lines = Lines::open(&path).map_err(fault)?;
-    let line = lines.next_finished().map_err(fault)?;
-    Ok(line.and_then(|l| Some(Envelope::parse(l.bytes)?.origin.into_owned())))
 }
 
 impl<'d> Walk<'d> {
@@ -85,6 +79,7 @@ impl<'d> Walk<'d> {
             row: Vec::with_capacity(256),
             next: first,
             pruned_to: None,
+            absent: Absent::default(),
             done: 0,
             told: 0,
             report,
@@ -165,7 +160,7 @@ impl<'d> Walk<'d> {
         tell: &mut dyn FnMut(u64),
     ) -> Result<(), LogError> {
         if segment.first_seq > self.next {
-            self.missing(segment.first_seq, Place { segment: segment.first_seq, line: 1 });
+            self.skip(segment.first_seq, Place { segment: segment.first_seq, line: 1 });
         }
         self.done += segment.bodies.unwrap_or(0);
         if let Some(bodies) = &bodies {
@@ -201,7 +196,7 @@ impl<'d> Walk<'d> {
         }
         self.report.bodies.orphaned += bodies.map_or(0, |b| b.left());
         if !last && self.next < end {
-            self.missing(end, place);
+            self.skip(end, place);
         }
         Ok(())
     }
@@ -261,6 +256,11 @@ impl<'d> Walk<'d> {
             }
             Fate::Altered => Some(FindingCode::BodyAltered),
             Fate::Missing => Some(FindingCode::BodyMissing),
+            Fate::Erased => {
+                self.report.bodies.erased += 1;
+                self.absent.bodies.insert(self.next, self.next);
+                None
+            }
         }
     }
 
@@ -285,8 +285,11 @@ impl<'d> Walk<'d> {
             }
             RecordType::Prune => {
                 let prune: Option<PruneRecord> = serde_json::from_slice(line).ok();
-                let to = prune.filter(|p| p.what == "segment").map(|p| p.last_seq);
-                self.pruned_to = self.pruned_to.max(to);
+                let Some(prune) = prune else { return };
+                if prune.what == "segment" {
+                    self.pruned_to = self.pruned_to.max(Some(prune.last_seq));
+                }
+                self.absent.explain(&prune);
             }
             _ => {}
         }
@@ -300,6 +303,16 @@ impl<'d> Walk<'d> {
             n => format!("{n} records are missing, {first} to {}", end - 1),
         };
         self.report.find(Finding::at(FindingCode::Missing, first, place.to_string(), message));
+        self.leave_out(end, place);
+    }
+
+    /// Records between two segments are not there: a later record may say that they were deleted.
+    fn skip(&mut self, end: u64, place: Place) {
+        self.absent.skip(self.next, end, place);
+        self.leave_out(end, place);
+    }
+
+    fn leave_out(&mut self, end: u64, place: Place) {
         while self.next < end {
             self.place(Cell { hash: None, place, body: None });
         }
@@ -458,6 +471,7 @@ impl<'d> Walk<'d> {
                 self.report.find(Finding::whole(FindingCode::Anchor, message));
             }
         }
+        std::mem::take(&mut self.absent).settle(&mut self.report);
         let first = self.report.first_seq;
         if first > 0 && self.pruned_to.is_none_or(|to| to + 1 < first) {
             let message = format!("records 0 to {} are gone, and no record says that they were deleted", first - 1);

@@ -2,13 +2,17 @@
 
 mod anchoring;
 mod asking;
+mod commanding;
 mod crash;
 mod joining;
+mod keeping;
 mod masking;
 mod proving;
 mod reading;
+mod reading_over_https;
 mod records;
 mod replaying;
+mod revealing;
 mod witnessing;
 mod writing;
 
@@ -20,7 +24,8 @@ use std::time::{Duration, Instant};
 
 use portcullis::admission::{Request, decode};
 use portcullis::decisions::{
-    Caller, DecisionLog, DecisionMeta, Durability, Entry, Labels, LogOptions, MaskKey, Masker, Record, SigningSeed,
+    Caller, DecisionLog, DecisionMeta, Durability, Entry, Labels, LogOptions, MaskKey, Masker, Record, Retention,
+    SigningSeed,
 };
 use portcullis::engine::{Cause, Decision, Endpoint, Excepted, Verdict, Violation};
 use portcullis::policy::gatekeeper::Document;
@@ -41,6 +46,7 @@ fn options(dir: &Path) -> LogOptions {
         durability: Durability::Flush,
         max_bytes: 10 << 30,
         segment_bytes: 64 << 20,
+        retention: Retention::default(),
         labels: Labels { cluster: "test".to_owned(), replica: "r-0".to_owned(), version: "0".to_owned() },
         origin: "test/r-0".to_owned(),
         mask_key: key(),

@@ -312,6 +312,46 @@ fn gaps_are_mentioned() {
 }
 
 #[test]
+fn lists_are_csv_too() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let ids = log(dir.path());
+    for command in ["list", "tail"] {
+        let (code, out, _) = run(dir.path(), &[command, "--type", "all", "-o", "csv"]);
+        let mut reader = csv::Reader::from_reader(out.as_bytes());
+        let columns: Vec<String> = reader.headers().expect("a head").iter().map(str::to_owned).collect();
+        let rows: Vec<csv::StringRecord> = reader.records().map(|r| r.expect("as many fields as columns")).collect();
+        let of = |row: &csv::StringRecord, name: &str| {
+            row[columns.iter().position(|c| c == name).expect("a column")].to_owned()
+        };
+        let denied = rows.iter().find(|r| of(r, "id") == ids[1]).expect("one");
+        assert_eq!(code, Some(0));
+        assert_eq!(
+            ["verdict", "namespace", "name", "user", "groups", "policies"].map(|c| of(denied, c)),
+            ["deny", "shop", "thing", "alice", "devs", "run_as_non_root"]
+        );
+        let start = rows.iter().find(|r| of(r, "type") == "start").expect("one");
+        assert!(of(start, "members").contains("durability") && of(start, "id").is_empty());
+    }
+}
+
+#[test]
+fn a_short_list_tells_of_gaps_of_its_own_time_only() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    log(dir.path());
+    let segment = segment_files(dir.path()).pop().expect("a segment");
+    let text = fs::read_to_string(&segment).expect("read");
+    let time = "2026-03-01T10:30:00.000000000Z";
+    let gap = json!({
+        "v": 1, "type": "gap", "seq": 2, "origin": "test/r-0", "labels": {"cluster": "c", "replica": "r", "version": "0"},
+        "timestamp": time, "count": 12, "from": time, "to": time, "reason": "no space",
+    });
+    fs::write(&segment, format!("{text}{gap}\n")).expect("written");
+    assert!(run(dir.path(), &["list"]).2.contains("12 decisions"));
+    assert!(run(dir.path(), &["list", "--limit", "4"]).2.contains("12 decisions"), "all of them are asked for");
+    assert!(!run(dir.path(), &["list", "--limit", "1"]).2.contains("12 decisions"), "it is older than what is shown");
+}
+
+#[test]
 fn without_a_log_it_cannot_run() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (code, _, err) = run(&dir.path().join("none"), &["list"]);

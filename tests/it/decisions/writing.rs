@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use portcullis::decisions::{
-    Appendable, BodyState, DecisionLog, Disk, Durability, Filter, LogError, LogOptions, LogReader, RecordType, Storage,
-    VerifyOptions, verify,
+    Appendable, BodyState, ConfigChange, DecisionLog, Disk, Durability, Entry, Filter, LogError, LogOptions, LogReader,
+    RecordType, Storage, VerifyOptions, verify,
 };
+
+use portcullis::policy::Digest;
 
 use super::{entry, options, records, runtime, segment_files, soon, types, written};
 
@@ -219,6 +221,11 @@ struct Faults {
     slow: AtomicU64,
 }
 
+/// A disk with so many bytes left.
+pub(super) fn full_disk(room: i64) -> impl Storage {
+    Faulty(Arc::new(Faults { room: Some(AtomicI64::new(room)), ..Faults::default() }))
+}
+
 struct FaultyFile {
     file: Arc<dyn Appendable>,
     body: bool,
@@ -343,6 +350,32 @@ fn a_failing_disk_loses_nothing_silently() {
             assert!(matches!(body, BodyState::Intact(_)), "{name}: {body:?}");
         }
     }
+}
+
+#[test]
+fn a_change_of_configuration_is_not_lost_on_a_disk_that_fails() {
+    let dir = temp();
+    let storage = Faulty::default();
+    runtime().block_on(async {
+        let log = DecisionLog::open_on(storage.clone(), options(dir.path())).expect("opens");
+        set(&storage.0.no_envelopes, true);
+        let digest = |text: &str| Digest::of(text.as_bytes());
+        for (now, before) in [("b", "a"), ("c", "b")] {
+            let change = ConfigChange {
+                now: (digest(now), digest("data")),
+                before: Some((digest(before), digest("data"))),
+                policies: 1,
+            };
+            log.append(Entry::config(change, jiff::Timestamp::now()), soon()).await.expect_err("cannot be written");
+        }
+        set(&storage.0.no_envelopes, false);
+        log.append(entry(), soon()).await.expect("appends");
+        log.close("test").await.expect("closes");
+    });
+    let records = records(dir.path());
+    // No decision is missing, so there is no gap.
+    assert_eq!(types(&records), ["start", "config", "config", "decision", "stop"]);
+    assert!(records[2].line.contains(&Digest::of(b"c").to_string()), "in their order");
 }
 
 #[test]

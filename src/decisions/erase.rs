@@ -1,0 +1,298 @@
+//! Erasure of the bodies that belong to one subject: found and rewritten beside the writer, which only writes the record
+//! and puts the new files in place, so no answer waits for it. Envelopes are never touched.
+//!
+//! In place of a body stands `{"decision_id":"<uuid>","erased":true}`: it tells readers at once that the body was erased
+//! and not lost. What proves it is the `prune` record.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufWriter, Write as _};
+use std::ops::ControlFlow;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::decisions::body::{BodyParts, erased_id, erased_line};
+use crate::decisions::hold::Hold;
+use crate::decisions::keeping::taken;
+use crate::decisions::lines::Lines;
+use crate::decisions::orders::{Rewritten, What};
+use crate::decisions::ranges::Ranges;
+use crate::decisions::record::RecordType;
+use crate::decisions::retention::erasures;
+use crate::decisions::segments::{self, Segment};
+use crate::decisions::selection::named;
+use crate::decisions::writer::{Lines as Written, Writer, length};
+use crate::decisions::{Author, DecisionLog, LogError, Record, Selection};
+
+/// What a rewritten file is called until it is in place.
+const DRAFT: &str = "erasing";
+/// Times that an erasure is begun again when other holds are in force, or other bodies were erased meanwhile.
+const TRIES: usize = 5;
+
+/// Whose bodies are erased: those of the selection, and of those that only the user kept out the ones that mention one
+/// of these texts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erasure {
+    /// Which decisions.
+    pub selection: Selection,
+    /// Texts of a body, as they stand.
+    #[serde(default)]
+    pub mentions: Vec<String>,
+    /// Only count.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What an erasure came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Erased {
+    /// Decisions that it is about.
+    pub decisions: u64,
+    /// Bodies erased now.
+    pub bodies: u64,
+    /// Bytes that they took.
+    pub bytes: u64,
+    /// Files that were rewritten.
+    pub files: u64,
+}
+
+impl Erasure {
+    fn check(&self) -> Result<(), LogError> {
+        let named = |names: &[String]| !names.is_empty() && names.iter().all(|n| !n.trim_matches('*').is_empty());
+        let s = &self.selection;
+        if [&s.users, &s.namespaces, &s.ids, &self.mentions].into_iter().any(|names| named(names)) {
+            return Ok(());
+        }
+        let message = "an erasure names whose bodies go: a user, ids, a namespace, or a text that they mention";
+        Err(LogError::Erasure { message: message.to_owned() })
+    }
+
+    fn takes(&self, record: &Record, mentioned: bool) -> bool {
+        let time = &record.head.timestamp;
+        let Some(d) = record.decision() else { return false };
+        let s = &self.selection;
+        let by_user = !s.users.is_empty() || self.mentions.is_empty();
+        s.reaches(time, time) && s.takes_but_user(&d) && (mentioned || (by_user && s.asked_by(&d)))
+    }
+}
+
+/// What is to be erased of a segment.
+struct Found {
+    segment: Segment,
+    /// Numbers of the decisions, by id.
+    seqs: HashMap<String, u64>,
+}
+
+impl DecisionLog {
+    /// Erases bodies, with a record of each file that is rewritten. Waits until it is done; may take as long as reading
+    /// the log does.
+    ///
+    /// # Errors
+    /// [`LogError::Held`] when one of the decisions is under legal hold: nothing is erased then. [`LogError::Erasure`]
+    /// when nobody is named. What keeps a record from being written or a file from being rewritten.
+    pub fn erase(&self, erasure: &Erasure, author: &Author) -> Result<Erased, LogError> {
+        erasure.check()?;
+        let author = author.clipped();
+        let mut total = Erased::default();
+        for _ in 0..TRIES {
+            if !erasure.dry_run {
+                // What is being written to cannot be rewritten.
+                self.order(What::Seal)?;
+            }
+            match self.erase_once(erasure, &author, &mut total) {
+                Err(LogError::Changed) => {}
+                other => return other.map(|()| total),
+            }
+        }
+        Err(LogError::Changed)
+    }
+
+    fn erase_once(&self, erasure: &Erasure, author: &Author, total: &mut Erased) -> Result<(), LogError> {
+        let holds = self.holds();
+        let mut all = Vec::new();
+        let there = segments::segments(self.dir())?;
+        // The newest is the active one: it was begun just now, and what is in it came after the request.
+        let sealed = there.len().saturating_sub(usize::from(!erasure.dry_run));
+        for segment in there.iter().take(sealed).filter(|s| s.bodies.is_some()) {
+            all.extend(find(self.dir(), segment, erasure, &holds)?);
+        }
+        total.decisions = all.iter().map(|f| u64::try_from(f.seqs.len()).unwrap_or(u64::MAX)).sum();
+        if erasure.dry_run {
+            return Ok(());
+        }
+        for found in all {
+            let Some(draft) = rewrite(self.dir(), &found)? else { continue };
+            let Draft { path, length, draft_length, erased } = draft;
+            let count = erased.count();
+            let order = Rewritten {
+                segment: found.segment.first_seq,
+                length,
+                draft: path.clone(),
+                draft_length,
+                erased,
+                author: author.clone(),
+                holds: Arc::clone(&holds),
+            };
+            if let Err(error) = self.order(What::Replace(order)) {
+                let _ = fs::remove_file(&path);
+                return Err(error);
+            }
+            total.bodies += count;
+            total.bytes += length.saturating_sub(draft_length);
+            total.files += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The decisions of a segment that an erasure is about; none of them may be held.
+fn find(dir: &Path, segment: &Segment, erasure: &Erasure, holds: &[Hold]) -> Result<Option<Found>, LogError> {
+    let mentioned = mentioned(dir, segment, &erasure.mentions)?;
+    let path = segments::envelope_path(dir, segment.first_seq);
+    let fault = |e: io::Error| LogError::io("read", &path, &e);
+    let mut lines = match Lines::open(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(fault)?,
+    };
+    let mut found = Found { segment: segment.clone(), seqs: HashMap::new() };
+    while let Some(line) = lines.next_finished().map_err(fault)? {
+        let Ok(text) = std::str::from_utf8(line.bytes) else { continue };
+        if mentioned.is_empty() && !erasure.selection.may_take(text) {
+            continue;
+        }
+        let Some(record) = Record::parse(text).filter(|r| r.head.r#type == RecordType::Decision) else { continue };
+        let Some(id) = record.decision().map(|d| d.decision_id) else { continue };
+        if !erasure.takes(&record, mentioned.contains(&id)) {
+            continue;
+        }
+        let mut name = None;
+        if let ControlFlow::Break(()) = taken(text, holds.iter(), |hold| name = Some(hold.name.clone())) {
+            return Err(LogError::Held { what: named(&record), name: name.unwrap_or_default() });
+        }
+        found.seqs.insert(id, record.head.seq);
+    }
+    Ok((!found.seqs.is_empty()).then_some(found))
+}
+
+/// Ids of the bodies that hold one of these texts.
+fn mentioned(dir: &Path, segment: &Segment, texts: &[String]) -> Result<HashSet<String>, LogError> {
+    let mut ids = HashSet::new();
+    if texts.is_empty() {
+        return Ok(ids);
+    }
+    // As they stand in JSON, without the quotes.
+    let quoted = texts.iter().filter_map(|t| serde_json::to_string(t).ok());
+    let needles: Vec<String> = quoted.map(|q| q.trim_matches('"').to_owned()).filter(|n| !n.is_empty()).collect();
+    for_each_body(dir, segment, |text| {
+        if let Some(parts) = BodyParts::of(text)
+            && needles.iter().any(|n| text.contains(n.as_str()))
+        {
+            ids.insert(parts.decision_id.to_owned());
+        }
+        Ok(())
+    })?;
+    Ok(ids)
+}
+
+fn for_each_body(
+    dir: &Path,
+    segment: &Segment,
+    mut each: impl FnMut(&str) -> Result<(), LogError>,
+) -> Result<u64, LogError> {
+    let path = segments::body_path(dir, segment.first_seq);
+    let fault = |e: io::Error| LogError::io("read", &path, &e);
+    let mut lines = match Lines::open(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
+        other => other.map_err(fault)?,
+    };
+    let mut length = 0;
+    while let Some(line) = lines.next_finished().map_err(fault)? {
+        length = line.offset + u64::try_from(line.bytes.len()).unwrap_or_default() + 1;
+        each(&String::from_utf8_lossy(line.bytes))?;
+    }
+    Ok(length)
+}
+
+/// A file of bodies, rewritten beside.
+struct Draft {
+    path: PathBuf,
+    length: u64,
+    draft_length: u64,
+    erased: Ranges,
+}
+
+/// Writes the bodies of a segment once more, without those that were found. `None` when none of them is there.
+fn rewrite(dir: &Path, found: &Found) -> Result<Option<Draft>, LogError> {
+    let path = segments::body_path(dir, found.segment.first_seq).with_extension(DRAFT);
+    let fault = |e: io::Error| LogError::io("write", &path, &e);
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(fault)?;
+    let mut out = BufWriter::with_capacity(256 * 1024, file);
+    let (mut erased, mut draft_length) = (Ranges::default(), 0);
+    let length = for_each_body(dir, &found.segment, |text| {
+        let id = BodyParts::of(text).map(|parts| parts.decision_id);
+        let line = match id.and_then(|id| Some((id, *found.seqs.get(id)?))) {
+            Some((id, seq)) => {
+                erased.insert(seq, seq);
+                erased_line(id)
+            }
+            None => text.to_owned(),
+        };
+        draft_length += length(line.as_bytes()) + 1;
+        out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n")).map_err(fault)
+    })?;
+    let file = out.into_inner().map_err(|e| fault(e.into_error()))?;
+    file.sync_all().map_err(fault)?;
+    if erased.is_empty() {
+        fs::remove_file(&path).map_err(fault)?;
+        return Ok(None);
+    }
+    Ok(Some(Draft { path, length, draft_length, erased }))
+}
+
+impl Writer {
+    /// Writes the record of an erasure, and then puts the file in place: should the second fail, the record says more
+    /// than was done, and the erasure can be asked for again.
+    pub(super) fn put_in_place(&mut self, rewritten: &Rewritten) -> Result<(), LogError> {
+        let sealed = self.segments.len().saturating_sub(1);
+        let segment = self.segments.iter().take(sealed).find(|s| s.first_seq == rewritten.segment);
+        if self.kept.holds != *rewritten.holds || segment.and_then(|s| s.bodies) != Some(rewritten.length) {
+            return Err(LogError::Changed);
+        }
+        let bytes = rewritten.length.saturating_sub(rewritten.draft_length);
+        let mut lines = Written::default();
+        let told = self.add_pruned(&mut lines);
+        for record in erasures(&rewritten.erased, bytes, &rewritten.author) {
+            self.add_own(&mut lines, RecordType::Prune, &record);
+        }
+        self.write(&lines)?;
+        self.pruned.drain(..told);
+        self.sync()?;
+        let path = segments::body_path(&self.options.dir, rewritten.segment);
+        self.storage.rename(&rewritten.draft, &path).map_err(|e| LogError::io("replace", &path, &e))?;
+        if let Some(segment) = self.segments.iter_mut().find(|s| s.first_seq == rewritten.segment) {
+            segment.bodies = Some(rewritten.draft_length);
+        }
+        rewritten.erased.iter().for_each(|(first, last)| self.kept.erased.insert(first, last));
+        self.save_kept();
+        Ok(())
+    }
+}
+
+/// Deletes what an erasure that was cut off has left.
+pub(super) fn clean(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir.join("bodies")) else { return };
+    for path in entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == DRAFT)) {
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::warn!(path = %path.display(), %error, "an unfinished erasure could not be cleaned up");
+        }
+    }
+}
+
+/// Whether a line of a body file says that the body of `id` was erased.
+pub(super) fn is_erased(line: &str, id: &str) -> bool {
+    erased_id(line).is_some_and(|erased| erased == id)
+}

@@ -1,0 +1,258 @@
+//! Legal holds: what must not be deleted whatever the period or the bound. Knows holds, their records and the file that
+//! keeps them at hand; must not know how segments are deleted.
+//!
+//! The records are what counts. The file `<dir>/holds` says what they came to up to some record, so that a start needs
+//! to read only those after it. It is a signed note: nobody makes the server forget a hold by changing it. Without it, or
+//! when one of the log's keys did not sign it, all records are read.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::decisions::lines::Lines;
+use crate::decisions::ranges::Ranges;
+use crate::decisions::segments::{self, Segment};
+use crate::decisions::tree_files::read_keys;
+use crate::decisions::{LogError, PruneRecord, Record, RecordType, Selection, Storage};
+use crate::tlog::{Note, VerifierKey};
+
+/// Longest name, in bytes: it stands in messages and records.
+const MAX_NAME: usize = 100;
+/// Holds at once: each segment is looked through for each of them.
+const MAX_HOLDS: usize = 200;
+
+/// A legal hold in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Its name.
+    pub name: String,
+    /// What it keeps.
+    #[serde(default)]
+    pub selection: Selection,
+    /// Why.
+    pub reason: String,
+    /// Where it was asked for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub ticket: String,
+    /// Who placed it.
+    pub by: String,
+    /// When (RFC 3339, nanoseconds, UTC).
+    pub placed: String,
+    /// The record that states it.
+    #[serde(default)]
+    pub seq: u64,
+}
+
+/// What became of a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldAction {
+    /// It is in force from here on.
+    Place,
+    /// It is in force no longer.
+    Release,
+    /// It is still in force; the record that stated it before is about to be deleted, or is in another log.
+    Restate,
+}
+
+/// What a record of type `hold` holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldRecord {
+    /// When.
+    pub timestamp: String,
+    /// What became of it.
+    pub action: HoldAction,
+    /// The hold.
+    pub name: String,
+    /// What it keeps. Of a later version, which cannot be read: everything.
+    #[serde(default, deserialize_with = "or_all")]
+    pub selection: Selection,
+    /// Why.
+    pub reason: String,
+    /// Where it was asked for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub ticket: String,
+    /// Who did it; of a hold that is stated again, who placed it.
+    pub by: String,
+    /// When it was placed.
+    pub placed: String,
+}
+
+fn or_all<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Selection, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
+}
+
+impl Hold {
+    pub(super) fn record(&self, action: HoldAction, timestamp: String) -> HoldRecord {
+        HoldRecord {
+            timestamp,
+            action,
+            name: self.name.clone(),
+            selection: self.selection.clone(),
+            reason: self.reason.clone(),
+            ticket: self.ticket.clone(),
+            by: self.by.clone(),
+            placed: self.placed.clone(),
+        }
+    }
+
+    /// Whether it can be placed.
+    pub(super) fn check(&self, others: &[Self]) -> Result<(), LogError> {
+        let fault = |message: String| Err(LogError::Hold { message });
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        if self.name.is_empty() || self.name.len() > MAX_NAME || !self.name.bytes().all(fits) {
+            let name = &self.name;
+            return fault(format!("`{name}` is no name of a hold: write 1 to {MAX_NAME} of `A-Z a-z 0-9 . _ -`"));
+        }
+        if self.reason.trim().is_empty() {
+            return fault(format!("hold `{}` needs a reason", self.name));
+        }
+        if others.iter().any(|h| h.name == self.name) {
+            return fault(format!("there is a hold `{}` already; release it first, or choose another name", self.name));
+        }
+        if others.len() >= MAX_HOLDS {
+            return fault(format!("there are {MAX_HOLDS} holds already"));
+        }
+        // It has to fit into a record, with as much again for its other texts.
+        if serde_json::to_vec(self).map_or(usize::MAX, |json| json.len()) > super::MAX_ENVELOPE / 2 {
+            return fault(format!("hold `{}` is too long: at most some hundred ids or names", self.name));
+        }
+        Ok(())
+    }
+}
+
+/// What the records say of holds and deletions, up to one of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// The first record that is not counted in.
+    pub upto: u64,
+    /// Holds in force, in the order in which they were placed.
+    #[serde(default)]
+    pub holds: Vec<Hold>,
+    /// Records that were deleted.
+    #[serde(default)]
+    pub gone: Ranges,
+    /// Records that are there and whose bodies were erased.
+    #[serde(default)]
+    pub erased: Ranges,
+}
+
+/// `<dir>/holds`.
+fn path(dir: &Path) -> PathBuf {
+    dir.join("holds")
+}
+
+impl Kept {
+    /// What the log in `dir` holds and has deleted: the file, if one of `keys` signed it, and the records after it.
+    pub(super) fn read(dir: &Path, segments: &[Segment], keys: &[VerifierKey]) -> Result<Self, LogError> {
+        let mut kept = match Self::stored(dir, keys) {
+            Ok(stored) => stored.unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(%error, "the list of legal holds is read from the records");
+                Self::default()
+            }
+        };
+        for (i, segment) in segments.iter().enumerate() {
+            if segments.get(i + 1).is_none_or(|next| next.first_seq > kept.upto) {
+                kept.replay(&segments::envelope_path(dir, segment.first_seq))?;
+            }
+        }
+        Ok(kept)
+    }
+
+    /// What the file says; `None` when there is none.
+    pub(super) fn stored(dir: &Path, keys: &[VerifierKey]) -> Result<Option<Self>, LogError> {
+        let path = path(dir);
+        let foreign = |message: String| LogError::Foreign { path: path.clone(), message };
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(foreign("it is not UTF-8".to_owned())),
+            Err(e) => return Err(LogError::io("read", &path, &e)),
+        };
+        let note = Note::parse(&text).map_err(|e| foreign(e.to_string()))?;
+        note.verify(keys).map_err(|e| foreign(format!("it is {e}")))?;
+        if note.signatures.len() != 1 || note.to_string() != text {
+            return Err(foreign("it is not as a server writes it".to_owned()));
+        }
+        serde_json::from_str(&note.text).map(Some).map_err(|e| foreign(e.to_string()))
+    }
+
+    /// The text of the file, to be signed.
+    pub(super) fn text(&self) -> String {
+        format!("{}\n", serde_json::to_string(self).unwrap_or_default())
+    }
+
+    /// Writes the file.
+    pub(super) fn save(note: &Note, storage: &dyn Storage, dir: &Path) -> Result<(), LogError> {
+        let path = path(dir);
+        storage.replace(&path, note.to_string().as_bytes()).map_err(|e| LogError::io("write", &path, &e))
+    }
+
+    fn replay(&mut self, path: &Path) -> Result<(), LogError> {
+        let fault = |e: io::Error| LogError::io("read", path, &e);
+        let mut lines = match Lines::open(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(fault)?,
+        };
+        while let Some(line) = lines.next_finished().map_err(fault)? {
+            let Ok(text) = std::str::from_utf8(line.bytes) else { continue };
+            let wanted = [r#""type":"hold""#, r#""type":"prune""#].iter().any(|t| text.contains(t));
+            let Some(record) = wanted.then(|| Record::parse(text)).flatten() else { continue };
+            if record.head.seq >= self.upto {
+                self.take(&record);
+                self.upto = record.head.seq + 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, record: &Record) {
+        match record.head.r#type {
+            RecordType::Hold => {
+                let Some(hold) = record.hold() else { return };
+                self.holds.retain(|h| h.name != hold.name);
+                if hold.action != HoldAction::Release {
+                    let HoldRecord { name, selection, reason, ticket, by, placed, .. } = hold;
+                    self.holds.push(Hold { name, selection, reason, ticket, by, placed, seq: record.head.seq });
+                }
+            }
+            RecordType::Prune => {
+                if let Some(prune) = record.prune() {
+                    self.deleted(&prune);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a prune record says.
+    pub(super) fn deleted(&mut self, prune: &PruneRecord) {
+        prune.erased.iter().for_each(|(first, last)| self.erased.insert(first, last));
+        if matches!(prune.what.as_str(), "bodies" | "segment") {
+            self.erased.remove(prune.first_seq, prune.last_seq);
+        }
+        if prune.what == "segment" {
+            self.gone.insert(prune.first_seq, prune.last_seq);
+            prune.gone.iter().for_each(|(first, last)| self.gone.insert(first, last));
+        }
+    }
+
+    /// Erased bodies of records before this one.
+    pub(super) fn erased_before(&self, seq: u64) -> Ranges {
+        let mut before = self.erased.clone();
+        before.remove(seq, u64::MAX);
+        before
+    }
+}
+
+/// The holds in force on the log in `dir`, as its file says; from the records when there is none.
+///
+/// # Errors
+/// [`LogError::Io`].
+pub fn holds(dir: &Path) -> Result<Vec<Hold>, LogError> {
+    Ok(Kept::read(dir, &segments::segments(dir)?, &read_keys(dir)?)?.holds)
+}
