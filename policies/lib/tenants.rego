@@ -79,7 +79,8 @@ fits(pattern, text) if pattern == text
 
 fits(pattern, text) if {
 	contains(pattern, "*")
-	glob.match(pattern, [], text)
+	# An empty list of delimiters would mean a point.
+	glob.match(pattern, null, text)
 }
 
 # The objects of a kind in a namespace, by name, as the inventory has them; empty where it has none.
