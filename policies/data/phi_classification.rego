@@ -8,8 +8,8 @@
 #   workload is (that label on the Deployment, Job and so on), or when it uses data marked PHI: a Secret, ConfigMap or
 #   PersistentVolumeClaim that `phiData` names, or that carries the label in `data.inventory`. In the last two cases its
 #   level must be PHI itself; in a namespace marked PHI it must be at least `namespaceMinimum`.
-#   A PHI Pod uses no host namespace and no image that is untagged or `latest` without a digest, and has an `owner`
-#   (label or annotation).
+#   A PHI Pod uses no host namespace and no image that is untagged or `latest` without a digest, and has an `owner`:
+#   a label or annotation of its own, the namespace's label, or the `owner` of the tenant's contract.
 #   No update removes the label or lowers it, on Pods, templates, namespaces or data. A value that is no level counts
 #   as the highest here, so nothing slips below it.
 # custom:
@@ -43,8 +43,10 @@
 #     phiLevel: phi
 #     # The least a Pod may carry in a namespace marked PHI.
 #     namespaceMinimum: public
-#     # Key of the label or annotation that names who answers for a PHI Pod.
+#     # Key of the label or annotation that names who answers for a PHI Pod; on a namespace, of the label.
 #     owner: owner
+#     # Key of the label that says whose a namespace is.
+#     tenantLabel: tenant
 #     # Data that is marked without a label: `<kind>/<namespace>/<name>`, each with `*` for any.
 #     # For example "Secret/tenant-c/records-db" or "PersistentVolumeClaim/*/phi-*".
 #     phiData: []
@@ -52,6 +54,7 @@ package portcullis.phi_classification
 
 import data.portcullis.lib.objects
 import data.portcullis.lib.pods
+import data.portcullis.lib.tenants
 
 parameters := input.parameters
 
@@ -277,7 +280,7 @@ deny contains violation if {
 	phi_pod
 	not owned
 	violation := {
-		"msg": sprintf("a PHI Pod must have an owner: it has neither a label nor an annotation `%s`", [parameters.owner]),
+		"msg": sprintf("a PHI Pod must have an owner: neither the Pod, nor its namespace, nor the contract of a tenant says `%s`", [parameters.owner]),
 		"field": objects.field("metadata.labels", parameters.owner),
 		"fix": sprintf("set the label or the annotation `%s` to who answers for the Pod", [parameters.owner]),
 	}
@@ -285,7 +288,15 @@ deny contains violation if {
 
 owned if {
 	some where in [objects.labels(subject), objects.annotations(subject)]
-	owner := objects.value(where, parameters.owner)
+	named_owner(objects.value(where, parameters.owner))
+}
+
+# The Pods of a namespace are its owner's, and those of a tenant the contract's.
+owned if named_owner(objects.value(objects.child(input.namespace, "labels"), parameters.owner))
+
+owned if named_owner(objects.value(tenants.contract, "owner"))
+
+named_owner(owner) if {
 	is_string(owner)
 	trim_space(owner) != ""
 }

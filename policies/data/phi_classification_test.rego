@@ -295,12 +295,35 @@ test_images_of_all_containers_and_volumes if {
 test_images_of_other_pods_are_free if denied(create({"classification": "internal"}, image("busybox"))) == set()
 
 test_an_owner if {
-	denied(create({"classification": "phi"}, sound)) == {"a PHI Pod must have an owner: it has neither a label nor an annotation `owner`"}
+	denied(create({"classification": "phi"}, sound)) == {"a PHI Pod must have an owner: neither the Pod, nor its namespace, nor the contract of a tenant says `owner`"}
 	every owner in ["", "  ", null, 5] {
 		fields(create({"classification": "phi", "owner": owner}, sound)) == {"metadata.labels.owner"}
 	}
 	by_annotation := {"request": {"object": {"metadata": {"annotations": {"owner": "records-team"}}}}}
 	denied(object.union(create({"classification": "phi"}, sound), by_annotation)) == set()
+}
+
+of_namespace(labels) := json.patch(
+	create({"classification": "phi"}, sound),
+	[{"op": "add", "path": "/namespace/labels", "value": labels}],
+)
+
+test_the_owner_of_the_namespace if {
+	denied(of_namespace({"owner": "records-team"})) == set()
+	every owner in ["", "  ", null, 5] {
+		fields(of_namespace({"owner": owner})) == {"metadata.labels.owner"}
+	}
+}
+
+test_the_owner_of_the_tenant if {
+	contracts := {"tenant-b": {"owner": "birch-records"}, "tenant-c": {"owner": " "}, "tenant-d": {}}
+	owned := {tenant |
+		some tenant in ["tenant-b", "tenant-c", "tenant-d", "tenant-e"]
+		request := of_namespace({"tenant": tenant})
+		found := phi_classification.deny with input as request with data.tenants as contracts
+		count(found) == 0
+	}
+	owned == {"tenant-b"}
 }
 
 test_safeguards_hold_on_updates if {

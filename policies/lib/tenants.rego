@@ -79,6 +79,7 @@ fits(pattern, text) if pattern == text
 
 fits(pattern, text) if {
 	contains(pattern, "*")
+	# An empty list of delimiters would mean a point.
 	glob.match(pattern, null, text)
 }
 
