@@ -23,9 +23,8 @@
 #     level: privileged
 #     # The version where the namespace has no label: `latest`, or such as `v1.31`.
 #     version: latest
-#     # Whose Pods are not judged, as the exemptions of the API server's own admission.
+#     # Pods that are not judged, as the exemptions of the API server's own admission; users are the business of exceptions.
 #     exemptNamespaces: [kube-system, kube-public, kube-node-lease]
-#     exemptUsers: []
 #     exemptRuntimeClasses: []
 package portcullis.pod_security
 
@@ -48,8 +47,6 @@ parameters := input.parameters
 # ---- Which standard
 
 exempt if tenants.namespace in parameters.exemptNamespaces
-
-exempt if input.request.userInfo.username in parameters.exemptUsers
 
 exempt if objects.value(spec, "runtimeClassName") in parameters.exemptRuntimeClasses
 

@@ -27,7 +27,7 @@ import data.portcullis.lib.objects
 import data.portcullis.lib.pods
 import data.portcullis.lib.tenants
 
-caches := input.parameters.caches if {
+cache_places := input.parameters.caches if {
 	count(input.parameters.caches) > 0
 	tenants.owner
 }
@@ -36,7 +36,7 @@ patch contains {"op": "replace", "path": path, "value": image} if {
 	some list in ["initContainers", "containers"]
 	some i, container in objects.items(pods.spec(input.request.object), list)
 	parts := images.parts(container.image)
-	place := caches[parts.registry]
+	place := cache_places[parts.registry]
 	image := concat("", [place, "/", parts.repository, prefixed(":", parts.tag), prefixed("@", parts.digest)])
 	path := sprintf("/spec/%s/%d/image", [list, i])
 }

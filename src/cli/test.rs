@@ -73,7 +73,9 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
             report.results.extend(run_suite(&suite, &files, &pool, &|name| selection.takes(name), now_ns()));
         }
         let suites = source::case_suites(&options.policies)?;
-        report.results.extend(cases::run(&suites, &loaded.sources, &pool, &|name| selection.takes(name))?);
+        let beside = sources_of_suites(&options)?;
+        let sources = beside.as_ref().unwrap_or(&loaded.sources);
+        report.results.extend(cases::run(&suites, sources, &pool, &|name| selection.takes(name))?);
         let files = source::policy_cases(&options.policies)?;
         if !files.is_empty() {
             let sources = sources_of_cases(&options, loaded.sources)?;
@@ -108,6 +110,15 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
         );
     }
     Ok(if failed > 0 || thin { Exit::Finding } else { Exit::Fine })
+}
+
+/// What our own suites are judged with where no data is given and the example data is beside the policies.
+fn sources_of_suites(options: &LoadOptions) -> Result<Option<Sources>, Vec<LoadError>> {
+    let data = source::example_data(&options.policies);
+    if !options.data.is_empty() || data.is_empty() {
+        return Ok(None);
+    }
+    source::load(&LoadOptions { data, ..options.clone() }).map(|l| Some(l.sources))
 }
 
 /// What case files are judged with: where no data is given, the example data beside the packs, else the shipped one.

@@ -5,6 +5,8 @@
 //! That both sign the same bytes is not enough: anybody can add a signature of their own to a note that is public. The
 //! old key signs the new one's name.
 
+use crate::decisions::LogError;
+use crate::decisions::writer::Writer;
 use crate::tlog::{Checkpoint, Note, TlogError, VerifierKey};
 
 const WORD: &str = "portcullis.io/next-key ";
@@ -39,6 +41,20 @@ impl HandOver {
             return Err(TlogError::Checkpoint("it hands over to a key of another log"));
         }
         Ok(Some(Self { from, to, size: checkpoint.size }))
+    }
+}
+
+impl Writer {
+    /// When the key was replaced and the one before is at hand, the old one vouches for the new one.
+    pub(super) fn hand_over(&self, keys: &[VerifierKey]) -> Result<(), LogError> {
+        let Some(previous) = self.options.signing_seed.previous() else { return Ok(()) };
+        let previous = previous.under(&self.origin)?;
+        match keys.last() {
+            Some(last) if last == previous.verifier() && last != self.notary.verifier() => {
+                self.notary.hand_over(&previous)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::decisions::retention::Ages;
 use crate::decisions::segments::{self, DirLock, Segment};
 use crate::decisions::syncer::Syncer;
 use crate::decisions::{Appendable, Durability, LogError, LogOptions, Receipt, Storage, clip, erase};
-use crate::tlog::{Checkpoint, Note, VerifierKey};
+use crate::tlog::{Checkpoint, Note};
 
 /// Entries that share one write: what comes in during one fsync of a slow disk (10 ms at 100,000/s).
 const MAX_BATCH: usize = 1024;
@@ -39,7 +39,7 @@ pub(super) struct Writer {
     pub(super) options: LogOptions,
     pub(super) shared: Arc<Shared>,
     syncer: Option<Syncer>,
-    origin: Arc<str>,
+    pub(super) origin: Arc<str>,
     /// `"origin":..,"labels":..,` as it stands in every envelope.
     stamp: String,
     pub(super) next_seq: u64,
@@ -50,7 +50,7 @@ pub(super) struct Writer {
     /// Oldest first. The last is the active one, if `files` is there.
     pub(super) segments: Vec<Segment>,
     files: Option<Files>,
-    notary: Notary,
+    pub(super) notary: Notary,
     /// Index of the first tile of leaf hashes that is there.
     pub(super) first_tile: u64,
     /// What the records say of holds and deletions.
@@ -149,18 +149,6 @@ impl Writer {
         let syncer = Syncer::start(FLUSH_TO_DISK / 2, Arc::clone(&writer.shared));
         writer.syncer = Some(syncer.map_err(|e| LogError::io("start a thread for", &writer.options.dir, &e))?);
         Ok(writer)
-    }
-
-    /// When the key was replaced and the one before is at hand, the old one vouches for the new one.
-    fn hand_over(&self, keys: &[VerifierKey]) -> Result<(), LogError> {
-        let Some(previous) = self.options.signing_seed.previous() else { return Ok(()) };
-        let previous = previous.under(&self.origin)?;
-        match keys.last() {
-            Some(last) if last == previous.verifier() && last != self.notary.verifier() => {
-                self.notary.hand_over(&previous)
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Writes until the queue is closed. When it panics, nobody waits for it.

@@ -26,6 +26,7 @@ mod opa_admission;
 mod packs;
 mod policy_pages;
 mod policy_set;
+mod policy_tests;
 mod query;
 mod rego_tests;
 mod reload;
