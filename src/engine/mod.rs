@@ -29,6 +29,7 @@ mod mutation;
 mod notes;
 mod outcome;
 mod output;
+mod parameters;
 mod parse;
 mod patch;
 mod plan;

@@ -24,6 +24,7 @@ mod language;
 mod mutations;
 mod opa_admission;
 mod packs;
+mod parameters;
 mod policy_pages;
 mod policy_set;
 mod query;
