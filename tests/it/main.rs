@@ -21,6 +21,7 @@ mod exceptions;
 mod gatekeeper;
 mod http_send;
 mod language;
+mod mutants;
 mod mutations;
 mod opa_admission;
 mod packs;
