@@ -75,21 +75,23 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
         anyhow::bail!("`--mutate` runs all tests and has no JUnit report: leave out `--run` and `--output junit`");
     }
     let report = source::load(&options).and_then(|loaded| {
-        let mut report = run_tests(&loaded.sources, &|name| selection.takes(name), now_ns())?;
-        for LoadedSuite { suite, files } in source::suites(&options.policies)? {
-            report.results.extend(run_suite(&suite, &files, &pool, &|name| selection.takes(name), now_ns()));
-        }
-        let suites = source::case_suites(&options.policies)?;
-        report.results.extend(cases::run(&suites, &loaded.sources, &pool, &|name| selection.takes(name))?);
+        let wanted = |name: &str| selection.takes(name);
+        let mut report = run_tests(&loaded.sources, &wanted, now_ns())?;
         let files = source::policy_cases(&options.policies)?;
         let asked = if files.is_empty() { None } else { Some(sources_of_cases(&options, &loaded.sources)?) };
         let asked = asked.as_ref().unwrap_or(&loaded.sources);
-        for file in &files {
-            report.results.extend(run_policy_cases(file, asked, &pool, &|name| selection.takes(name)));
+        let of_cases: Vec<TestResult> = files.iter().flat_map(|f| run_policy_cases(f, asked, &pool, &wanted)).collect();
+        // What fails already says nothing of a change. Suites take no part.
+        let fine =
+            failed(&report.results) + failed(&of_cases) == 0 && !(report.results.is_empty() && of_cases.is_empty());
+        let score = args.mutants.wanted() && fine;
+        let score = score.then(|| args.mutants.run(&loaded.sources, asked, &files)).transpose()?;
+        for LoadedSuite { suite, files } in source::suites(&options.policies)? {
+            report.results.extend(run_suite(&suite, &files, &pool, &wanted, now_ns()));
         }
-        // What fails already says nothing of a change.
-        let fine = args.mutants.wanted() && !report.results.is_empty() && failed(&report) == 0;
-        let score = fine.then(|| args.mutants.run(&loaded.sources, asked, &files)).transpose()?;
+        let suites = source::case_suites(&options.policies)?;
+        report.results.extend(cases::run(&suites, &loaded.sources, &pool, &wanted)?);
+        report.results.extend(of_cases);
         Ok((report, score))
     });
     let (report, score) = match report {
@@ -110,9 +112,9 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
         Output::Json => println!("{:#}", to_json(args, &report, score.as_ref())),
         Output::Junit => print_junit(&report),
     }
-    let failed = failed(&report);
-    if args.mutants.wanted() && failed > 0 {
-        eprintln!("no policy was changed: `--mutate` wants all tests to pass first");
+    let failed = failed(&report.results);
+    if args.mutants.wanted() && score.is_none() {
+        eprintln!("no policy was changed: `--mutate` wants Rego tests and case files that pass");
     }
     let thin = args.threshold.is_some_and(|t| percent(&report.coverage) < t);
     if thin {
@@ -165,8 +167,8 @@ fn count(report: &TestReport, of: impl Fn(&TestEnding) -> bool) -> usize {
 }
 
 /// Tests that did not pass.
-fn failed(report: &TestReport) -> usize {
-    count(report, |e| matches!(e, TestEnding::Fail { .. } | TestEnding::Error { .. }))
+fn failed(results: &[TestResult]) -> usize {
+    results.iter().filter(|r| matches!(r.ending, TestEnding::Fail { .. } | TestEnding::Error { .. })).count()
 }
 
 fn percent(coverage: &[FileCoverage]) -> f64 {

@@ -125,10 +125,10 @@ fn in_schema(error: &ValidationError<'_>) -> String {
         }
         (ValidationErrorKind::AnyOf { .. }, Some("type")) => {
             let types = "array, boolean, integer, null, number, object and string";
-            format!("`/{}` is `{}`; types are {types}", path.join("/"), shown(&error.instance()))
+            format!("`/{}` is `{}`; types are {types}", path.join("/"), shown(error.instance()))
         }
         (ValidationErrorKind::Format { format }, _) if format == "regex" => {
-            format!("`/{}` is `{}`, which is no regular expression", path.join("/"), shown(&error.instance()))
+            format!("`/{}` is `{}`, which is no regular expression", path.join("/"), shown(error.instance()))
         }
         (_, None) => format!("it {}", message(error)),
         (_, Some(_)) => format!("`/{}` {}", path.join("/"), message(error)),
@@ -152,7 +152,7 @@ fn message(error: &ValidationError<'_>) -> String {
         ValidationErrorKind::UniqueItems => return "has an item twice".to_owned(),
         ValidationErrorKind::FalseSchema => return "may not be there".to_owned(),
         ValidationErrorKind::PropertyNames { error } => {
-            return format!("has the key `{}`: it {}", shown(&error.instance()), message(error));
+            return format!("has the key `{}`: it {}", shown(error.instance()), message(error));
         }
         ValidationErrorKind::Type { kind } => {
             let types: Vec<String> = match kind {
@@ -182,7 +182,7 @@ fn message(error: &ValidationError<'_>) -> String {
         // Schemas of schemas, and what else there is: the words of the library.
         _ => return format!("is not what the schema says: {error}"),
     };
-    format!("is `{}`; it must be {wanted}", shown(&instance))
+    format!("is `{}`; it must be {wanted}", shown(instance))
 }
 
 /// A value in a message: strings as they are.

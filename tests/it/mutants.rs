@@ -108,7 +108,10 @@ fn mutants_want_tests_that_pass() {
     let dir = folder(&[("host.rego", POLICY), ("host_test.rego", &TESTS.replace("\"cni\"}", "\"other\"}"))]);
     let (code, out, err) = test(dir.path(), &["--mutate"]);
     assert_eq!(code, Some(1));
-    assert!(err.contains("`--mutate` wants all tests to pass first") && !out.contains("mutation score"), "{out}{err}");
+    assert!(
+        err.contains("`--mutate` wants Rego tests and case files that pass") && !out.contains("mutation score"),
+        "{out}{err}"
+    );
     let dir = folder(&[("host.rego", POLICY), ("host_test.rego", TESTS)]);
     for (arguments, wanted) in [
         (vec!["--mutate=hots"], "`--mutate=hots` names no policy that is loaded"),
