@@ -137,23 +137,37 @@ fn in_schema(error: &ValidationError<'_>) -> String {
 
 /// What stands there, and what to write instead.
 fn message(error: &ValidationError<'_>) -> String {
-    let instance = error.instance();
+    match error.kind() {
+        ValidationErrorKind::Required { property } => format!("has no `{}`", shown(property)),
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            let names: Vec<String> = unexpected.iter().map(|u| format!("`{u}`")).collect();
+            format!("has {}, which means nothing there", names.join(", "))
+        }
+        ValidationErrorKind::UniqueItems => "has an item twice".to_owned(),
+        ValidationErrorKind::FalseSchema => "may not be there".to_owned(),
+        ValidationErrorKind::PropertyNames { error } => {
+            let key = shown(error.instance());
+            match wanted(error) {
+                Some(wanted) => format!("has the key `{key}`; a key must be {wanted}"),
+                None => format!("has the key `{key}`, which {}", message(error)),
+            }
+        }
+        _ => match wanted(error) {
+            Some(wanted) => format!("is `{}`; it must be {wanted}", shown(error.instance())),
+            // Schemas of schemas, and what else there is: the words of the library.
+            None => format!("is not what the schema says: {error}"),
+        },
+    }
+}
+
+/// What a value must be, as far as one thing can be told.
+fn wanted(error: &ValidationError<'_>) -> Option<String> {
     let listed = |values: &Value| match values {
         Value::Array(items) => items.iter().map(|v| format!("`{}`", shown(v))).collect::<Vec<_>>().join(", "),
         other => format!("`{}`", shown(other)),
     };
-    let wanted = match error.kind() {
-        ValidationErrorKind::Required { property } => return format!("has no `{}`", shown(property)),
-        ValidationErrorKind::AdditionalProperties { unexpected }
-        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-            let names: Vec<String> = unexpected.iter().map(|u| format!("`{u}`")).collect();
-            return format!("has {}, which means nothing there", names.join(", "));
-        }
-        ValidationErrorKind::UniqueItems => return "has an item twice".to_owned(),
-        ValidationErrorKind::FalseSchema => return "may not be there".to_owned(),
-        ValidationErrorKind::PropertyNames { error } => {
-            return format!("has the key `{}`: it {}", shown(error.instance()), message(error));
-        }
+    Some(match error.kind() {
         ValidationErrorKind::Type { kind } => {
             let types: Vec<String> = match kind {
                 TypeKind::Single(one) => vec![one.to_string()],
@@ -165,24 +179,22 @@ fn message(error: &ValidationError<'_>) -> String {
             Some(1) => listed(options),
             _ => format!("one of {}", listed(options)),
         },
-        ValidationErrorKind::Constant { expected_value } => listed(expected_value),
+        ValidationErrorKind::Constant { expected_value } => format!("`{}`", shown(expected_value)),
         ValidationErrorKind::Minimum { limit } => format!("at least {limit}"),
         ValidationErrorKind::Maximum { limit } => format!("at most {limit}"),
         ValidationErrorKind::ExclusiveMinimum { limit } => format!("more than {limit}"),
         ValidationErrorKind::ExclusiveMaximum { limit } => format!("less than {limit}"),
         ValidationErrorKind::MultipleOf { multiple_of } => format!("a multiple of {multiple_of}"),
-        ValidationErrorKind::MinLength { limit } => format!("at least {limit} characters"),
-        ValidationErrorKind::MaxLength { limit } => format!("at most {limit} characters"),
-        ValidationErrorKind::MinItems { limit } => format!("at least {limit} items"),
-        ValidationErrorKind::MaxItems { limit } => format!("at most {limit} items"),
-        ValidationErrorKind::MinProperties { limit } => format!("at least {limit} keys"),
-        ValidationErrorKind::MaxProperties { limit } => format!("at most {limit} keys"),
+        ValidationErrorKind::MinLength { limit } => format!("of {limit} characters or more"),
+        ValidationErrorKind::MaxLength { limit } => format!("of {limit} characters or fewer"),
+        ValidationErrorKind::MinItems { limit } => format!("of {limit} items or more"),
+        ValidationErrorKind::MaxItems { limit } => format!("of {limit} items or fewer"),
+        ValidationErrorKind::MinProperties { limit } => format!("of {limit} keys or more"),
+        ValidationErrorKind::MaxProperties { limit } => format!("of {limit} keys or fewer"),
         ValidationErrorKind::Pattern { pattern } => format!("what matches `{pattern}`"),
         ValidationErrorKind::Format { format } => format!("of the format `{format}`"),
-        // Schemas of schemas, and what else there is: the words of the library.
-        _ => return format!("is not what the schema says: {error}"),
-    };
-    format!("is `{}`; it must be {wanted}", shown(instance))
+        _ => return None,
+    })
 }
 
 /// A value in a message: strings as they are.
