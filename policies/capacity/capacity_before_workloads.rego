@@ -16,6 +16,8 @@
 #     tenantLabel: tenant
 #     # What happens where the inventory has no quotas, or no limits, at all: warn or deny.
 #     whenUnknown: warn
+#   parametersSchema:
+#     whenUnknown: {enum: [warn, deny]}
 package portcullis.capacity_before_workloads
 
 import data.portcullis.lib.capacities

@@ -19,6 +19,11 @@
 #       groups: ["system:serviceaccounts:kube-system"]
 #       users: ["system:kube-controller-manager", "system:apiserver"]
 #       userPrefixes: []
+#   parametersSchema:
+#     controllers:
+#       required: [groups, users, userPrefixes]
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users, userPrefixes]}
 package portcullis.capacity_stays
 
 import data.portcullis.lib.capacities

@@ -15,6 +15,8 @@
 #     tenantLabel: tenant
 #     # Resources that are devices, with `*`.
 #     devices: ["nvidia.com/*", "amd.com/*", "gpu.intel.com/*", "habana.ai/*", "aws.amazon.com/neuron*"]
+#   parametersSchema:
+#     devices: {items: {type: string, minLength: 1}}
 package portcullis.gpu_entitlement
 
 import data.portcullis.lib.objects

@@ -18,6 +18,9 @@
 #     # Resources that need a request, and that need a limit.
 #     requests: [cpu, memory]
 #     limits: [cpu, memory]
+#   parametersSchema:
+#     requests: {items: {type: string, minLength: 1}}
+#     limits: {items: {type: string, minLength: 1}}
 package portcullis.pod_resources
 
 import data.portcullis.lib.capacities

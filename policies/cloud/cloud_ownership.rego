@@ -40,6 +40,8 @@
 #     tenantLabel: tenant
 #     # Kinds whose names at AWS must be the tenant's, beside roles (iam_access).
 #     named: [Bucket, Policy]
+#   parametersSchema:
+#     named: {items: {type: string, minLength: 1}}
 package portcullis.cloud_ownership
 
 import data.portcullis.lib.cloud

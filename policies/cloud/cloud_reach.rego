@@ -24,6 +24,10 @@
 #     keyed: [phi]
 #     # Ports that everybody may reach, by TCP.
 #     publicPorts: []
+#   parametersSchema:
+#     classified: {items: {type: string, minLength: 1}}
+#     keyed: {items: {type: string, minLength: 1}}
+#     publicPorts: {items: {type: integer, minimum: 1, maximum: 65535}}
 package portcullis.cloud_reach
 
 import data.portcullis.lib.cloud

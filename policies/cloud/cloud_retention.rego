@@ -23,6 +23,8 @@
 #     # Key of the namespaces' label with the class of their data, and the classes that are kept.
 #     classificationLabel: classification
 #     classified: [confidential, phi]
+#   parametersSchema:
+#     classified: {items: {type: string, minLength: 1}}
 package portcullis.cloud_retention
 
 import data.portcullis.lib.cloud

@@ -22,6 +22,9 @@
 #     # Classes of data that is kept and guarded, and of data encrypted with a key of the tenant.
 #     classified: [confidential, phi]
 #     keyed: [phi]
+#   parametersSchema:
+#     classified: {items: {type: string, minLength: 1}}
+#     keyed: {items: {type: string, minLength: 1}}
 package portcullis.cloud_stores
 
 import data.portcullis.lib.cloud

@@ -34,6 +34,8 @@
 #     classificationLabel: classification
 #     # Kinds that must have the tags. What other kinds say in these tags must be right too.
 #     kinds: [Bucket, CacheCluster, DBCluster, DBInstance, FileSystem, Function, Key, Policy, Queue, ReplicationGroup, Repository, Role, SecurityGroup, ServerlessCache, Table, Topic]
+#   parametersSchema:
+#     kinds: {items: {type: string, minLength: 1}}
 package portcullis.cloud_tags
 
 import data.portcullis.lib.cloud

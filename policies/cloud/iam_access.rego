@@ -30,6 +30,13 @@
 #     # Services whose actions tenants may not allow, and actions of theirs that they may.
 #     platformServices: [iam, organizations, account, sso, sts, cloudtrail, config]
 #     platformActions: ["sts:GetCallerIdentity", "sts:TagSession"]
+#   parametersSchema:
+#     services: {items: {type: string, minLength: 1}}
+#     federated: {items: {type: string, minLength: 1}}
+#     forbiddenPolicies: {items: {type: string, minLength: 1}}
+#     withoutResource: {items: {type: string, minLength: 1}}
+#     platformServices: {items: {type: string, minLength: 1}}
+#     platformActions: {items: {type: string, minLength: 1}}
 package portcullis.iam_access
 
 import data.portcullis.lib.cloud

@@ -25,6 +25,13 @@
 #     # People (and pipelines) of the platform.
 #     platformGroups: ["system:masters"]
 #     platformUsers: []
+#   parametersSchema:
+#     controllers:
+#       required: [groups, users, userPrefixes]
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users, userPrefixes]}
+#     platformGroups: {items: {type: string, minLength: 1}}
+#     platformUsers: {items: {type: string, minLength: 1}}
 package portcullis.kro_authors
 
 import data.portcullis.lib.objects

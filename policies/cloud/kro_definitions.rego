@@ -46,6 +46,24 @@
 #     withoutResource: ["ecr:GetAuthorizationToken", "sts:GetCallerIdentity", "cloudwatch:PutMetricData", "xray:Put*", "xray:Get*", "logs:DescribeLogGroups", "ec2:Describe*", "s3:ListAllMyBuckets", "sqs:ListQueues", "kms:ListAliases"]
 #     platformServices: [iam, organizations, account, sso, sts, cloudtrail, config]
 #     platformActions: ["sts:GetCallerIdentity", "sts:TagSession"]
+#   parametersSchema:
+#     groups: {items: {type: string, minLength: 1}}
+#     forbiddenKinds: {items: {type: string, minLength: 1}}
+#     readableNamespaces: {items: {type: string, minLength: 1}}
+#     classified: {items: {type: string, minLength: 1}}
+#     keyed: {items: {type: string, minLength: 1}}
+#     available: {items: {type: string, minLength: 1}}
+#     named: {items: {type: string, minLength: 1}}
+#     backupDays: {type: integer, minimum: 1, maximum: 35}
+#     iamEngines: {items: {type: string, minLength: 1}}
+#     protocols: {items: {type: string, minLength: 1}}
+#     publicPorts: {items: {type: integer, minimum: 1, maximum: 65535}}
+#     services: {items: {type: string, minLength: 1}}
+#     federated: {items: {type: string, minLength: 1}}
+#     forbiddenPolicies: {items: {type: string, minLength: 1}}
+#     withoutResource: {items: {type: string, minLength: 1}}
+#     platformServices: {items: {type: string, minLength: 1}}
+#     platformActions: {items: {type: string, minLength: 1}}
 package portcullis.kro_definitions
 
 import data.portcullis.lib.cloud

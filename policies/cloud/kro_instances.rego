@@ -17,6 +17,8 @@
 #     tenantLabel: tenant
 #     # Keys, beside the tenant label, under which an instance names a tenant.
 #     tenantKeys: [tenant, tenantId, tenantName]
+#   parametersSchema:
+#     tenantKeys: {items: {type: string, minLength: 1}}
 package portcullis.kro_instances
 
 import data.portcullis.lib.cloud

@@ -22,6 +22,10 @@
 #     keyed: [phi]
 #     # Protocols of subscriptions.
 #     protocols: [sqs, lambda, firehose, https]
+#   parametersSchema:
+#     classified: {items: {type: string, minLength: 1}}
+#     keyed: {items: {type: string, minLength: 1}}
+#     protocols: {items: {type: string, minLength: 1}}
 package portcullis.queues_and_topics
 
 import data.portcullis.lib.cloud

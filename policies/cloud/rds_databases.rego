@@ -27,6 +27,12 @@
 #     backupDays: 7
 #     # Engines that take logins by IAM.
 #     iamEngines: [postgres, mysql, mariadb, aurora-postgresql, aurora-mysql]
+#   parametersSchema:
+#     classified: {items: {type: string, minLength: 1}}
+#     keyed: {items: {type: string, minLength: 1}}
+#     available: {items: {type: string, minLength: 1}}
+#     backupDays: {type: integer, minimum: 1, maximum: 35}
+#     iamEngines: {items: {type: string, minLength: 1}}
 package portcullis.rds_databases
 
 import data.portcullis.lib.cloud

@@ -50,6 +50,9 @@
 #     # Data that is marked without a label: `<kind>/<namespace>/<name>`, each with `*` for any.
 #     # For example "Secret/tenant-c/records-db" or "PersistentVolumeClaim/*/phi-*".
 #     phiData: []
+#   parametersSchema:
+#     levels: {minItems: 1, uniqueItems: true, items: {type: string, minLength: 1}}
+#     phiData: {items: {type: string, minLength: 1}}
 package portcullis.phi_classification
 
 import data.portcullis.lib.objects

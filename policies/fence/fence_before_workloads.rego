@@ -16,6 +16,8 @@
 #     tenantLabel: tenant
 #     # What happens where the inventory has no network policies at all: warn or deny.
 #     whenUnknown: warn
+#   parametersSchema:
+#     whenUnknown: {enum: [warn, deny]}
 package portcullis.fence_before_workloads
 
 import data.portcullis.lib.fences

@@ -21,6 +21,11 @@
 #       groups: ["system:serviceaccounts:kube-system"]
 #       users: ["system:kube-controller-manager", "system:apiserver"]
 #       userPrefixes: []
+#   parametersSchema:
+#     controllers:
+#       required: [groups, users, userPrefixes]
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users, userPrefixes]}
 package portcullis.fence_stays
 
 import data.portcullis.lib.fences

@@ -25,6 +25,11 @@
 #     podAddresses: []
 #     # Addresses that give out credentials. Pod Identity's own, 169.254.170.23, is not among them: Pods need it.
 #     metadataAddresses: [169.254.169.254/32, 169.254.170.2/32, "fd00:ec2::254/128"]
+#   parametersSchema:
+#     ingressFrom: {items: {type: string, minLength: 1}}
+#     dnsNamespaces: {items: {type: string, minLength: 1}}
+#     podAddresses: {items: {type: string, minLength: 1}}
+#     metadataAddresses: {items: {type: string, minLength: 1}}
 package portcullis.network_openings
 
 import data.portcullis.lib.fences

@@ -16,6 +16,8 @@
 #   parameters:
 #     # Node classes that are let be: EKS makes and owns `default`.
 #     exempt: [default]
+#   parametersSchema:
+#     exempt: {items: {type: string, minLength: 1}}
 package portcullis.node_class_fence
 
 import data.portcullis.lib.objects

@@ -26,6 +26,13 @@
 #     # Pods that are not judged, as the exemptions of the API server's own admission; users are the business of exceptions.
 #     exemptNamespaces: [kube-system, kube-public, kube-node-lease]
 #     exemptRuntimeClasses: []
+#   parametersSchema:
+#     tenantLevel: {enum: [privileged, baseline, restricted]}
+#     level: {enum: [privileged, baseline, restricted]}
+#     version: {pattern: "^(latest|v1\\.[0-9]{1,4})$"}
+#     exemptNamespaces: {items: {type: string, minLength: 1}}
+#     exemptUsers: {items: {type: string, minLength: 1}}
+#     exemptRuntimeClasses: {items: {type: string, minLength: 1}}
 package portcullis.pod_security
 
 import data.portcullis.lib.objects

@@ -18,6 +18,8 @@
 #     defaultAccount: withoutToken
 #     # Whether `automountServiceAccountToken` must be said.
 #     sayAutomount: false
+#   parametersSchema:
+#     defaultAccount: {enum: [withoutToken, never]}
 package portcullis.service_accounts
 
 import data.portcullis.lib.objects

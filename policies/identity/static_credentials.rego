@@ -23,6 +23,9 @@
 #     names: [AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN]
 #     # ConfigMaps and Secrets that may hold keys until they are replaced: `<kind>/<namespace>/<name>`, with `*`.
 #     exempt: []
+#   parametersSchema:
+#     names: {items: {type: string, minLength: 1}}
+#     exempt: {items: {type: string, minLength: 1}}
 package portcullis.static_credentials
 
 import data.portcullis.lib.credentials

@@ -16,6 +16,9 @@
 #     # Registries, or registries with the beginning of a path, for every tenant: sidecars, debugging images.
 #     platformRegistries: []
 #     throughCache: []
+#   parametersSchema:
+#     platformRegistries: {items: {type: string, minLength: 1}}
+#     throughCache: {items: {type: string, minLength: 1}}
 package portcullis.image_registries
 
 import data.portcullis.lib.images

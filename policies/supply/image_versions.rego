@@ -14,6 +14,8 @@
 #     tenantLabel: tenant
 #     # Registries, or registries with the beginning of a path, where a tag cannot be moved, for every tenant.
 #     immutableRegistries: []
+#   parametersSchema:
+#     immutableRegistries: {items: {type: string, minLength: 1}}
 package portcullis.image_versions
 
 import data.portcullis.lib.images

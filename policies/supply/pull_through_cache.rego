@@ -20,6 +20,8 @@
 #     # By registry, the place in the cache: `docker.io: 111122223333.dkr.ecr.us-east-1.amazonaws.com/docker-hub`,
 #     # and likewise quay.io, ghcr.io, registry.k8s.io.
 #     caches: {}
+#   parametersSchema:
+#     caches: {additionalProperties: {type: string, minLength: 1}}
 package portcullis.pull_through_cache
 
 import data.portcullis.lib.images

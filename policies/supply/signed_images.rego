@@ -29,6 +29,8 @@
 #     algorithm: ES256
 #     # What the claim `aud` must say.
 #     audience: portcullis
+#   parametersSchema:
+#     algorithm: {enum: [RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA]}
 package portcullis.signed_images
 
 import data.portcullis.lib.images

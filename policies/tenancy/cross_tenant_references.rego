@@ -39,6 +39,8 @@
 #     clusterDomain: cluster.local
 #     # Namespaces of the platform that Services may stand for, with `*`.
 #     platformNamespaces: [infra]
+#   parametersSchema:
+#     platformNamespaces: {items: {type: string, minLength: 1}}
 package portcullis.cross_tenant_references
 
 import data.portcullis.lib.objects

@@ -41,6 +41,15 @@
 #     # People (and pipelines) of the platform.
 #     platformGroups: ["system:masters"]
 #     platformUsers: []
+#   parametersSchema:
+#     networkPolicies: {items: {type: string, minLength: 1}}
+#     protectedKeys: {items: {type: string, minLength: 1}}
+#     controllers:
+#       required: [groups, users, userPrefixes]
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users, userPrefixes]}
+#     platformGroups: {items: {type: string, minLength: 1}}
+#     platformUsers: {items: {type: string, minLength: 1}}
 package portcullis.platform_objects
 
 import data.portcullis.lib.objects

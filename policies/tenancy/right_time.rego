@@ -28,6 +28,12 @@
 #       userPrefixes: ["eks:"]
 #     # Who else may change things at any time, such as an autoscaler outside kube-system.
 #     exemptGroups: []
+#   parametersSchema:
+#     controllers:
+#       required: [groups, users, userPrefixes]
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users, userPrefixes]}
+#     exemptGroups: {items: {type: string, minLength: 1}}
 package portcullis.right_time
 
 import data.portcullis.lib.objects

@@ -23,6 +23,11 @@
 #     everybody: ["system:authenticated", "system:unauthenticated", "system:serviceaccounts", "system:anonymous"]
 #     # Namespaces of the platform whose service accounts may be bound anywhere, with `*`.
 #     platformNamespaces: [kube-system]
+#   parametersSchema:
+#     forbiddenRoles: {items: {type: string, minLength: 1}}
+#     tenantClusterRoles: {items: {type: string, minLength: 1}}
+#     everybody: {items: {type: string, minLength: 1}}
+#     platformNamespaces: {items: {type: string, minLength: 1}}
 package portcullis.role_bindings
 
 import data.portcullis.lib.objects

@@ -25,6 +25,10 @@
 #     - nginx.ingress.kubernetes.io/server-snippet
 #     # Namespaces with gateways for all tenants, with `*`.
 #     gatewayNamespaces: [infra]
+#   parametersSchema:
+#     hostAnnotations: {items: {type: string, minLength: 1}}
+#     forbiddenAnnotations: {items: {type: string, minLength: 1}}
+#     gatewayNamespaces: {items: {type: string, minLength: 1}}
 package portcullis.route_hosts
 
 import data.portcullis.lib.objects

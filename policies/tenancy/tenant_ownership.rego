@@ -37,6 +37,15 @@
 #     tenantsManageNamespaces: false
 #     # Who changes things in a namespace without a tenant: anyone (RBAC alone decides) or platform.
 #     unownedNamespaces: anyone
+#   parametersSchema:
+#     controllers:
+#       required: [groups, users, userPrefixes]
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users, userPrefixes]}
+#     platformGroups: {items: {type: string, minLength: 1}}
+#     platformUsers: {items: {type: string, minLength: 1}}
+#     transferGroups: {items: {type: string, minLength: 1}}
+#     unownedNamespaces: {enum: [anyone, platform]}
 package portcullis.tenant_ownership
 
 import data.portcullis.lib.objects

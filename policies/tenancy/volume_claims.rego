@@ -20,6 +20,11 @@
 #       groups: ["system:serviceaccounts:kube-system"]
 #       users: ["system:kube-controller-manager"]
 #       userPrefixes: []
+#   parametersSchema:
+#     controllers:
+#       required: [groups, users, userPrefixes]
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users, userPrefixes]}
 package portcullis.volume_claims
 
 import data.portcullis.lib.objects

@@ -20,6 +20,10 @@
 #     forbiddenVerbs: [escalate, bind, impersonate]
 #     # Resources that a tenant's roles let nobody change.
 #     platformResources: [resourcequotas, limitranges, policybindings, policyexceptions]
+#   parametersSchema:
+#     allowedClusterRoles: {items: {type: string, minLength: 1}}
+#     forbiddenVerbs: {items: {type: string, minLength: 1}}
+#     platformResources: {items: {type: string, minLength: 1}}
 package portcullis.wildcard_roles
 
 import data.portcullis.lib.objects

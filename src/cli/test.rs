@@ -1,6 +1,7 @@
 //! `portcullis test`: runs the Rego tests beside policies and reports them for people, programs and CI.
 
 mod cases;
+mod mutants;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::engine::{
 };
 use crate::policy::{LoadError, Sources};
 use crate::source::{self, LoadOptions, LoadedSuite};
+use mutants::{MutantArgs, Score};
 
 /// Run the Rego tests (`test_*` rules) of policies, and suites, ours and Gatekeeper's.
 ///
@@ -24,8 +26,8 @@ use crate::source::{self, LoadOptions, LoadedSuite};
 /// cases. A failure names the expression that did not hold. Suites (`test.gatekeeper.sh`) run as `gator verify` runs
 /// them; paths in them are relative to their file. Our own (`kind: Suite` of `portcullis.io/v1alpha1`) judge whole requests
 /// under everything that is loaded, mutations and exceptions included. Case files (`cases/<policy>.yaml`) ask one policy
-/// alone. Exit codes: 0 all passed, 1 a failure or an error (or
-/// coverage below the threshold), 2 could not run, also when no test was found.
+/// alone. `--mutate` changes policies in small ways and tells which changes no test notices. Exit codes: 0 all passed, 1 a
+/// failure or an error (or coverage or the mutation score below its threshold), 2 could not run, also when no test was found.
 #[derive(Debug, Args)]
 pub(super) struct TestArgs {
     /// Files and directories of policies and tests. Default: `./policies`, else the shipped ones.
@@ -49,6 +51,8 @@ pub(super) struct TestArgs {
     /// How to print.
     #[arg(short, long, value_enum, default_value_t = Output::Pretty)]
     output: Output,
+    #[command(flatten)]
+    mutants: MutantArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -67,26 +71,33 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
     let options = args.policies.load_options(&args.paths, false)?;
     let selection = Selection::new(args.run.as_ref());
     let pool = Pool::start(PoolOptions { threads: 1, queue: 1 }).context("no thread can be started to judge on")?;
+    if args.mutants.wanted() && (args.run.is_some() || matches!(args.output, Output::Junit)) {
+        anyhow::bail!("`--mutate` runs all tests and has no JUnit report: leave out `--run` and `--output junit`");
+    }
     let report = source::load(&options).and_then(|loaded| {
-        let mut report = run_tests(&loaded.sources, &|name| selection.takes(name), now_ns())?;
+        let wanted = |name: &str| selection.takes(name);
+        let mut report = run_tests(&loaded.sources, &wanted, now_ns())?;
+        let files = source::policy_cases(&options.policies)?;
+        let asked = if files.is_empty() { None } else { Some(sources_of_cases(&options, &loaded.sources)?) };
+        let asked = asked.as_ref().unwrap_or(&loaded.sources);
+        let of_cases: Vec<TestResult> = files.iter().flat_map(|f| run_policy_cases(f, asked, &pool, &wanted)).collect();
+        // What fails already says nothing of a change. Suites take no part.
+        let fine =
+            failed(&report.results) + failed(&of_cases) == 0 && !(report.results.is_empty() && of_cases.is_empty());
+        let score = args.mutants.wanted() && fine;
+        let score = score.then(|| args.mutants.run(&loaded.sources, asked, &files)).transpose()?;
         for LoadedSuite { suite, files } in source::suites(&options.policies)? {
-            report.results.extend(run_suite(&suite, &files, &pool, &|name| selection.takes(name), now_ns()));
+            report.results.extend(run_suite(&suite, &files, &pool, &wanted, now_ns()));
         }
         let suites = source::case_suites(&options.policies)?;
         let beside = sources_of_suites(&options)?;
         let sources = beside.as_ref().unwrap_or(&loaded.sources);
-        report.results.extend(cases::run(&suites, sources, &pool, &|name| selection.takes(name))?);
-        let files = source::policy_cases(&options.policies)?;
-        if !files.is_empty() {
-            let sources = sources_of_cases(&options, loaded.sources)?;
-            for file in &files {
-                report.results.extend(run_policy_cases(file, &sources, &pool, &|name| selection.takes(name)));
-            }
-        }
-        Ok(report)
+        report.results.extend(cases::run(&suites, sources, &pool, &wanted)?);
+        report.results.extend(of_cases);
+        Ok((report, score))
     });
-    let report = match report {
-        Ok(report) => report,
+    let (report, score) = match report {
+        Ok(found) => found,
         Err(errors) => {
             report_load_errors(&errors);
             return Ok(Exit::CouldNotRun);
@@ -96,11 +107,17 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
         anyhow::bail!("no test was found{}", if args.run.is_some() { " that `--run` matches" } else { "" });
     }
     match args.output {
-        Output::Pretty => print_pretty(args, &report),
-        Output::Json => println!("{:#}", to_json(args, &report)),
+        Output::Pretty => {
+            print_pretty(args, &report);
+            score.iter().for_each(|s| s.print(args.verbose));
+        }
+        Output::Json => println!("{:#}", to_json(args, &report, score.as_ref())),
         Output::Junit => print_junit(&report),
     }
-    let failed = count(&report, |e| matches!(e, TestEnding::Fail { .. } | TestEnding::Error { .. }));
+    let failed = failed(&report.results);
+    if args.mutants.wanted() && score.is_none() {
+        eprintln!("no policy was changed: `--mutate` wants Rego tests and case files that pass");
+    }
     let thin = args.threshold.is_some_and(|t| percent(&report.coverage) < t);
     if thin {
         eprintln!(
@@ -109,7 +126,8 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
             args.threshold.unwrap_or(0.0)
         );
     }
-    Ok(if failed > 0 || thin { Exit::Finding } else { Exit::Fine })
+    let low = score.as_ref().is_some_and(Score::is_low);
+    Ok(if failed > 0 || thin || low { Exit::Finding } else { Exit::Fine })
 }
 
 /// What our own suites are judged with where no data is given and the example data is beside the policies.
@@ -122,9 +140,9 @@ fn sources_of_suites(options: &LoadOptions) -> Result<Option<Sources>, Vec<LoadE
 }
 
 /// What case files are judged with: where no data is given, the example data beside the packs, else the shipped one.
-fn sources_of_cases(options: &LoadOptions, loaded: Sources) -> Result<Sources, Vec<LoadError>> {
+fn sources_of_cases(options: &LoadOptions, loaded: &Sources) -> Result<Sources, Vec<LoadError>> {
     if !options.data.is_empty() {
-        return Ok(loaded);
+        return Ok(loaded.clone());
     }
     let data = source::example_data(&options.policies);
     source::load(&LoadOptions { data, example_data: true, ..options.clone() }).map(|l| l.sources)
@@ -157,6 +175,11 @@ impl<'r> Selection<'r> {
 
 fn count(report: &TestReport, of: impl Fn(&TestEnding) -> bool) -> usize {
     report.results.iter().filter(|r| of(&r.ending)).count()
+}
+
+/// Tests that did not pass.
+fn failed(results: &[TestResult]) -> usize {
+    results.iter().filter(|r| matches!(r.ending, TestEnding::Fail { .. } | TestEnding::Error { .. })).count()
 }
 
 fn percent(coverage: &[FileCoverage]) -> f64 {
@@ -244,7 +267,7 @@ fn ranges(lines: &[u32]) -> String {
     found.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
-fn to_json(args: &TestArgs, report: &TestReport) -> Value {
+fn to_json(args: &TestArgs, report: &TestReport, score: Option<&Score>) -> Value {
     let result = |r: &TestResult| {
         let (ending, at, text) = ending_parts(r);
         json!({"name": r.name, "location": r.at, "result": ending, "failed_at": at, "message": text,
@@ -255,6 +278,9 @@ fn to_json(args: &TestArgs, report: &TestReport) -> Value {
         let file = |f: &FileCoverage| json!({"file": f.file, "covered": f.covered, "not_covered": f.not_covered});
         let files: Vec<Value> = report.coverage.iter().map(file).collect();
         map.insert("coverage".to_owned(), json!({"percent": percent(&report.coverage), "files": files}));
+    }
+    if let (Some(score), Some(map)) = (score, value.as_object_mut()) {
+        map.insert("mutation".to_owned(), score.to_json());
     }
     value
 }

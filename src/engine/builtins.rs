@@ -33,6 +33,7 @@ use crate::engine::meter::{self, BudgetPart};
 
 pub(crate) use call::Builtin;
 use call::CallError;
+pub(crate) use json::Nowhere;
 pub use jwt::{JwsError, JwsKey, JwsSigningKey};
 pub(crate) use metered::Metered;
 

@@ -12,6 +12,7 @@ use crate::engine::exceptions::Exceptions;
 use crate::engine::health::{Health, Quarantine};
 use crate::engine::mask_pointer::mask_pointer;
 use crate::engine::notes;
+use crate::engine::parameters::Parameters;
 use crate::engine::parse::{Parsed, load_error, parse_all};
 use crate::engine::snapshot::{Bound, Dialect, Policy, PolicySummary, Selection, Snapshot, Use};
 use crate::engine::system_main;
@@ -228,7 +229,7 @@ fn compile_policy(
     let endpoints: Vec<Endpoint> = by_endpoint.keys().copied().collect();
     let controls: Arc<[String]> = metadata.controls.clone().into();
     let ceiling = options.max_enforcement.unwrap_or(Enforcement::Deny);
-    let uses = uses(&name, &metadata, on_update, bindings, ceiling)?;
+    let uses = uses(&name, &file, &metadata, on_update, bindings, ceiling)?;
     let summary = PolicySummary {
         name: Arc::clone(&name),
         title: metadata.title.clone(),
@@ -265,6 +266,7 @@ fn compile_policy(
 /// The uses of a policy: its bindings by name, then the policy as it stands where no binding takes the request.
 fn uses(
     name: &str,
+    file: &str,
     metadata: &Metadata,
     on_update: OnUpdate,
     bindings: &[PolicyBinding],
@@ -272,27 +274,11 @@ fn uses(
 ) -> Result<Vec<Use>, Vec<LoadError>> {
     let mut mine: Vec<&PolicyBinding> = bindings.iter().filter(|b| b.policy == name).collect();
     mine.sort_by(|a, b| a.name.cmp(&b.name));
+    let parameters = Parameters::of(name, file, metadata)?;
     let mut errors = Vec::new();
     let mut uses = Vec::new();
     for binding in mine {
-        let mut parameters = metadata.parameters.clone();
-        for (key, value) in &binding.parameters {
-            match parameters.get_mut(key) {
-                None => {
-                    let near = nearest(key, metadata.parameters.keys().map(String::as_str));
-                    let near = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
-                    let message = format!("policy `{name}` has no parameter `{key}`{near}");
-                    errors.push(binding.fault_at(&["spec", "parameters", key], &message));
-                }
-                Some(default)
-                    if !default.is_null() && std::mem::discriminant(default) != std::mem::discriminant(value) =>
-                {
-                    let message = format!("parameter `{key}` has another type than its default `{default}`");
-                    errors.push(binding.fault_at(&["spec", "parameters", key], &message));
-                }
-                Some(default) => *default = value.clone(),
-            }
-        }
+        let parameters = parameters.bound(binding, &mut errors);
         uses.push(Use {
             binding: Some(binding.name.clone()),
             narrowed: binding.matching.clone(),

@@ -3,6 +3,8 @@
 //! Source: the OPA documentation "Annotations". Only the block of the package counts here; the blocks of rules are
 //! checked for being YAML.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -118,6 +120,10 @@ pub struct Metadata {
     pub on_update: Option<OnUpdate>,
     /// `custom.parameters`: defaults by name.
     pub parameters: Map<String, Value>,
+    /// `custom.parametersSchema`: JSON Schemas by parameter. The engine holds parameters against them.
+    pub parameters_schema: Map<String, Value>,
+    /// The line of each schema in the file.
+    pub schema_lines: BTreeMap<String, u32>,
     /// `custom.regoVersion`.
     pub rego_version: RegoVersion,
     /// `custom.builtinErrors`.
@@ -155,18 +161,20 @@ struct Custom {
     matching: Option<MatchSpec>,
     on_update: Option<OnUpdate>,
     parameters: Map<String, Value>,
+    parameters_schema: Map<String, Value>,
     rego_version: Option<RegoVersion>,
     builtin_errors: Option<BuiltinErrors>,
     budget: Option<BudgetSpec>,
 }
 
-const CUSTOM_KEYS: [&str; 9] = [
+const CUSTOM_KEYS: [&str; 10] = [
     "severity",
     "enforcement",
     "controls",
     "match",
     "onUpdate",
     "parameters",
+    "parametersSchema",
     "regoVersion",
     "builtinErrors",
     "budget",
@@ -242,7 +250,9 @@ fn check(file: &str, block: Block, annotation: &Annotation, offset: Offset) -> R
         controls: custom.controls,
         matching,
         on_update: custom.on_update,
+        schema_lines: custom.parameters_schema.keys().map(|k| (k.clone(), annotation.line_of_schema(k))).collect(),
         parameters: custom.parameters,
+        parameters_schema: custom.parameters_schema,
         rego_version: custom.rego_version.unwrap_or_default(),
         builtin_errors: custom.builtin_errors,
         budget,
@@ -259,6 +269,17 @@ struct Annotation {
     columns: u32,
     before_package: bool,
     before_import: bool,
+}
+
+impl Annotation {
+    /// The line of the schema of a parameter.
+    fn line_of_schema(&self, parameter: &str) -> u32 {
+        let mut lines = (self.first_line + 1..).zip(self.yaml.lines());
+        let all = lines.find(|(_, l)| l.trim_start().starts_with("parametersSchema:")).map(|(n, _)| n);
+        let key = |l: &str| l.trim_start().trim_start_matches(['"', '\'']).strip_prefix(parameter).map(str::to_owned);
+        let own = lines.find(|(_, l)| key(l).is_some_and(|r| r.trim_start_matches(['"', '\'']).starts_with(':')));
+        own.map(|(n, _)| n).or(all).unwrap_or(self.first_line)
+    }
 }
 
 fn annotations(text: &str) -> Vec<Annotation> {

@@ -49,16 +49,19 @@ pub enum Target {
 const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-node-lease", "kube-public"];
 
 /// Cluster-scoped objects a cluster needs to mend itself: seen by `observe`, never held up by `enforce`.
-const OBSERVED: [(&str, &[&str]); 6] = [
+const OBSERVED: [(&str, &[&str]); 8] = [
     ("", &["nodes", "nodes/proxy", "persistentvolumes"]),
+    // What operators, and nodes among them, need to come back.
+    ("apiextensions.k8s.io", &["customresourcedefinitions"]),
     ("certificates.k8s.io", &["certificatesigningrequests", "certificatesigningrequests/approval"]),
     // Without nodes nothing runs, we neither.
     ("eks.amazonaws.com", &["nodeclasses"]),
     ("karpenter.sh", &["nodeclaims", "nodepools"]),
     // The API server does not start when it cannot make its own, and we come back with one of ours.
     ("rbac.authorization.k8s.io", &["clusterrolebindings", "clusterroles"]),
+    ("snapshot.storage.k8s.io", &["volumesnapshotcontents"]),
     // Without these no volume is attached, our own included.
-    ("storage.k8s.io", &["csinodes", "volumeattachments"]),
+    ("storage.k8s.io", &["csinodes", "storageclasses", "volumeattachments"]),
 ];
 
 /// The ValidatingWebhookConfiguration for the policies that have validating rules; `None` when none has.

@@ -14,6 +14,7 @@ struct Page {
     file: String,
     metadata: Metadata,
     parameters: String,
+    schema: String,
     matching: String,
 }
 
@@ -45,7 +46,8 @@ fn packs() -> BTreeMap<String, Vec<Page>> {
             }
             let file = format!("policies/{pack}/{name}.rego");
             let (parameters, matching) = (block(&text, "parameters"), block(&text, "match"));
-            packs.entry(pack).or_default().push(Page { name, file, metadata, parameters, matching });
+            let schema = block(&text, "parametersSchema");
+            packs.entry(pack).or_default().push(Page { name, file, metadata, parameters, schema, matching });
         }
     }
     for pages in packs.values_mut() {
@@ -71,6 +73,9 @@ fn page(pack: &str, pages: &[Page]) -> String {
         let _ = write!(text, "\nMatches:\n\n```yaml\n{}```\n", p.matching);
         if !p.parameters.is_empty() {
             let _ = write!(text, "\nParameters, with their defaults:\n\n```yaml\n{}```\n", p.parameters);
+        }
+        if !p.schema.is_empty() {
+            let _ = write!(text, "\nWhat they may be, as JSON Schema:\n\n```yaml\n{}```\n", p.schema);
         }
     }
     text

@@ -36,7 +36,7 @@ fn document(args: &[Value], n: usize) -> Result<Json, CallError> {
 }
 
 /// Nothing is fetched.
-struct Nowhere;
+pub(crate) struct Nowhere;
 
 impl jsonschema::Retrieve for Nowhere {
     fn retrieve(&self, uri: &jsonschema::Uri<String>) -> Result<Json, Box<dyn std::error::Error + Send + Sync>> {

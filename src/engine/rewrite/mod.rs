@@ -33,7 +33,7 @@ mod visit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub(crate) use edits::{Originals, Places};
+pub(crate) use edits::{Originals, Places, line_and_column};
 pub(crate) use heads::pattern;
 pub(crate) use mocks::{MOCKS, Mocks, wrappers};
 
@@ -96,7 +96,7 @@ pub(crate) struct Misread {
 
 impl Misread {
     fn of(text: &str, flaw: &Flaw) -> Self {
-        let (line, column) = edits::line_and_column(text, flaw.at);
+        let (line, column) = line_and_column(text, flaw.at);
         Self { line, column, message: flaw.message.clone() }
     }
 }
