@@ -31,7 +31,6 @@
 #     level: {enum: [privileged, baseline, restricted]}
 #     version: {pattern: "^(latest|v1\\.[0-9]{1,4})$"}
 #     exemptNamespaces: {items: {type: string, minLength: 1}}
-#     exemptUsers: {items: {type: string, minLength: 1}}
 #     exemptRuntimeClasses: {items: {type: string, minLength: 1}}
 package portcullis.pod_security
 

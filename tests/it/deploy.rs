@@ -760,6 +760,9 @@ const ROUTES: &[(&str, &str, Option<&str>, &[&str])] = &[
     ("UPDATE", "certificates.k8s.io/certificatesigningrequests/approval", None, &["observe.validate"]),
     ("CREATE", "/persistentvolumes", None, &["observe.validate"]),
     ("CREATE", "storage.k8s.io/volumeattachments", None, &["observe.validate"]),
+    ("CREATE", "storage.k8s.io/storageclasses", None, &["observe.validate"]),
+    ("DELETE", "apiextensions.k8s.io/customresourcedefinitions", None, &["observe.validate"]),
+    ("DELETE", "snapshot.storage.k8s.io/volumesnapshotcontents", None, &["observe.validate"]),
     ("DELETE", "storage.k8s.io/csinodes", None, &["observe.validate"]),
     ("CREATE", "karpenter.sh/nodepools", None, &["observe.validate"]),
     ("UPDATE", "eks.amazonaws.com/nodeclasses", None, &["observe.validate"]),
@@ -767,6 +770,7 @@ const ROUTES: &[(&str, &str, Option<&str>, &[&str])] = &[
     ("UPDATE", "rbac.authorization.k8s.io/clusterroles", None, &["observe.validate"]),
     ("CREATE", "rbac.authorization.k8s.io/rolebindings", Some("tenant-b"), &["enforce.validate"]),
     ("CREATE", "templates.gatekeeper.sh/constrainttemplates", None, &["enforce.validate"]),
+    ("CREATE", "kro.run/resourcegraphdefinitions", None, &["enforce.validate"]),
     // Never sent.
     ("UPDATE", "/nodes/status", None, &[]),
     ("UPDATE", "coordination.k8s.io/leases", Some("kube-node-lease"), &[]),
@@ -778,9 +782,7 @@ const ROUTES: &[(&str, &str, Option<&str>, &[&str])] = &[
     ("CREATE", "authorization.k8s.io/localsubjectaccessreviews", Some("tenant-b"), &[]),
     ("UPDATE", "admissionregistration.k8s.io/validatingwebhookconfigurations", None, &[]),
     // Of the cluster itself, and no shipped policy's business: without these Portcullis could not come back.
-    ("CREATE", "storage.k8s.io/storageclasses", None, &[]),
     ("UPDATE", "apiregistration.k8s.io/apiservices/status", None, &[]),
-    ("CREATE", "apiextensions.k8s.io/customresourcedefinitions", None, &[]),
 ];
 
 #[test]
