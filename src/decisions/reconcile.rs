@@ -34,6 +34,9 @@ pub enum DeliveryFault {
     Twice,
 }
 
+/// How often a record arrived, whether altered, its leaf, and what is wrong with it.
+type DeliveredRow = (u64, bool, String, Option<String>);
+
 impl DeliveryFault {
     /// All, the worst first.
     pub const ALL: [Self; 4] = [Self::Altered, Self::Unknown, Self::Missing, Self::Twice];
@@ -309,7 +312,7 @@ impl Deliveries {
         Ok(self.found)
     }
 
-    fn row(&self, seq: u64) -> Result<Option<(u64, bool, String, Option<String>)>, LogError> {
+    fn row(&self, seq: u64) -> Result<Option<DeliveredRow>, LogError> {
         let mut find = self.db.prepare_cached("SELECT times, altered, leaf, why FROM delivered WHERE seq = ?1")?;
         let mut rows = find.query([seq.cast_signed()])?;
         let Some(row) = rows.next()? else { return Ok(None) };

@@ -106,8 +106,8 @@ fn review(event: &Value, object: &Value) -> Option<AuditedRequest> {
         "dryRun": text("/requestURI").contains("dryRun=All"), "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
     });
     for (key, value) in [("namespace", text("/objectRef/namespace")), ("subResource", text("/objectRef/subresource"))] {
-        if !value.is_empty() {
-            request[key] = json!(value);
+        if let Some(members) = request.as_object_mut().filter(|_| !value.is_empty()) {
+            members.insert(key.to_owned(), json!(value));
         }
     }
     // The API server fills the namespace in before admission.

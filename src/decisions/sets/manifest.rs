@@ -122,7 +122,7 @@ impl Manifest {
         let modules = self
             .modules
             .iter()
-            .map(|part| Ok(SourceFile { path: part.file.as_str().into(), text: content(part.digest)?.into() }));
+            .map(|part| Ok(SourceFile { path: part.file.as_str().into(), text: content(part.digest)? }));
         let modules = modules.collect::<Result<_, SetError>>()?;
         let bindings = documents(&self.bindings)?;
         let bindings = bindings.iter().map(|d| PolicyBinding::read(d).map_err(|e| altered(&d.file, e.to_string())));

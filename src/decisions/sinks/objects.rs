@@ -41,7 +41,7 @@ impl Objects {
     pub(super) async fn put(&self, _: &SinkSpec, events: &[Event]) -> Result<(), Failure> {
         let Some(name) = name(events) else { return Ok(()) };
         let bytes = parquet::write(events).map_err(|e| Failure::new(Reason::Local, e.to_string()))?;
-        let path = name.split('/').fold(self.prefix.clone(), |path, part| path.join(part));
+        let path = name.split('/').fold(self.prefix.clone(), object_store::path::Path::join);
         let put = self.store.put(&path, PutPayload::from(bytes)).await;
         put.map(drop).map_err(|e| {
             let reason = match &e {

@@ -228,8 +228,10 @@ impl Report {
         for (kind, found) in &self.kinds {
             for example in found.examples.values().flatten() {
                 let mut value = serde_json::to_value(example)?;
-                value["type"] = json!("example");
-                value["change"] = json!(kind.as_str());
+                if let Some(members) = value.as_object_mut() {
+                    members.insert("type".to_owned(), json!("example"));
+                    members.insert("change".to_owned(), json!(kind.as_str()));
+                }
                 writeln!(out, "{value}")?;
             }
         }

@@ -141,10 +141,11 @@ impl Printer {
         let all = [Status::Identical, Status::Different, Status::Indeterminate, Status::NotJudged];
         match &mut self.out {
             Out::Json(out) => {
-                let mut value = json!({"type": "summary", "same_verdict": summary.same_verdict});
-                for status in all {
-                    value[status.as_str()] = json!(summary.count(status));
-                }
+                let mut value = serde_json::Map::new();
+                value.insert("type".to_owned(), json!("summary"));
+                value.insert("same_verdict".to_owned(), json!(summary.same_verdict));
+                value.extend(all.map(|status| (status.as_str().to_owned(), json!(summary.count(status)))));
+                let value = serde_json::Value::Object(value);
                 writeln!(out, "{value}")?;
                 out.flush()?;
             }
