@@ -53,7 +53,7 @@ impl Topic {
             return Ok(());
         }
         let Some(client) = self.partitions.get(&partition) else { return Ok(()) };
-        client.produce(records, Compression::Gzip).await.map(drop).map_err(fault)
+        client.produce(records, Compression::NoCompression).await.map(drop).map_err(fault)
     }
 
     /// The partition of a log, with a client for it.
