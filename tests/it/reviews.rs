@@ -142,9 +142,10 @@ fn from_wire(response: &Value) -> Response {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_answers_as_decide_does() {
     let server = Server::start(&[]);
-    let mut client = Client::http1(&server).await;
     let (snapshot, inventory) = shipped();
     for case in cases() {
+        // One for each: the server closes connections that wait or grow old.
+        let mut client = Client::http1(&server).await;
         let body = String::from_utf8(case.body()).expect("text");
         let path = format!("/v1/{}?timeout=5s", case.endpoint().as_str());
         let reply = client.post(&path, &body).await;

@@ -35,8 +35,8 @@ fn shipped() -> Sources {
 /// Those of the shipped that no plan takes: one walks through objects, one has a rule whose name is a path.
 const ON_INTERPRETER: [&str; 2] = ["cross_tenant_references", "route_hosts"];
 
-/// Those, and one whose plan leaves most answers to the interpreter.
-const MAY_ASK: [&str; 3] = ["cross_tenant_references", "fence_before_workloads", "route_hosts"];
+/// Those, and two whose plans leave most answers to the interpreter.
+const MAY_ASK: [&str; 4] = ["cross_tenant_references", "fence_before_workloads", "interactive_access", "route_hosts"];
 
 #[test]
 fn shipped_policies_run_both_ways_alike() {
