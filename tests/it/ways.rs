@@ -32,8 +32,8 @@ fn shipped() -> Sources {
     load(&options).expect("they load").sources
 }
 
-/// Those of the shipped that no plan takes: one walks through objects, one has a rule whose name is a path.
-const ON_INTERPRETER: [&str; 2] = ["cross_tenant_references", "route_hosts"];
+/// That of the shipped which no plan takes: it walks through objects.
+const ON_INTERPRETER: [&str; 1] = ["cross_tenant_references"];
 
 /// Those, and two whose plans leave most answers to the interpreter.
 const MAY_ASK: [&str; 4] = ["cross_tenant_references", "fence_before_workloads", "interactive_access", "route_hosts"];
