@@ -21,11 +21,13 @@
 //! | side | [`config`] | flags, environment and file: the options of `serve` |
 //! | side | [`telemetry`] | messages and metrics |
 //! | side | [`memory`] | the allocator of the binary: what an evaluation holds |
+//! | side | [`causes`] | an error in one line, with what it comes from |
 //! | side | [`units`] | durations and sizes as people write them |
 
 pub mod admission;
 #[cfg(feature = "serve")]
 pub mod app;
+pub mod causes;
 #[cfg(feature = "serve")]
 pub mod cli;
 #[cfg(feature = "serve")]

@@ -60,7 +60,8 @@ trusted if requester.breaks_glass(tenants.owner)
 
 trusted if requester.among(objects.child(parameters, "breakGlass"))
 
-environment := tenants.namespace_labels[parameters.environmentLabel]
+# Null where the namespace has none.
+environment := objects.value(tenants.namespace_labels, parameters.environmentLabel)
 
 deny contains violation if {
 	environment in parameters.environments

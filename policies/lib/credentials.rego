@@ -46,8 +46,9 @@ access_key_id(text) if {
 # text: random ones have 24 to 36 different, hexadecimal digests at most 16. `key=` may stand before them, no padding
 # after.
 secret_key(text) if {
-	count(text) >= 40
-	count(text) <= 65536
+	size := count(text)
+	size >= 40
+	size <= 65536
 	not contains(text, "-----BEGIN")
 	some found in regex.find_all_string_submatch_n(`(?:^|[^A-Za-z0-9/+])([A-Za-z0-9/+]{40})(?:$|[^A-Za-z0-9/+=])`, text, 20)
 	random(found[1])
@@ -70,7 +71,8 @@ decoded(text) := base64.decode(text) if {
 } else := ""
 
 encoded(text) if {
-	count(text) >= 28
-	count(text) <= 1400000
+	size := count(text)
+	size >= 28
+	size <= 1400000
 	base64.is_valid(text)
 }

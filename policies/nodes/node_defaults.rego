@@ -49,6 +49,7 @@ of_daemon_set if {
 selector := objects.child(spec, "nodeSelector")
 
 patch contains {"op": "add", "path": path, "value": tenant} if {
+	tenant
 	objects.value(spec, "nodeSelector") in {null, selector}
 	objects.value(selector, key) == null
 	objects.value(selector, input.parameters.poolLabel) == null
@@ -77,10 +78,12 @@ tolerated if {
 }
 
 patch contains {"op": "add", "path": "/spec/tolerations", "value": [toleration]} if {
+	tenant
 	objects.value(spec, "tolerations") in {null, []}
 }
 
 patch contains {"op": "add", "path": "/spec/tolerations/-", "value": toleration} if {
+	tenant
 	count(tolerations) > 0
 	not tolerated
 }

@@ -7,6 +7,7 @@ mod filter;
 mod join;
 mod keep;
 mod key;
+mod output;
 mod prove;
 mod query;
 mod reach;

@@ -2,6 +2,8 @@
 //! stamps and writes. Knows records, bodies and masking; must not know files or queues.
 
 mod asked;
+mod config;
+mod room;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,15 +15,15 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use self::asked::{asked, asked_for, read, read_pointer};
+pub use self::config::ConfigChange;
 use crate::admission::Request;
 use crate::decisions::body::{Body, BodyLine, Detail, salted};
+use crate::decisions::clip;
 use crate::decisions::mask::{Masker, Masking};
 use crate::decisions::record::{
-    CallerRecord, ConfigRecord, DecisionRecord, ENGINE, ErrorRecord, ExceptionRecord, InputRecord, InventoryRecord,
-    RecordType, RequestRecord, ViolationRecord,
+    CallerRecord, DecisionRecord, ENGINE, ErrorRecord, ExceptionRecord, InputRecord, InventoryRecord, RecordType,
+    RequestRecord, ViolationRecord,
 };
-use crate::decisions::sets::Keeping;
-use crate::decisions::{LogError, clip};
 use crate::engine::{Decision, Excepted, Location, PolicyFailure, Read, Violation, Way};
 use crate::policy::Digest;
 
@@ -51,17 +53,6 @@ pub struct DecisionMeta {
     pub metrics: BTreeMap<&'static str, u64>,
 }
 
-/// What is in force from now on.
-#[derive(Debug, Clone, Copy)]
-pub struct ConfigChange {
-    /// Policy set and data documents.
-    pub now: (Digest, Digest),
-    /// The same before; none at the start.
-    pub before: Option<(Digest, Digest)>,
-    /// How many policies there are.
-    pub policies: usize,
-}
-
 /// A decision, or a change of configuration, ready to be written.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -81,38 +72,6 @@ impl Entry {
         let salt = salt(meta.decision_id, masker);
         let shown = or_else(|| show(meta, request, decision, masker), || hide(request, decision, masker));
         entry(meta, decision, shown, salt)
-    }
-
-    /// A change of the policies in force: a record without a body.
-    #[must_use]
-    pub fn config(change: ConfigChange, timestamp: Timestamp) -> Self {
-        Self::config_kept(change, None, timestamp)
-    }
-
-    /// The same, with what keeping the content of the set came to, if that was tried.
-    #[must_use]
-    pub fn config_kept(change: ConfigChange, kept: Option<&Result<Keeping, LogError>>, timestamp: Timestamp) -> Self {
-        /// So many are named; a set is dropped when another comes.
-        const MOST_NAMED: usize = 64;
-        let dropped = kept.and_then(|k| k.as_ref().ok()).map(|k| &k.dropped);
-        let record = ConfigRecord {
-            timestamp: rfc3339(timestamp),
-            reason: if change.before.is_some() { "reload" } else { "start" }.to_owned(),
-            policy_set: change.now.0,
-            data_digest: change.now.1,
-            previous_policy_set: change.before.map(|(set, _)| set),
-            previous_data_digest: change.before.map(|(_, data)| data),
-            policies: u64::try_from(change.policies).unwrap_or(u64::MAX),
-            kept: kept.map(Result::is_ok),
-            dropped: dropped.into_iter().flatten().take(MOST_NAMED).cloned().collect(),
-        };
-        Self {
-            record_type: RecordType::Config,
-            decision_id: Uuid::nil(),
-            timestamp,
-            members: serde_json::to_vec(&record).unwrap_or_default(),
-            body: Vec::new(),
-        }
     }
 
     /// Bytes that the entry takes while it waits.
@@ -149,32 +108,6 @@ struct Shown {
     omitted: Vec<String>,
     mask_failed: bool,
     body: Body,
-}
-
-/// How the 32 KiB of an envelope are shared out, in bytes of JSON. With the fixed fields (digests, ids, names: at most
-/// 7 KiB) the sum stays below [`MAX_ENVELOPE`](crate::decisions::MAX_ENVELOPE).
-mod room {
-    pub(super) const VIOLATIONS: usize = 8 * 1024;
-    pub(super) const EXCEPTIONS: usize = 3 * 1024;
-    pub(super) const ERRORS: usize = 3 * 1024;
-    pub(super) const WARNINGS: usize = 2 * 1024;
-    pub(super) const GROUPS: usize = 2 * 1024;
-    pub(super) const EXTRA: usize = 2 * 1024;
-    pub(super) const MASKED: usize = 2 * 1024;
-    pub(super) const OMITTED: usize = 256;
-    pub(super) const READS: usize = 1024;
-    pub(super) const METRICS: usize = 1024;
-    pub(super) const CONTROLS: usize = 512;
-    pub(super) const MSG: usize = 1024;
-    pub(super) const FIELD: usize = 512;
-    pub(super) const NAME: usize = 512;
-    pub(super) const SHORT: usize = 256;
-    /// Bytes of a text that are masked at all: far more than can be shown, little enough to search.
-    pub(super) const TEXT: usize = 8 * 1024;
-    /// Details in one body, in bytes of JSON.
-    pub(super) const DETAILS: usize = 1024 * 1024;
-    /// Violations in one body that had no room in the envelope, in bytes of JSON.
-    pub(super) const MORE_VIOLATIONS: usize = 1024 * 1024;
 }
 
 /// `first`, or `second` if the first panics.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, StatusCode};
 
+use crate::causes::chain;
+
 /// From first to last byte.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Of an answer no more is read.
@@ -38,18 +40,4 @@ pub(super) async fn send(request: RequestBuilder) -> Result<(StatusCode, String)
         bytes.extend_from_slice(&chunk);
     }
     Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
-}
-
-/// An error and what it comes from.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let said = inner.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        source = inner.source();
-    }
-    text
 }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 /// Fields of an AdmissionRequest (admission.k8s.io/v1).
-const REQUEST: [&str; 15] = [
+pub(super) const REQUEST: [&str; 15] = [
     "uid",
     "kind",
     "resource",

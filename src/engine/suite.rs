@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use crate::admission::Request;
+use crate::engine::mask_pointer::REQUEST;
 use crate::engine::{
     CompileOptions, Context, Decision, Endpoint, ErrorCode, FailureModes, Inventory, Location, Pool, Snapshot,
     TestEnding, TestResult, compile,
@@ -266,23 +267,6 @@ fn error(errors: &[LoadError]) -> TestEnding {
 /// The request of a review in a case; what the API server could not have sent is an error.
 fn review_request(review: &Value) -> Result<&Value, String> {
     const REVIEW: [&str; 4] = ["apiVersion", "kind", "request", "response"];
-    const REQUEST: [&str; 15] = [
-        "uid",
-        "kind",
-        "resource",
-        "subResource",
-        "requestKind",
-        "requestResource",
-        "requestSubResource",
-        "name",
-        "namespace",
-        "operation",
-        "userInfo",
-        "object",
-        "oldObject",
-        "dryRun",
-        "options",
-    ];
     let unknown = |value: &Value, known: &[&str]| {
         value.as_object().and_then(|m| m.keys().find(|k| !known.contains(&k.as_str())).cloned())
     };

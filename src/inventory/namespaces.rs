@@ -12,6 +12,7 @@ use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client};
 use serde_json::Value;
 
+use crate::causes::chain;
 use crate::engine::{NamespaceMetadata, Namespaces};
 use crate::inventory::InventoryError;
 
@@ -133,20 +134,6 @@ fn metadata_of(object: &Metadata) -> NamespaceMetadata {
         fields.remove("managedFields");
     }
     Arc::new(metadata)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -3,12 +3,10 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use ring::digest::{SHA256, digest};
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use ring::signature::Ed25519KeyPair;
 
-use crate::tlog::note::{is_name, signature};
+use crate::tlog::key::PublicKey;
+use crate::tlog::note::signature;
 use crate::tlog::{Hash, Note, Signature, TlogError};
 
 /// The type byte of a cosigner's key.
@@ -20,10 +18,7 @@ const MAX_PATH: usize = 63;
 
 /// The public half of a witness' key: `<name>+<key id, 8 hex digits>+<base64 of 0x04 and the 32 bytes>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WitnessKey {
-    name: String,
-    public: [u8; 32],
-}
+pub struct WitnessKey(PublicKey<COSIGNATURE_TYPE>);
 
 /// A witness' statement that it saw no larger tree of this log, at that time, than the one that it signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,41 +35,25 @@ impl WitnessKey {
     /// # Errors
     /// [`TlogError::Key`].
     pub fn parse(text: &str) -> Result<Self, TlogError> {
-        let wrong = |message| TlogError::Key { text: text.chars().take(200).collect(), message };
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(id), Some(encoded)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(wrong("it has no three parts"));
-        };
-        let bytes = STANDARD.decode(encoded).map_err(|_| wrong("its last part is no base64"))?;
-        let (kind, public) = bytes.split_first().ok_or_else(|| wrong("its last part is empty"))?;
-        if *kind != COSIGNATURE_TYPE {
-            return Err(wrong("it is not a witness' (type 4, Ed25519 cosignatures)"));
-        }
-        let public = public.try_into().map_err(|_| wrong("an Ed25519 key has 32 bytes"))?;
-        if !is_name(name) {
-            return Err(wrong("its name is empty or holds white space"));
-        }
-        let key = Self { name: name.to_owned(), public };
-        if format!("{:08x}", key.id()) == id { Ok(key) } else { Err(wrong("its id is that of another key")) }
+        PublicKey::parse(text, "it is not a witness' (type 4, Ed25519 cosignatures)").map(Self)
     }
 
     /// The witness' name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// The first four bytes of SHA-256 over name, line feed, type and key.
     #[must_use]
     pub fn id(&self) -> u32 {
-        let named = [self.name.as_bytes(), b"\n", &[COSIGNATURE_TYPE], &self.public].concat();
-        digest(&SHA256, &named).as_ref().first_chunk().map_or(0, |id| u32::from_be_bytes(*id))
+        self.0.id()
     }
 
     /// Name and id, for messages.
     #[must_use]
     pub fn short(&self) -> String {
-        format!("{}+{:08x}", self.name, self.id())
+        self.0.short()
     }
 
     /// The time of this witness' cosignature on a note; `None` when it has none.
@@ -83,8 +62,9 @@ impl WitnessKey {
     /// [`TlogError::Forged`] when a signature claims to be its and is not.
     pub fn cosigned(&self, note: &Note) -> Result<Option<u64>, TlogError> {
         let mut latest = None;
-        for signature in note.signatures.iter().filter(|s| s.name == self.name && s.key_id == self.id()) {
-            let time = self.time(&note.text, signature).ok_or_else(|| TlogError::Forged { key: self.name.clone() })?;
+        for signature in note.signatures.iter().filter(|s| s.name == self.name() && s.key_id == self.id()) {
+            let time =
+                self.time(&note.text, signature).ok_or_else(|| TlogError::Forged { key: self.name().to_owned() })?;
             latest = latest.max(Some(time));
         }
         Ok(latest)
@@ -93,7 +73,7 @@ impl WitnessKey {
     fn time(&self, text: &str, signature: &Signature) -> Option<u64> {
         let (time, bytes) = signature.bytes.split_first_chunk::<TIME_BYTES>()?;
         let time = u64::from_be_bytes(*time);
-        let holds = UnparsedPublicKey::new(&ED25519, self.public).verify(message(text, time).as_bytes(), bytes).is_ok();
+        let holds = self.0.holds(message(text, time).as_bytes(), bytes);
         // The specification bounds it to what a signed number holds.
         (holds && i64::try_from(time).is_ok()).then_some(time)
     }
@@ -101,8 +81,7 @@ impl WitnessKey {
 
 impl fmt::Display for WitnessKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key: Vec<u8> = std::iter::once(COSIGNATURE_TYPE).chain(self.public).collect();
-        write!(f, "{}+{:08x}+{}", self.name, self.id(), STANDARD.encode(key))
+        self.0.fmt(f)
     }
 }
 
@@ -114,7 +93,7 @@ pub fn cosignatures<'k>(note: &Note, witnesses: &'k [WitnessKey]) -> Result<Vec<
     let mut found: Vec<Cosigned<'k>> = Vec::new();
     for witness in witnesses {
         if let Some(time) = witness.cosigned(note)?
-            && !found.iter().any(|f| f.witness.public == witness.public)
+            && !found.iter().any(|f| f.witness.0.public == witness.0.public)
         {
             found.push(Cosigned { witness, time });
         }
@@ -134,13 +113,8 @@ impl CosigningKey {
     /// # Errors
     /// [`TlogError::Key`] when no note can be signed under such a name.
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, TlogError> {
-        let wrong = |message| TlogError::Key { text: name.to_owned(), message };
-        if !is_name(name) {
-            return Err(wrong("its name is empty, or holds white space or `+`"));
-        }
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| wrong("the seed is refused"))?;
-        let public = pair.public_key().as_ref().try_into().map_err(|_| wrong("the seed is refused"))?;
-        Ok(Self { public: WitnessKey { name: name.to_owned(), public }, pair })
+        let (public, pair) = PublicKey::of_seed(name, seed)?;
+        Ok(Self { public: WitnessKey(public), pair })
     }
 
     /// The public half.
@@ -154,7 +128,7 @@ impl CosigningKey {
     pub fn cosign(&self, text: &str, time: u64) -> Signature {
         let signed = self.pair.sign(message(text, time).as_bytes());
         let bytes = time.to_be_bytes().iter().chain(signed.as_ref()).copied().collect();
-        Signature { name: self.public.name.clone(), key_id: self.public.id(), bytes }
+        Signature { name: self.public.name().to_owned(), key_id: self.public.id(), bytes }
     }
 }
 

@@ -18,6 +18,7 @@ mod checkpoint;
 mod cosignature;
 mod error;
 mod hash;
+mod key;
 mod note;
 mod proof;
 mod proof_text;

@@ -5,10 +5,10 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ring::digest::{SHA256, digest};
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use ring::signature::Ed25519KeyPair;
 
 use crate::tlog::TlogError;
+use crate::tlog::key::PublicKey;
 
 /// The type byte of Ed25519 in key ids and verifier keys.
 const ED25519_TYPE: u8 = 1;
@@ -64,7 +64,7 @@ impl Note {
     pub fn verify<'k>(&self, keys: &'k [VerifierKey]) -> Result<&'k VerifierKey, TlogError> {
         let mut first = None;
         for signature in &self.signatures {
-            let claims = |key: &&VerifierKey| key.name == signature.name && key.id() == signature.key_id;
+            let claims = |key: &&VerifierKey| key.name() == signature.name && key.id() == signature.key_id;
             let mut claimed = keys.iter().filter(claims).peekable();
             if claimed.peek().is_none() {
                 continue;
@@ -112,10 +112,7 @@ pub(super) fn is_name(name: &str) -> bool {
 
 /// The public half of a key: `<name>+<key id, 8 hex digits>+<base64 of 0x01 and the 32 bytes>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct VerifierKey {
-    name: String,
-    public: [u8; 32],
-}
+pub struct VerifierKey(PublicKey<ED25519_TYPE>);
 
 impl VerifierKey {
     /// Reads a verifier key ("vkey"), as [`Display`](fmt::Display) writes it.
@@ -123,55 +120,35 @@ impl VerifierKey {
     /// # Errors
     /// [`TlogError::Key`].
     pub fn parse(text: &str) -> Result<Self, TlogError> {
-        let wrong = |message| TlogError::Key { text: text.chars().take(200).collect(), message };
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(id), Some(encoded)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(wrong("it has no three parts"));
-        };
-        let bytes = STANDARD.decode(encoded).map_err(|_| wrong("its last part is no base64"))?;
-        let (kind, public) = bytes.split_first().ok_or_else(|| wrong("its last part is empty"))?;
-        if *kind != ED25519_TYPE {
-            return Err(wrong("it is not of type Ed25519"));
-        }
-        let public = public.try_into().map_err(|_| wrong("an Ed25519 key has 32 bytes"))?;
-        if !is_name(name) {
-            return Err(wrong("its name is empty or holds white space"));
-        }
-        let key = Self { name: name.to_owned(), public };
-        if format!("{:08x}", key.id()) != id {
-            return Err(wrong("its id is that of another key"));
-        }
-        Ok(key)
+        PublicKey::parse(text, "it is not of type Ed25519").map(Self)
     }
 
     /// The name: for a log, its origin.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// The first four bytes of SHA-256 over name, line feed, type and key.
     #[must_use]
     pub fn id(&self) -> u32 {
-        let named = [self.name.as_bytes(), b"\n", &[ED25519_TYPE], &self.public].concat();
-        digest(&SHA256, &named).as_ref().first_chunk().map_or(0, |id| u32::from_be_bytes(*id))
+        self.0.id()
     }
 
     /// Name and id, for messages.
     #[must_use]
     pub fn short(&self) -> String {
-        format!("{}+{:08x}", self.name, self.id())
+        self.0.short()
     }
 
     fn holds(&self, text: &str, signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ED25519, self.public).verify(text.as_bytes(), signature).is_ok()
+        self.0.holds(text.as_bytes(), signature)
     }
 }
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key: Vec<u8> = std::iter::once(ED25519_TYPE).chain(self.public).collect();
-        write!(f, "{}+{:08x}+{}", self.name, self.id(), STANDARD.encode(key))
+        self.0.fmt(f)
     }
 }
 
@@ -189,13 +166,8 @@ impl SigningKey {
     /// # Errors
     /// [`TlogError::Key`] when no note can be signed under such a name.
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, TlogError> {
-        let wrong = |message| TlogError::Key { text: name.to_owned(), message };
-        if !is_name(name) {
-            return Err(wrong("its name is empty, or holds white space or `+`"));
-        }
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| wrong("the seed is refused"))?;
-        let public = pair.public_key().as_ref().try_into().map_err(|_| wrong("the seed is refused"))?;
-        Ok(Self { public: VerifierKey { name: name.to_owned(), public }, seed: *seed })
+        let (public, _) = PublicKey::of_seed(name, seed)?;
+        Ok(Self { public: VerifierKey(public), seed: *seed })
     }
 
     /// The public half.
@@ -210,7 +182,7 @@ impl SigningKey {
         // The seed gave a key before.
         let pair = Ed25519KeyPair::from_seed_unchecked(&self.seed);
         let bytes = pair.map(|pair| pair.sign(text.as_bytes()).as_ref().to_vec()).unwrap_or_default();
-        Signature { name: self.public.name.clone(), key_id: self.public.id(), bytes }
+        Signature { name: self.public.name().to_owned(), key_id: self.public.id(), bytes }
     }
 }
 
@@ -266,7 +238,7 @@ mod tests {
         // One good signature does not make up for a bad one.
         let mut both = Note::parse(C2SP_NOTE).expect("a note");
         assert_eq!(both.verify(&[go.clone(), c2sp.clone()]), Ok(&c2sp));
-        both.signatures.push(Signature { name: go.name.clone(), key_id: go.id(), bytes: vec![0; 64] });
+        both.signatures.push(Signature { name: go.name().to_owned(), key_id: go.id(), bytes: vec![0; 64] });
         assert!(matches!(both.verify(&[go, c2sp]), Err(TlogError::Forged { .. })));
     }
 

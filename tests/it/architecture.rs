@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms by level; a room may import only rooms of lower levels.
-const LEVELS: [(&str, u8); 16] = [
+const LEVELS: [(&str, u8); 17] = [
     ("admission", 0),
     ("tlog", 0),
     ("policy", 1),
@@ -16,6 +16,7 @@ const LEVELS: [(&str, u8); 16] = [
     ("source", 3),
     ("webhook", 3),
     ("telemetry", 3),
+    ("causes", 0),
     ("units", 0),
     ("memory", 0),
     ("config", 4),

@@ -191,7 +191,7 @@ async fn large_reviews_are_judged_and_recorded_like_small_ones() {
     let server = Server::start(&[]);
     let mut client = Client::http1(&server).await;
     let mut review: Value = serde_json::from_str(&harmless("large")).expect("JSON");
-    review["request"]["object"]["data"] = json!({"a": "x".repeat(1 << 18), "b": "y\n".repeat(1 << 17)});
+    review["request"]["object"]["data"] = json!({"a": "x".repeat(1 << 20), "b": "y\n".repeat(1 << 19)});
     let response = client.post("/v1/validate?timeout=10s", &review.to_string()).await.response();
     assert_eq!((&response["uid"], &response["allowed"]), (&json!("large"), &json!(true)), "{response}");
     let id = decision_id(&response);

@@ -35,8 +35,8 @@ fn shipped() -> Sources {
 /// That of the shipped which no plan takes: it walks through objects.
 const ON_INTERPRETER: [&str; 1] = ["cross_tenant_references"];
 
-/// Those, and two whose plans leave most answers to the interpreter.
-const MAY_ASK: [&str; 4] = ["cross_tenant_references", "fence_before_workloads", "interactive_access", "route_hosts"];
+/// That, and one whose plan leaves most answers to the interpreter.
+const MAY_ASK: [&str; 2] = ["cross_tenant_references", "fence_before_workloads"];
 
 #[test]
 fn shipped_policies_run_both_ways_alike() {
@@ -51,7 +51,7 @@ fn shipped_policies_run_both_ways_alike() {
         assert_eq!(p.way, Way::Plan, "{}", p.policy);
         assert!(p.of_tests > 1, "{}: {} inputs of tests", p.policy, p.of_tests);
         assert_eq!(p.generated, 304, "{}", p.policy);
-        let often = MAY_ASK.contains(&&*p.policy) || p.compared * 2 > p.left;
+        let often = MAY_ASK.contains(&&*p.policy) || p.compared > p.left * 2;
         assert!(often, "{}: {} compared, {} left", p.policy, p.compared, p.left);
         let first = p.differences.first().map(|d| format!("{d:#?}")).unwrap_or_default();
         assert_eq!(p.differing, 0, "{}: {first}", p.policy);

@@ -12,6 +12,7 @@ use serde_json::json;
 use url::Url;
 
 use super::filter::FilterArgs;
+use super::output::ShortOutput;
 use super::{LogArgs, mention_flaws, plain};
 use crate::cli::Exit;
 use crate::cli::style::Style;
@@ -117,14 +118,8 @@ pub(super) struct ReconcileArgs {
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: u64,
     /// How to print; `json` gives one fault a line, the summary last
-    #[arg(short, long, value_enum, default_value_t = ReconcileOutput::Table)]
-    output: ReconcileOutput,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ReconcileOutput {
-    Table,
-    Json,
+    #[arg(short, long, value_enum, default_value_t = ShortOutput::Table)]
+    output: ShortOutput,
 }
 
 /// Runs the command.
@@ -156,21 +151,21 @@ pub(super) fn reconcile(args: &ReconcileArgs) -> anyhow::Result<Exit> {
             return;
         }
         failed = match args.output {
-            ReconcileOutput::Json => {
+            ShortOutput::Json => {
                 writeln!(out, "{}", json!({"type": "fault", "fault": fault, "seq": seq, "detail": detail}))
             }
-            ReconcileOutput::Table if *count <= args.limit => {
+            ShortOutput::Table if *count <= args.limit => {
                 let name = if fault.is_negative() { style.red(fault.as_str()) } else { style.yellow(fault.as_str()) };
                 let detail = if detail.is_empty() { String::new() } else { format!(": {}", plain(detail)) };
                 writeln!(out, "{name} record {seq}{detail}")
             }
-            ReconcileOutput::Table => Ok(()),
+            ShortOutput::Table => Ok(()),
         };
     })?;
     failed?;
     let negative = counts.iter().any(|(fault, count)| fault.is_negative() && *count > 0) || found.strange > 0;
     match args.output {
-        ReconcileOutput::Json => {
+        ShortOutput::Json => {
             let mut summary = serde_json::to_value(&found)?;
             if let Some(map) = summary.as_object_mut() {
                 map.insert("type".to_owned(), json!("summary"));
@@ -180,7 +175,7 @@ pub(super) fn reconcile(args: &ReconcileArgs) -> anyhow::Result<Exit> {
             }
             writeln!(out, "{summary}")?;
         }
-        ReconcileOutput::Table => {
+        ShortOutput::Table => {
             for (fault, count) in counts.iter().filter(|(_, count)| **count > args.limit) {
                 writeln!(out, "and {} more {} (-o json lists all)", count - args.limit, fault.as_str())?;
             }

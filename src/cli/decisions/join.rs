@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
 
+use super::output::Output;
 use super::{mention_flaws, plain};
 use crate::cli::style::Style;
 use crate::cli::{Exit, PolicyArgs};
@@ -60,13 +61,6 @@ pub(super) struct JoinArgs {
     /// How to print; `csv` gives every decision with its event, `json` one finding (with `--all`: or decision) a line
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Table,
-    Json,
-    Csv,
 }
 
 /// Runs the command.

@@ -4,11 +4,12 @@
 use std::io::{self, Write as _};
 
 use anyhow::bail;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::filter::time;
+use super::output::ShortOutput;
 use super::reach::{Reached, WriterArgs, reach};
 use super::show::find;
 use super::{LogArgs, plain};
@@ -31,16 +32,23 @@ pub(super) struct HoldArgs {
     /// Hold the whole log, from now on as well
     #[arg(long, conflicts_with_all = ["since", "until", "namespace", "user", "policy", "id"])]
     all: bool,
+    #[command(flatten)]
+    why: WhyArgs,
+    #[command(flatten)]
+    writer: WriterArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What a hold is placed or released for.
+#[derive(Debug, Args)]
+struct WhyArgs {
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: String,
     /// Where it was asked for
     #[arg(long, value_name = "TEXT")]
     ticket: String,
-    #[command(flatten)]
-    writer: WriterArgs,
-    #[command(flatten)]
-    output: OutputArgs,
 }
 
 /// Release a legal hold.
@@ -49,12 +57,8 @@ pub(super) struct ReleaseArgs {
     /// Its name
     #[arg(value_name = "NAME")]
     name: String,
-    /// Why
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
-    /// Where it was asked for
-    #[arg(long, value_name = "TEXT")]
-    ticket: String,
+    #[command(flatten)]
+    why: WhyArgs,
     #[command(flatten)]
     writer: WriterArgs,
 }
@@ -166,14 +170,8 @@ impl SelectionArgs {
 #[derive(Debug, Args)]
 struct OutputArgs {
     /// How to print
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Table,
-    Json,
+    #[arg(short, long, value_enum, default_value_t = ShortOutput::Table)]
+    output: ShortOutput,
 }
 
 /// Places a hold.
@@ -185,8 +183,8 @@ pub(super) fn hold(args: &HoldArgs) -> anyhow::Result<Exit> {
     if selection.is_all() && !args.all {
         bail!("say what to hold: --since, --until, --namespace, --user, --policy, --id, or --all");
     }
-    let request = HoldRequest { name: args.name.clone(), selection, reason: args.reason.clone() };
-    let author = author(Some(&args.ticket), None);
+    let request = HoldRequest { name: args.name.clone(), selection, reason: args.why.reason.clone() };
+    let author = author(Some(&args.why.ticket), None);
     let reached = reach(&args.writer, &Command::Hold(request), &author)?;
     done(reached, args.output.output, |hold| {
         let of = |key: &str| plain(hold.get(key).and_then(Value::as_str).unwrap_or_default());
@@ -200,8 +198,8 @@ pub(super) fn hold(args: &HoldArgs) -> anyhow::Result<Exit> {
 /// The writer cannot be reached.
 pub(super) fn release(args: &ReleaseArgs) -> anyhow::Result<Exit> {
     let command = Command::Release { name: args.name.clone() };
-    let reached = reach(&args.writer, &command, &author(Some(&args.ticket), Some(&args.reason)))?;
-    done(reached, Output::Table, |_| format!("hold `{}` is released", plain(&args.name)))
+    let reached = reach(&args.writer, &command, &author(Some(&args.why.ticket), Some(&args.why.reason)))?;
+    done(reached, ShortOutput::Table, |_| format!("hold `{}` is released", plain(&args.name)))
 }
 
 /// Lists the holds.
@@ -212,7 +210,7 @@ pub(super) fn holds(args: &HoldsArgs) -> anyhow::Result<Exit> {
     args.log.reader()?;
     let holds = decisions::holds(&args.log.dir())?;
     let mut out = io::stdout().lock();
-    if args.output.output == Output::Json {
+    if args.output.output == ShortOutput::Json {
         for hold in &holds {
             writeln!(out, "{}", serde_json::to_string(hold)?)?;
         }
@@ -295,13 +293,13 @@ fn author(ticket: Option<&str>, note: Option<&str>) -> Author {
 }
 
 /// Says what came of it. What the writer refused is a finding; what it could not do is an error.
-fn done(reached: Reached, output: Output, say: impl Fn(&Value) -> String) -> anyhow::Result<Exit> {
+fn done(reached: Reached, output: ShortOutput, say: impl Fn(&Value) -> String) -> anyhow::Result<Exit> {
     match reached {
         Reached::Done(value) => {
             let mut out = io::stdout().lock();
             match output {
-                Output::Table => writeln!(out, "{}", say(&value))?,
-                Output::Json => writeln!(out, "{value}")?,
+                ShortOutput::Table => writeln!(out, "{}", say(&value))?,
+                ShortOutput::Json => writeln!(out, "{value}")?,
             }
             Ok(Exit::Fine)
         }

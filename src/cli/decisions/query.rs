@@ -4,9 +4,10 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Map, Value};
 
+use super::output::Output;
 use super::plain;
 use crate::cli::Exit;
 use crate::cli::style::Style;
@@ -41,13 +42,6 @@ pub(super) struct QueryArgs {
     /// How to print; `json` gives one object a row
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Table,
-    Json,
-    Csv,
 }
 
 /// Runs the command.

@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 
 use super::LogArgs;
 use super::filter::FilterArgs;
+use super::output::Output;
 use super::show::find;
 use crate::cli::{Exit, report_load_errors};
 use crate::config::BundleSettings;
@@ -79,13 +80,6 @@ pub(super) struct ReplayArgs {
     /// How to print; `json` gives one document a line, the summary last
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Table,
-    Json,
-    Csv,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -5,9 +5,10 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
 
+use super::output::ShortOutput;
 use super::plain;
 use super::reach::{Reached, WriterArgs, reach};
 use super::show::find;
@@ -62,14 +63,8 @@ pub(super) struct RevealArgs {
     #[command(flatten)]
     writer: WriterArgs,
     /// How to print
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Table,
-    Json,
+    #[arg(short, long, value_enum, default_value_t = ShortOutput::Table)]
+    output: ShortOutput,
 }
 
 /// A decision, as far as it is at hand.
@@ -186,12 +181,12 @@ fn hand_out(args: &RevealArgs, decision: &Decision, key: &MaskKey, value: Option
     for (masked, k) in keys {
         let k: String = k.iter().map(|b| format!("{b:02x}")).collect();
         match args.output {
-            Output::Json => {
+            ShortOutput::Json => {
                 let line = json!({"decision": decision.id, "pointer": args.pointer, "madeAt": masked.pointer,
                     "commitment": masked.commitment, "k": k});
                 writeln!(out, "{line}")?;
             }
-            Output::Table => {
+            ShortOutput::Table => {
                 writeln!(out, "decision:   {}", decision.id)?;
                 writeln!(out, "pointer:    {}", plain(&args.pointer))?;
                 if masked.pointer != args.pointer {
@@ -247,13 +242,13 @@ fn check(args: &RevealArgs, decision: &Decision, k: &str, value: &[u8]) -> anyho
     let style = Style::stdout();
     let mut out = io::stdout().lock();
     match (args.output, &confirmed) {
-        (Output::Json, _) => {
+        (ShortOutput::Json, _) => {
             let commitment = confirmed.as_ref().map(|(m, _)| m.commitment.clone());
             let all = json!({"confirmed": confirmed.is_some(), "decision": decision.id, "pointer": args.pointer,
                 "commitment": commitment});
             writeln!(out, "{all}")?;
         }
-        (Output::Table, Some((masked, trimmed))) => {
+        (ShortOutput::Table, Some((masked, trimmed))) => {
             let trimmed = if *trimmed { " (without the line feed at its end)" } else { "" };
             writeln!(
                 out,
@@ -262,7 +257,7 @@ fn check(args: &RevealArgs, decision: &Decision, k: &str, value: &[u8]) -> anyho
                 masked.commitment
             )?;
         }
-        (Output::Table, None) => {
+        (ShortOutput::Table, None) => {
             writeln!(out, "{}: no commitment at this place is of this value and key", style.red("NOT CONFIRMED"))?;
         }
     }

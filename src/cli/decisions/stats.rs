@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::filter::FilterArgs;
+use super::output::Output;
 use super::{LogArgs, mention_flaws, plain};
 use crate::cli::Exit;
 use crate::cli::style::Style;
@@ -61,13 +62,6 @@ enum By {
     Hour,
     /// Day (UTC)
     Day,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Table,
-    Json,
-    Csv,
 }
 
 /// What is counted of a group.

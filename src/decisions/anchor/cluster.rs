@@ -7,10 +7,10 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 
+use crate::causes::chain;
 use crate::decisions::SignedCheckpoint;
 use crate::decisions::anchor::history::{self, HistoryLine};
 use crate::decisions::anchor::{AnchorError, name_of};
-use crate::decisions::web::chain;
 
 /// Before the slash of the annotation.
 const DOMAIN: &str = "checkpoint.portcullis.io";

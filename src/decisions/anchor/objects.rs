@@ -7,9 +7,10 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use url::Url;
 
+use crate::causes::chain;
 use crate::decisions::SignedCheckpoint;
 use crate::decisions::anchor::{AnchorError, files, name_of, note_name};
-use crate::decisions::web::{chain, settle_cryptography};
+use crate::decisions::web::settle_cryptography;
 
 pub(super) struct Objects {
     store: Arc<dyn ObjectStore>,

@@ -14,6 +14,7 @@ use url::Url;
 
 use super::otlp;
 use super::{Event, Failure, Format, Reason, Sent, SinkSpec};
+use crate::causes::chain;
 
 /// From the first to the last byte.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -201,18 +202,4 @@ async fn answer(mut response: Response) -> Vec<u8> {
 fn gzip(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).and_then(|()| encoder.finish()).map_err(|e| Failure::new(Reason::Local, e.to_string()))
-}
-
-/// An error and what it comes from.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let said = inner.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        source = inner.source();
-    }
-    text
 }

@@ -6,10 +6,11 @@ use reqwest::header::{AUTHORIZATION, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, StatusCode, Url};
 
+use crate::causes::chain;
 use crate::policy::Digest;
 use crate::source::bundle::MAX_ARCHIVE_BYTES;
 use crate::source::remote::{
-    Answer, CONNECT_PATIENCE, Held, PATIENCE, RemoteOptions, chain, is_loopback, settle_cryptography,
+    Answer, CONNECT_PATIENCE, Held, PATIENCE, RemoteOptions, is_loopback, settle_cryptography,
 };
 
 /// Redirects that are followed: a storage service needs one or two.

@@ -12,10 +12,9 @@ use oci_client::manifest::{OciDescriptor, OciImageManifest, OciManifest};
 use oci_client::{Client, Reference};
 use tokio::io::AsyncWrite;
 
+use crate::causes::chain;
 use crate::source::bundle::{self, MAX_ARCHIVE_BYTES};
-use crate::source::remote::{
-    Answer, CONNECT_PATIENCE, Held, RemoteOptions, auth, chain, is_loopback, settle_cryptography,
-};
+use crate::source::remote::{Answer, CONNECT_PATIENCE, Held, RemoteOptions, auth, is_loopback, settle_cryptography};
 
 /// Layers that are a whole bundle: what `opa build` makes and `oras push` or `policy push` sends.
 const BUNDLE: [&str; 3] = [

@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::work::{Item, each_batch, side_by_side};
-use super::{FailOn, Output, ReplayArgs};
+use super::{FailOn, ReplayArgs};
 use crate::cli::Exit;
+use crate::cli::decisions::output::Output;
 use crate::cli::decisions::{object, plain, resource};
 use crate::cli::style::Style;
 use crate::decisions::replay::{AuditAnswer, AuditedRequest, Candidate, Change, ChangeKind, Judge, read_requests};

@@ -5,7 +5,8 @@ use std::io::{self, BufWriter, Stdout, Write as _};
 
 use serde_json::json;
 
-use super::{Output, ReplayArgs};
+use super::ReplayArgs;
+use crate::cli::decisions::output::Output;
 use crate::cli::decisions::{object, plain, resource};
 use crate::cli::style::Style;
 use crate::decisions::DecisionRecord;
