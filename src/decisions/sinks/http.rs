@@ -31,7 +31,7 @@ pub(super) struct Service {
     spec: SinkSpec,
     url: Url,
     kind: Kind,
-    /// How many events went into the last upload that fitted.
+    /// How many events may go into the next request.
     fits: usize,
 }
 
@@ -77,83 +77,74 @@ impl Service {
             builder = builder.tls_certs_only(found);
         }
         let client = builder.build().map_err(|e| e.to_string())?;
-        Ok(Self { client, spec: spec.clone(), url, kind, fits: 64 })
+        let fits = if kind == Kind::Opa { 64 } else { usize::MAX };
+        Ok(Self { client, spec: spec.clone(), url, kind, fits })
     }
 
-    /// Sends events from the first on; what was taken counts even if what follows fails.
+    /// Sends events from the first on, in chunks that the service takes; what was taken counts even if what follows
+    /// fails.
     pub(super) async fn send(&mut self, events: &[Event]) -> Sent {
-        match self.kind {
-            Kind::Opa => self.upload(events).await,
-            Kind::Otlp => Sent::all_or(events.len(), self.export(events).await),
-            Kind::Lines => Sent::all_or(events.len(), self.post_lines(events).await),
-        }
-    }
-
-    /// In chunks that the service takes; the size is found by trying.
-    async fn upload(&mut self, events: &[Event]) -> Sent {
-        let mut done = 0;
-        let mut refused = 0;
+        let (mut done, mut refused) = (0, 0);
         while done < events.len() {
-            let mut count = self.fits.clamp(1, events.len() - done);
+            let left = events.get(done..).unwrap_or_default();
+            let mut count = self.fits.clamp(1, left.len());
             let body = loop {
-                let chunk: Vec<String> =
-                    events.iter().skip(done).take(count).filter_map(|e| Format::Opa.write(e)).collect();
-                let body = match gzip(format!("[{}]", chunk.join(",")).as_bytes()) {
+                let body = match self.body(left.get(..count).unwrap_or_default()) {
                     Ok(body) => body,
                     Err(failure) => return Sent { delivered: done, refused, failure: Some(failure) },
                 };
-                if body.len() <= UPLOAD_LIMIT || count == 1 {
-                    break (!chunk.is_empty()).then_some(body);
+                if count == 1 || self.kind != Kind::Opa || body.as_ref().is_none_or(|b| b.len() <= UPLOAD_LIMIT) {
+                    break body;
                 }
                 count = count.div_ceil(2);
             };
             if let Some(body) = body {
-                match self.post(body, "application/json").await {
+                match self.post(body, self.content_type()).await {
+                    // The service took what it took: the protocol forbids sending the rest again.
+                    Ok(answer) if self.kind == Kind::Otlp => refused += otlp::rejected(&answer),
                     Ok(_) => {}
                     // One that is too large by itself holds up nobody else.
                     Err(f) if f.reason == Reason::TooLarge && count == 1 => refused += 1,
-                    Err(f) => {
-                        if f.reason == Reason::TooLarge {
-                            self.fits = count.div_ceil(2);
-                            continue;
-                        }
-                        return Sent { delivered: done, refused, failure: Some(f) };
+                    Err(f) if f.reason == Reason::TooLarge => {
+                        self.fits = count.div_ceil(2);
+                        continue;
                     }
+                    Err(f) => return Sent { delivered: done, refused, failure: Some(f) },
                 }
             }
             done += count;
-            // Somewhat more next time, so that the size follows the events.
-            self.fits = count + count / 4 + 1;
+            if count < left.len() {
+                // Somewhat more next time, so that the size follows the events.
+                self.fits = count + count / 4 + 1;
+            }
         }
         Sent { delivered: done, refused, failure: None }
     }
 
-    async fn export(&self, events: &[Event]) -> Result<u64, Failure> {
-        let request = otlp::request(events, self.spec.format);
-        let answer = self.post(gzip(&request.encode_to_vec())?, "application/x-protobuf").await?;
-        // The service took what it took: the protocol forbids sending it again.
-        Ok(otlp::rejected(&answer))
+    /// What is posted of these events; `None` where the format has nothing to say of any.
+    fn body(&self, events: &[Event]) -> Result<Option<Vec<u8>>, Failure> {
+        if self.kind == Kind::Otlp {
+            return gzip(&otlp::request(events, self.spec.format).encode_to_vec()).map(Some);
+        }
+        let documents: Vec<String> = events.iter().filter_map(|e| self.spec.format.write(e)).collect();
+        if documents.is_empty() {
+            return Ok(None);
+        }
+        let text = if self.kind == Kind::Opa || self.spec.format == Format::CloudEvents {
+            format!("[{}]", documents.join(","))
+        } else {
+            documents.join("\n") + "\n"
+        };
+        gzip(text.as_bytes()).map(Some)
     }
 
-    async fn post_lines(&self, events: &[Event]) -> Result<u64, Failure> {
-        let mut text = String::new();
-        let lines = events.iter().filter_map(|e| self.spec.format.write(e));
-        let kind = if self.spec.format == Format::CloudEvents {
-            text.push('[');
-            text.push_str(&lines.collect::<Vec<_>>().join(","));
-            text.push(']');
-            "application/cloudevents-batch+json"
-        } else {
-            lines.for_each(|line| {
-                text.push_str(&line);
-                text.push('\n');
-            });
-            "application/x-ndjson"
-        };
-        if text.is_empty() || text == "[]" {
-            return Ok(0);
+    fn content_type(&self) -> &'static str {
+        match self.kind {
+            Kind::Opa => "application/json",
+            Kind::Otlp => "application/x-protobuf",
+            Kind::Lines if self.spec.format == Format::CloudEvents => "application/cloudevents-batch+json",
+            Kind::Lines => "application/x-ndjson",
         }
-        self.post(gzip(text.as_bytes())?, kind).await.map(|_| 0)
     }
 
     async fn post(&self, body: Vec<u8>, kind: &'static str) -> Result<Vec<u8>, Failure> {

@@ -197,7 +197,9 @@ impl Runner {
                         std::thread::sleep(retry.min(POLL));
                         continue;
                     }
-                    self.rest(failure.after.map_or(jitter(retry), |after| after.min(LONGEST_PAUSE)));
+                    // A service that asks for no pause at all gets one.
+                    let asked = failure.after.map(|after| after.clamp(jitter(FIRST_RETRY), LONGEST_PAUSE));
+                    self.rest(asked.unwrap_or_else(|| jitter(retry)));
                     retry = (retry * 2).min(LAST_RETRY);
                 }
             }
