@@ -1,5 +1,5 @@
-//! What the decision log costs: records a second in each durability mode, its share of a review, and how fast a log is
-//! verified. Figures depend on the machine and its disk; ratios within a run say more.
+//! What the decision log costs: records a second in each durability mode, its share of a review, how fast a log is
+//! verified, and how fast its decisions are made again. Figures depend on the machine and its disk; ratios within a run say more.
 //!
 //! `cargo bench --bench log [-- --records 100000 --seconds 3 --dir DIR]`. The directory is where the disk is measured;
 //! a temporary one by default.
@@ -11,19 +11,22 @@
 )]
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use portcullis::admission::{Request, decode, encode};
+use portcullis::decisions::replay::{BodyCursor, Judge};
 use portcullis::decisions::{
-    Caller, DecisionLog, DecisionMeta, Durability, Entry, Labels, LogOptions, MaskKey, Masker, Retention, SigningSeed,
-    VerifyOptions, verify,
+    Caller, DecisionLog, DecisionMeta, Durability, Entry, Filter, Labels, LogOptions, LogReader, MaskKey, Masker,
+    PolicySets, Retention, SetId, SigningSeed, VerifyOptions, verify,
 };
 use portcullis::engine::{
     CompileOptions, Context, Decision, Endpoint, FailureModes, Inventory, Snapshot, answer, compile, decide,
 };
+use portcullis::policy::Sources;
 use portcullis::source::{LoadOptions, load};
 
 /// As in the binary.
@@ -45,6 +48,7 @@ struct Arguments {
 
 /// What every review is judged with.
 struct World {
+    sources: Sources,
     snapshot: Arc<Snapshot>,
     inventory: Inventory,
     masker: Masker,
@@ -89,9 +93,11 @@ fn main() {
         println!("  {:<12} {:>10.0}   {:>6.0} us, {more:+.1} %", mode.as_str(), rate.0, rate.1 * 1e6);
     }
 
-    println!("\nverify, {} records", arguments.records);
     let dir = arguments.dir.join("verify");
     runtime.block_on(fill(&dir, &world, arguments.records));
+    println!("\nreplay, on one thread");
+    timed_replay(&world, &dir, (arguments.records / 20).max(1));
+    println!("\nverify, {} records", arguments.records);
     timed_verify("with bodies", &dir);
     std::fs::remove_dir_all(dir.join("bodies")).expect("removed");
     timed_verify("no bodies", &dir);
@@ -123,7 +129,8 @@ fn world() -> World {
     let loaded = load(&options).expect("the shipped policies load");
     let snapshot = compile(&loaded.sources, CompileOptions::default()).expect("the shipped policies compile").snapshot;
     let inventory = Inventory::fixed(snapshot.fixed_namespaces());
-    World { snapshot: Arc::new(snapshot), inventory, masker: Masker::new(MaskKey::from_bytes([1; 32]), Vec::new()) }
+    let masker = Masker::new(MaskKey::from_bytes([1; 32]), Vec::new());
+    World { sources: loaded.sources, snapshot: Arc::new(snapshot), inventory, masker }
 }
 
 fn open(dir: &Path, durability: Durability) -> DecisionLog {
@@ -259,4 +266,31 @@ fn timed_verify(name: &str, dir: &Path) {
     let (rate, megabytes) = (report.total() as f64 / took, bytes as f64 / took / 1e6);
     let each = (cpu_seconds() - cpu) / report.total() as f64 * 1e6;
     println!("  {name:<12} {rate:>10.0} records/s   {megabytes:>6.0} MB/s   {each:.1} us of processor time each");
+}
+
+/// The first decisions of the log, made again under the set that is kept beside it.
+fn timed_replay(world: &World, dir: &Path, most: u64) {
+    let sets = PolicySets::beside(dir);
+    let id = SetId::of(&world.snapshot);
+    sets.keep(id, &world.sources, CompileOptions::default(), 1 << 30).expect("kept");
+    let judge = Judge::new(sets);
+    let mut bodies = BodyCursor::new(dir);
+    let (mut made, mut found): (u64, BTreeMap<&str, u64>) = (0, BTreeMap::new());
+    let mut begun = None;
+    LogReader::open(dir)
+        .expect("opens")
+        .for_each(&Filter::default(), |record| {
+            let Some(decision) = record.decision() else { return ControlFlow::Continue(()) };
+            let body = bodies.body(&record, &decision).expect("can be read");
+            *found.entry(judge.replay(&decision, &body).status.as_str()).or_default() += 1;
+            // The first one compiles the set.
+            begun.get_or_insert_with(|| (Instant::now(), cpu_seconds()));
+            made += 1;
+            if made > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .expect("can be read");
+    let (begun, cpu) = begun.expect("the log has decisions");
+    let rate = (made - 1) as f64 / begun.elapsed().as_secs_f64();
+    let each = (cpu_seconds() - cpu) / (made - 1) as f64 * 1e6;
+    println!("  {rate:>10.0} decisions/s   {each:.0} us of processor time each   {found:?}");
 }

@@ -14,7 +14,7 @@ use crate::policy::Digest;
 
 /// A file that could not be read.
 #[derive(Debug, Error)]
-#[error("cannot read `{}`: {source}", path.display())]
+#[error("cannot read `{}`", path.display())]
 pub struct AuditError {
     /// Which.
     pub path: PathBuf,

@@ -386,6 +386,10 @@ fn what_makes_no_sense_is_refused() {
     story.decides(config_map(json!({})), &nowhere());
     story.write();
     fs::create_dir(story.dir.path().join("empty")).expect("made");
+    fs::create_dir(story.dir.path().join("new")).expect("made");
+    let never = "# METADATA\n# custom: {enforcement: deny, match: {kinds: [Pod]}}\npackage never\n\ndeny contains \"x\" if false\n";
+    fs::write(story.dir.path().join("new/never.rego"), never).expect("written");
+    fs::write(story.dir.path().join("prose.log"), "Of something else.\n").expect("written");
     for (args, says) in [
         (vec!["--data", "x.yaml"], "name them with --policies"),
         (vec!["--fail-on", "newly-denied"], "--fail-on newly-denied makes sense with --policies only"),
@@ -393,6 +397,7 @@ fn what_makes_no_sense_is_refused() {
         (vec!["--policies", "empty"], "no policy"),
         (vec!["--policies", "nowhere"], "nowhere"),
         (vec!["--kube-audit", "nowhere", "--policies", "empty"], "no policy"),
+        (vec!["--kube-audit", "prose.log", "--policies", "new"], "no line of `prose.log` is an audit event"),
     ] {
         let (code, lines, messages) = story.replay(&args);
         assert_eq!((code, lines.len()), (Some(2), 0), "{args:?}: {messages}");

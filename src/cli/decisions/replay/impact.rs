@@ -101,7 +101,9 @@ pub(super) fn of_audit(args: &ReplayArgs, candidate: &Candidate) -> anyhow::Resu
     let mut batch: Vec<AuditedRequest> = Vec::new();
     let filter = args.filter.filter()?;
     for path in &args.kube_audit {
+        let mut events = 0_u64;
         let unreadable = read_requests(path, |answer| -> anyhow::Result<()> {
+            events += 1;
             match answer {
                 AuditAnswer::Request(request) if !super::takes(&filter, &request) => {}
                 AuditAnswer::Request(request) => batch.push(*request),
@@ -113,6 +115,8 @@ pub(super) fn of_audit(args: &ReplayArgs, candidate: &Candidate) -> anyhow::Resu
             }
             Ok(())
         })?;
+        // Whoever names the wrong file must not hear that nothing would change.
+        anyhow::ensure!(unreadable == 0 || events > 0, "no line of `{}` is an audit event", path.display());
         if unreadable > 0 {
             let warning = Style::stderr().yellow("warning");
             eprintln!("{warning}: {unreadable} lines of `{}` are no audit events", path.display());
