@@ -8,7 +8,7 @@
 # custom:
 #   severity: medium
 #   enforcement: deny
-#   controls: ["NIST 800-53 SC-6", "CIS Kubernetes 5.7.1", "SOC 2 A1.1"]
+#   controls: ["NIST 800-53 SC-6", "CIS Kubernetes 5.7.1", "SOC 2 A1.1", "NSA Kubernetes Hardening: Resource policies"]
 #   match:
 #     kinds: [Pod]
 #     operations: [CREATE]
@@ -17,6 +17,7 @@
 #     # What happens where the inventory has no quotas, or no limits, at all: warn or deny.
 #     whenUnknown: warn
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     whenUnknown: {enum: [warn, deny]}
 package portcullis.capacity_before_workloads
 

@@ -9,12 +9,14 @@
 # custom:
 #   severity: high
 #   enforcement: deny
-#   controls: ["NIST 800-53 SC-6", "NIST 800-53 CM-6", "SOC 2 A1.1"]
+#   controls: ["NIST 800-53 SC-6", "NIST 800-53 CM-6", "SOC 2 A1.1", "NSA Kubernetes Hardening: Resource policies"]
 #   match:
 #     rules:
 #     - {apiGroups: [""], apiVersions: [v1], resources: [resourcequotas, limitranges], operations: [CREATE, UPDATE]}
 #   parameters:
 #     tenantLabel: tenant
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
 package portcullis.capacity_contract
 
 import data.portcullis.lib.capacities

@@ -20,6 +20,7 @@
 #       users: ["system:kube-controller-manager", "system:apiserver"]
 #       userPrefixes: []
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     controllers:
 #       required: [groups, users, userPrefixes]
 #       additionalProperties: {type: array, items: {type: string, minLength: 1}}

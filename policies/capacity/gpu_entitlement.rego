@@ -16,6 +16,7 @@
 #     # Resources that are devices, with `*`.
 #     devices: ["nvidia.com/*", "amd.com/*", "gpu.intel.com/*", "habana.ai/*", "aws.amazon.com/neuron*"]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     devices: {items: {type: string, minLength: 1}}
 package portcullis.gpu_entitlement
 

@@ -10,7 +10,7 @@
 # custom:
 #   severity: medium
 #   enforcement: deny
-#   controls: ["NIST 800-53 SC-6", "SOC 2 A1.1", "NSA Kubernetes Hardening: resource policies"]
+#   controls: ["NIST 800-53 SC-6", "SOC 2 A1.1", "NSA Kubernetes Hardening: Resource policies"]
 #   match:
 #     kinds: [Pod]
 #   parameters:
@@ -19,6 +19,7 @@
 #     requests: [cpu, memory]
 #     limits: [cpu, memory]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     requests: {items: {type: string, minLength: 1}}
 #     limits: {items: {type: string, minLength: 1}}
 package portcullis.pod_resources

@@ -20,6 +20,8 @@
 #     - {apiGroups: [keda.sh], apiVersions: ["*"], resources: [scaledobjects, scaledjobs], operations: [CREATE, UPDATE]}
 #   parameters:
 #     tenantLabel: tenant
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
 package portcullis.replica_bounds
 
 import data.portcullis.lib.objects

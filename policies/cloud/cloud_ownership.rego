@@ -41,6 +41,7 @@
 #     # Kinds whose names at AWS must be the tenant's, beside roles (iam_access).
 #     named: [Bucket, Policy]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     named: {items: {type: string, minLength: 1}}
 package portcullis.cloud_ownership
 

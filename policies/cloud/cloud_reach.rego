@@ -25,6 +25,8 @@
 #     # Ports that everybody may reach, by TCP.
 #     publicPorts: []
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     classificationLabel: {minLength: 1}
 #     classified: {items: {type: string, minLength: 1}}
 #     keyed: {items: {type: string, minLength: 1}}
 #     publicPorts: {items: {type: integer, minimum: 1, maximum: 65535}}

@@ -24,6 +24,8 @@
 #     classificationLabel: classification
 #     classified: [confidential, phi]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     classificationLabel: {minLength: 1}
 #     classified: {items: {type: string, minLength: 1}}
 package portcullis.cloud_retention
 

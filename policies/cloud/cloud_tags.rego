@@ -35,6 +35,10 @@
 #     # Kinds that must have the tags. What other kinds say in these tags must be right too.
 #     kinds: [Bucket, CacheCluster, DBCluster, DBInstance, FileSystem, Function, Key, Policy, Queue, ReplicationGroup, Repository, Role, SecurityGroup, ServerlessCache, Table, Topic]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     ownerLabel: {minLength: 1}
+#     costCentreLabel: {minLength: 1}
+#     classificationLabel: {minLength: 1}
 #     kinds: {items: {type: string, minLength: 1}}
 package portcullis.cloud_tags
 

@@ -31,6 +31,7 @@
 #     platformServices: [iam, organizations, account, sso, sts, cloudtrail, config]
 #     platformActions: ["sts:GetCallerIdentity", "sts:TagSession"]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     services: {items: {type: string, minLength: 1}}
 #     federated: {items: {type: string, minLength: 1}}
 #     forbiddenPolicies: {items: {type: string, minLength: 1}}

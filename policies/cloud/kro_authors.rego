@@ -26,6 +26,7 @@
 #     platformGroups: ["system:masters"]
 #     platformUsers: []
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     controllers:
 #       required: [groups, users, userPrefixes]
 #       additionalProperties: {type: array, items: {type: string, minLength: 1}}

@@ -47,6 +47,8 @@
 #     platformServices: [iam, organizations, account, sso, sts, cloudtrail, config]
 #     platformActions: ["sts:GetCallerIdentity", "sts:TagSession"]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     classificationLabel: {minLength: 1}
 #     groups: {items: {type: string, minLength: 1}}
 #     forbiddenKinds: {items: {type: string, minLength: 1}}
 #     readableNamespaces: {items: {type: string, minLength: 1}}

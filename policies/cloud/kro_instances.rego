@@ -18,6 +18,7 @@
 #     # Keys, beside the tenant label, under which an instance names a tenant.
 #     tenantKeys: [tenant, tenantId, tenantName]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     tenantKeys: {items: {type: string, minLength: 1}}
 package portcullis.kro_instances
 

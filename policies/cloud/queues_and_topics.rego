@@ -23,6 +23,8 @@
 #     # Protocols of subscriptions.
 #     protocols: [sqs, lambda, firehose, https]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     classificationLabel: {minLength: 1}
 #     classified: {items: {type: string, minLength: 1}}
 #     keyed: {items: {type: string, minLength: 1}}
 #     protocols: {items: {type: string, minLength: 1}}

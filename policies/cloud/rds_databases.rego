@@ -28,6 +28,8 @@
 #     # Engines that take logins by IAM.
 #     iamEngines: [postgres, mysql, mariadb, aurora-postgresql, aurora-mysql]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     classificationLabel: {minLength: 1}
 #     classified: {items: {type: string, minLength: 1}}
 #     keyed: {items: {type: string, minLength: 1}}
 #     available: {items: {type: string, minLength: 1}}

@@ -23,6 +23,8 @@
 #     classified: [confidential, phi]
 #     keyed: [phi]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     classificationLabel: {minLength: 1}
 #     classified: {items: {type: string, minLength: 1}}
 #     keyed: {items: {type: string, minLength: 1}}
 package portcullis.s3_buckets

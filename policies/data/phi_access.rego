@@ -24,6 +24,14 @@
 #     breakGlass: {groups: [], users: []}
 #     # For Pods that nothing is known of: `warn`, `deny` or `allow`.
 #     whenUnknown: warn
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     label: {minLength: 1}
+#     phiLevels: {items: {type: string, minLength: 1}}
+#     breakGlass:
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users]}
+#     whenUnknown: {enum: [warn, deny, allow]}
 package portcullis.phi_access
 
 import data.portcullis.lib.objects

@@ -15,7 +15,7 @@
 # custom:
 #   severity: critical
 #   enforcement: deny
-#   controls: ["HIPAA 164.312(a)(1)", "HIPAA 164.308(a)(2)", "NIST 800-53 RA-2", "NIST 800-53 AC-16"]
+#   controls: ["HIPAA 164.312(a)(1)", "HIPAA 164.308(a)(2)", "NIST 800-53 RA-2", "NIST 800-53 AC-16", "SOC 2 CC6.1"]
 #   match:
 #     # Labels can be changed through `status` and `finalize` as well.
 #     rules:
@@ -51,7 +51,12 @@
 #     # For example "Secret/tenant-c/records-db" or "PersistentVolumeClaim/*/phi-*".
 #     phiData: []
 #   parametersSchema:
+#     label: {minLength: 1}
 #     levels: {minItems: 1, uniqueItems: true, items: {type: string, minLength: 1}}
+#     phiLevel: {minLength: 1}
+#     namespaceMinimum: {minLength: 1}
+#     owner: {minLength: 1}
+#     tenantLabel: {minLength: 1}
 #     phiData: {items: {type: string, minLength: 1}}
 package portcullis.phi_classification
 

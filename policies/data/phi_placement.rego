@@ -10,7 +10,7 @@
 # custom:
 #   severity: high
 #   enforcement: deny
-#   controls: ["HIPAA 164.308(a)(4)", "HIPAA 164.312(a)(1)", "NIST 800-53 AC-4", "NIST 800-53 CM-7(5)"]
+#   controls: ["HIPAA 164.308(a)(4)", "HIPAA 164.312(a)(1)", "NIST 800-53 AC-4", "NIST 800-53 CM-7(5)", "SOC 2 CC6.1"]
 #   match:
 #     kinds: [Pod]
 #     podTemplates: true
@@ -29,6 +29,15 @@
 #     logShippers: ["*fluent-bit*", "*fluentbit*", "*fluentd*", "*filebeat*", "*logstash*", "*promtail*", "*vector*", "*alloy*", "*otel*collector*", "*opentelemetry*collector*", "*datadog*", "*splunk*"]
 #     # Those of them, with `*`, that may run beside PHI.
 #     logSidecars: []
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     label: {minLength: 1}
+#     phiLevels: {items: {type: string, minLength: 1}}
+#     registries: {items: {type: string, minLength: 1}}
+#     nodePools: {items: {type: string, minLength: 1}}
+#     poolLabel: {minLength: 1}
+#     logShippers: {items: {type: string, minLength: 1}}
+#     logSidecars: {items: {type: string, minLength: 1}}
 package portcullis.phi_placement
 
 import data.portcullis.lib.images

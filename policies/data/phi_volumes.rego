@@ -27,6 +27,11 @@
 #     encryptedClasses: []
 #     # Provisioners whose classes must say that they encrypt.
 #     provisioners: [ebs.csi.aws.com, ebs.csi.eks.amazonaws.com, kubernetes.io/aws-ebs]
+#   parametersSchema:
+#     label: {minLength: 1}
+#     phiLevels: {items: {type: string, minLength: 1}}
+#     encryptedClasses: {items: {type: string, minLength: 1}}
+#     provisioners: {items: {type: string, minLength: 1}}
 package portcullis.phi_volumes
 
 import data.portcullis.lib.objects

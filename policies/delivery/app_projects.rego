@@ -11,7 +11,7 @@
 # custom:
 #   severity: critical
 #   enforcement: deny
-#   controls: ["NIST 800-53 AC-3", "NIST 800-53 AC-4", "NIST 800-53 AC-6", "NIST 800-53 CM-5", "SOC 2 CC6.1", "SOC 2 CC8.1"]
+#   controls: ["NIST 800-53 AC-3", "NIST 800-53 AC-4", "NIST 800-53 AC-6", "NIST 800-53 CM-5", "SOC 2 CC6.1", "SOC 2 CC8.1", "PCI DSS A1.1.3"]
 #   match:
 #     rules:
 #     - {apiGroups: [argoproj.io], apiVersions: ["*"], resources: [appprojects], operations: [CREATE, UPDATE, DELETE]}
@@ -33,6 +33,17 @@
 #     # People (and pipelines) of the platform.
 #     platformGroups: ["system:masters", "system:serviceaccounts:argocd"]
 #     platformUsers: []
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     servers: {items: {type: string, minLength: 1}}
+#     clusters: {items: {type: string, minLength: 1}}
+#     clusterResources: {items: {type: string, minLength: 1}}
+#     controllers:
+#       required: [groups, users, userPrefixes]
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users, userPrefixes]}
+#     platformGroups: {items: {type: string, minLength: 1}}
+#     platformUsers: {items: {type: string, minLength: 1}}
 package portcullis.app_projects
 
 import data.portcullis.lib.objects

@@ -14,7 +14,7 @@
 # custom:
 #   severity: critical
 #   enforcement: deny
-#   controls: ["NIST 800-53 AC-3", "NIST 800-53 AC-4", "NIST 800-53 CM-5", "SOC 2 CC6.1", "SOC 2 CC8.1"]
+#   controls: ["NIST 800-53 AC-3", "NIST 800-53 AC-4", "NIST 800-53 CM-5", "SOC 2 CC6.1", "SOC 2 CC8.1", "PCI DSS A1.1.3"]
 #   match:
 #     rules:
 #     - {apiGroups: [argoproj.io], apiVersions: ["*"], resources: [applications, applicationsets], operations: [CREATE, UPDATE]}
@@ -24,6 +24,10 @@
 #     servers: ["https://kubernetes.default.svc"]
 #     # The same by the names that Argo CD has for them.
 #     clusters: [in-cluster]
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     servers: {items: {type: string, minLength: 1}}
+#     clusters: {items: {type: string, minLength: 1}}
 package portcullis.applications
 
 import data.portcullis.lib.objects

@@ -8,7 +8,7 @@
 # custom:
 #   severity: high
 #   enforcement: deny
-#   controls: ["CIS Kubernetes 5.3.2", "NIST 800-53 SC-7(5)", "NIST 800-53 AC-4", "PCI DSS 1.2.1", "HIPAA 164.312(e)(1)"]
+#   controls: ["CIS Kubernetes 5.3.2", "NIST 800-53 SC-7(5)", "NIST 800-53 AC-4", "PCI DSS 1.2.1", "HIPAA 164.312(e)(1)", "NSA Kubernetes Hardening: Network separation and hardening", "PCI DSS A1.1.3"]
 #   match:
 #     kinds: [Pod]
 #     operations: [CREATE]
@@ -17,6 +17,7 @@
 #     # What happens where the inventory has no network policies at all: warn or deny.
 #     whenUnknown: warn
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     whenUnknown: {enum: [warn, deny]}
 package portcullis.fence_before_workloads
 

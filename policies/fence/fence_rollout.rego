@@ -15,6 +15,8 @@
 #     - {apiGroups: [networking.k8s.io], apiVersions: ["*"], resources: [networkpolicies], operations: [CREATE, UPDATE]}
 #   parameters:
 #     tenantLabel: tenant
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
 package portcullis.fence_rollout
 
 import data.portcullis.lib.fences

@@ -9,7 +9,7 @@
 # custom:
 #   severity: critical
 #   enforcement: deny
-#   controls: ["NIST 800-53 SC-7(5)", "NIST 800-53 CM-5", "PCI DSS 1.2.1", "HIPAA 164.312(e)(1)"]
+#   controls: ["NIST 800-53 SC-7(5)", "NIST 800-53 CM-5", "PCI DSS 1.2.1", "HIPAA 164.312(e)(1)", "NSA Kubernetes Hardening: Network separation and hardening"]
 #   match:
 #     rules:
 #     - {apiGroups: [networking.k8s.io], apiVersions: ["*"], resources: [networkpolicies], operations: [UPDATE, DELETE]}
@@ -22,6 +22,7 @@
 #       users: ["system:kube-controller-manager", "system:apiserver"]
 #       userPrefixes: []
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     controllers:
 #       required: [groups, users, userPrefixes]
 #       additionalProperties: {type: array, items: {type: string, minLength: 1}}

@@ -11,7 +11,7 @@
 # custom:
 #   severity: high
 #   enforcement: deny
-#   controls: ["NIST 800-53 SC-7", "NIST 800-53 AC-4", "PCI DSS 1.3.1", "PCI DSS 1.3.2", "HIPAA 164.312(e)(1)"]
+#   controls: ["NIST 800-53 SC-7", "NIST 800-53 AC-4", "PCI DSS 1.3.1", "PCI DSS 1.3.2", "HIPAA 164.312(e)(1)", "NSA Kubernetes Hardening: Network separation and hardening", "PCI DSS A1.1.3"]
 #   match:
 #     rules:
 #     - {apiGroups: [networking.k8s.io], apiVersions: ["*"], resources: [networkpolicies], operations: [CREATE, UPDATE]}
@@ -26,6 +26,7 @@
 #     # Addresses that give out credentials. Pod Identity's own, 169.254.170.23, is not among them: Pods need it.
 #     metadataAddresses: [169.254.169.254/32, 169.254.170.2/32, "fd00:ec2::254/128"]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     ingressFrom: {items: {type: string, minLength: 1}}
 #     dnsNamespaces: {items: {type: string, minLength: 1}}
 #     podAddresses: {items: {type: string, minLength: 1}}

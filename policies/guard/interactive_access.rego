@@ -34,6 +34,20 @@
 #       groups: ["system:nodes", "system:serviceaccounts:kube-system"]
 #       users: ["system:kube-scheduler", "system:kube-controller-manager", "system:apiserver"]
 #       userPrefixes: ["eks:"]
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     environmentLabel: {minLength: 1}
+#     environments: {items: {type: string, minLength: 1}}
+#     debugImages: {items: {type: string, minLength: 1}}
+#     breakGlass:
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users]}
+#     platformGroups: {items: {type: string, minLength: 1}}
+#     platformUsers: {items: {type: string, minLength: 1}}
+#     controllers:
+#       required: [groups, users, userPrefixes]
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users, userPrefixes]}
 package portcullis.interactive_access
 
 import data.portcullis.lib.objects

@@ -13,7 +13,7 @@
 # custom:
 #   severity: high
 #   enforcement: deny
-#   controls: ["NIST 800-53 AC-6", "NIST 800-53 CM-7", "CIS Kubernetes 5.2.1", "CIS Kubernetes 5.2.2", "CIS Kubernetes 5.2.3", "CIS Kubernetes 5.2.4", "CIS Kubernetes 5.2.5", "CIS Kubernetes 5.2.9", "NSA Kubernetes Hardening: Pod security", "PCI DSS 2.2.4", "SOC 2 CC6.1"]
+#   controls: ["NIST 800-53 AC-6", "NIST 800-53 CM-7", "CIS Kubernetes 5.2.1", "CIS Kubernetes 5.2.2", "CIS Kubernetes 5.2.3", "CIS Kubernetes 5.2.4", "CIS Kubernetes 5.2.5", "CIS Kubernetes 5.2.6", "CIS Kubernetes 5.2.7", "CIS Kubernetes 5.2.8", "CIS Kubernetes 5.2.9", "CIS Kubernetes 5.2.10", "CIS Kubernetes 5.2.11", "CIS Kubernetes 5.2.12", "CIS Kubernetes 5.2.13", "CIS Kubernetes 5.7.2", "NSA Kubernetes Hardening: Pod security", "PCI DSS 2.2.4", "SOC 2 CC6.1"]
 #   match:
 #     kinds: [Pod]
 #   parameters:
@@ -27,6 +27,7 @@
 #     exemptNamespaces: [kube-system, kube-public, kube-node-lease]
 #     exemptRuntimeClasses: []
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     tenantLevel: {enum: [privileged, baseline, restricted]}
 #     level: {enum: [privileged, baseline, restricted]}
 #     version: {pattern: "^(latest|v1\\.[0-9]{1,4})$"}

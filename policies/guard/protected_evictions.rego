@@ -30,6 +30,19 @@
 #       groups: ["system:serviceaccounts:kube-system"]
 #       users: ["system:kube-scheduler", "system:kube-controller-manager", "system:apiserver"]
 #       userPrefixes: ["eks:"]
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     key: {minLength: 1}
+#     drainers:
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users]}
+#     breakGlass:
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users]}
+#     controllers:
+#       required: [groups, users, userPrefixes]
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users, userPrefixes]}
 package portcullis.protected_evictions
 
 import data.portcullis.lib.objects

@@ -47,6 +47,22 @@
 #       groups: ["system:nodes", "system:serviceaccounts:kube-system"]
 #       users: ["system:kube-scheduler", "system:kube-controller-manager", "system:apiserver"]
 #       userPrefixes: ["eks:"]
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     key: {minLength: 1}
+#     classification: {minLength: 1}
+#     keptLevels: {items: {type: string, minLength: 1}}
+#     whenUnknown: {enum: [warn, deny, allow]}
+#     backups: {items: {type: string, minLength: 1}}
+#     breakGlass:
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users]}
+#     platformGroups: {items: {type: string, minLength: 1}}
+#     platformUsers: {items: {type: string, minLength: 1}}
+#     controllers:
+#       required: [groups, users, userPrefixes]
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users, userPrefixes]}
 package portcullis.protected_objects
 
 import data.portcullis.lib.objects

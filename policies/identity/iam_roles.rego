@@ -20,6 +20,9 @@
 #     annotation: eks.amazonaws.com/role-arn
 #     # Whether the service account `default` may have a role.
 #     defaultAccount: false
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     annotation: {minLength: 1}
 package portcullis.iam_roles
 
 import data.portcullis.lib.objects

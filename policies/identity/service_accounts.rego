@@ -9,7 +9,7 @@
 # custom:
 #   severity: medium
 #   enforcement: deny
-#   controls: ["CIS Kubernetes 5.1.5", "CIS Kubernetes 5.1.6", "NIST 800-53 AC-6", "NIST 800-53 IA-2", "NSA Kubernetes Hardening: authentication and authorization"]
+#   controls: ["CIS Kubernetes 5.1.5", "CIS Kubernetes 5.1.6", "NIST 800-53 AC-6", "NIST 800-53 IA-2", "NSA Kubernetes Hardening: Authentication and authorization"]
 #   match:
 #     kinds: [Pod]
 #   parameters:
@@ -19,6 +19,7 @@
 #     # Whether `automountServiceAccountToken` must be said.
 #     sayAutomount: false
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     defaultAccount: {enum: [withoutToken, never]}
 package portcullis.service_accounts
 

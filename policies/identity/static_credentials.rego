@@ -12,7 +12,7 @@
 # custom:
 #   severity: critical
 #   enforcement: deny
-#   controls: ["NIST 800-53 IA-5(7)", "NIST 800-53 SC-28", "CIS Kubernetes 5.4.1", "PCI DSS 8.6.2", "HIPAA 164.312(d)", "SOC 2 CC6.1"]
+#   controls: ["NIST 800-53 IA-5(7)", "NIST 800-53 SC-28", "CIS Kubernetes 5.4.1", "PCI DSS 8.6.2", "HIPAA 164.312(d)", "SOC 2 CC6.1", "NSA Kubernetes Hardening: Secrets"]
 #   match:
 #     rules:
 #     - {apiGroups: [""], apiVersions: [v1], resources: [pods, pods/ephemeralcontainers, configmaps, secrets], operations: [CREATE, UPDATE]}

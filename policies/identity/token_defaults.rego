@@ -15,6 +15,8 @@
 #     podTemplates: false
 #   parameters:
 #     tenantLabel: tenant
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
 package portcullis.token_defaults
 
 import data.portcullis.lib.objects

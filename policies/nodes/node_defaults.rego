@@ -19,6 +19,9 @@
 #     tenantLabel: tenant
 #     # Key of the label that names the pool of a node.
 #     poolLabel: karpenter.sh/nodepool
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     poolLabel: {minLength: 1}
 package portcullis.node_defaults
 
 import data.portcullis.lib.objects

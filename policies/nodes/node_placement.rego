@@ -11,7 +11,7 @@
 # custom:
 #   severity: high
 #   enforcement: deny
-#   controls: ["NIST 800-53 SC-39", "NIST 800-53 AC-4", "NIST 800-53 SC-6", "SOC 2 CC6.1"]
+#   controls: ["NIST 800-53 SC-39", "NIST 800-53 AC-4", "NIST 800-53 SC-6", "SOC 2 CC6.1", "PCI DSS A1.1.3"]
 #   match:
 #     kinds: [Pod]
 #     podTemplates: true
@@ -22,6 +22,10 @@
 #     poolLabel: karpenter.sh/nodepool
 #     # Key of the label that says how a node was bought.
 #     capacityLabel: karpenter.sh/capacity-type
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     poolLabel: {minLength: 1}
+#     capacityLabel: {minLength: 1}
 package portcullis.node_placement
 
 import data.portcullis.lib.objects

@@ -14,7 +14,7 @@
 # custom:
 #   severity: high
 #   enforcement: deny
-#   controls: ["NIST 800-53 SC-6", "NIST 800-53 SC-39", "NIST 800-53 AC-6", "SOC 2 CC6.1"]
+#   controls: ["NIST 800-53 SC-6", "NIST 800-53 SC-39", "NIST 800-53 AC-6", "SOC 2 CC6.1", "PCI DSS A1.1.3"]
 #   match:
 #     rules:
 #     - {apiGroups: [karpenter.sh], apiVersions: ["*"], resources: [nodepools], operations: [CREATE, UPDATE, DELETE]}
@@ -29,6 +29,14 @@
 #     # People (and pipelines) of the platform.
 #     platformGroups: ["system:masters"]
 #     platformUsers: []
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     controllers:
+#       required: [groups, users, userPrefixes]
+#       additionalProperties: {type: array, items: {type: string, minLength: 1}}
+#       propertyNames: {enum: [groups, users, userPrefixes]}
+#     platformGroups: {items: {type: string, minLength: 1}}
+#     platformUsers: {items: {type: string, minLength: 1}}
 package portcullis.node_pools
 
 import data.portcullis.lib.objects

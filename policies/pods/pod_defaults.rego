@@ -20,6 +20,8 @@
 #     tenantLabel: tenant
 #     # Whether `capabilities.drop: [ALL]` is set where a container drops nothing.
 #     dropAllCapabilities: false
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
 package portcullis.pod_defaults
 
 import data.portcullis.lib.objects

@@ -17,6 +17,7 @@
 #     platformRegistries: []
 #     throughCache: []
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     platformRegistries: {items: {type: string, minLength: 1}}
 #     throughCache: {items: {type: string, minLength: 1}}
 package portcullis.image_registries

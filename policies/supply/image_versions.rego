@@ -15,6 +15,7 @@
 #     # Registries, or registries with the beginning of a path, where a tag cannot be moved, for every tenant.
 #     immutableRegistries: []
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     immutableRegistries: {items: {type: string, minLength: 1}}
 package portcullis.image_versions
 

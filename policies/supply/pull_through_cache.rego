@@ -21,6 +21,7 @@
 #     # and likewise quay.io, ghcr.io, registry.k8s.io.
 #     caches: {}
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     caches: {additionalProperties: {type: string, minLength: 1}}
 package portcullis.pull_through_cache
 

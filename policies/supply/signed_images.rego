@@ -30,7 +30,10 @@
 #     # What the claim `aud` must say.
 #     audience: portcullis
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     annotation: {minLength: 1}
 #     algorithm: {enum: [RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA]}
+#     audience: {minLength: 1}
 package portcullis.signed_images
 
 import data.portcullis.lib.images

@@ -10,7 +10,7 @@
 # custom:
 #   severity: high
 #   enforcement: deny
-#   controls: ["NIST 800-53 AC-4", "NIST 800-53 SC-4", "HIPAA 164.312(a)(1)", "SOC 2 CC6.1"]
+#   controls: ["NIST 800-53 AC-4", "NIST 800-53 SC-4", "HIPAA 164.312(a)(1)", "SOC 2 CC6.1", "PCI DSS A1.1.3"]
 #   match:
 #     rules:
 #     - {apiGroups: [""], apiVersions: [v1], resources: [services, persistentvolumeclaims], operations: [CREATE, UPDATE]}
@@ -40,6 +40,8 @@
 #     # Namespaces of the platform that Services may stand for, with `*`.
 #     platformNamespaces: [infra]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     clusterDomain: {minLength: 1}
 #     platformNamespaces: {items: {type: string, minLength: 1}}
 package portcullis.cross_tenant_references
 

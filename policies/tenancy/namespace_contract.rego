@@ -9,7 +9,7 @@
 # custom:
 #   severity: medium
 #   enforcement: deny
-#   controls: ["NIST 800-53 CM-8", "NIST 800-53 RA-2", "SOC 2 CC6.1", "HIPAA 164.310(d)(2)(iii)"]
+#   controls: ["NIST 800-53 CM-8", "NIST 800-53 RA-2", "SOC 2 CC6.1", "HIPAA 164.310(d)(2)(iii)", "CIS Kubernetes 5.7.1"]
 #   match:
 #     # Labels can be changed through `status` and `finalize` as well.
 #     rules:
@@ -25,6 +25,12 @@
 #     costCentreLabel: cost-centre
 #     classificationLabel: classification
 #     environmentLabel: environment
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     ownerLabel: {minLength: 1}
+#     costCentreLabel: {minLength: 1}
+#     classificationLabel: {minLength: 1}
+#     environmentLabel: {minLength: 1}
 package portcullis.namespace_contract
 
 import data.portcullis.lib.objects

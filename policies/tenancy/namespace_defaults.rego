@@ -17,6 +17,11 @@
 #     ownerLabel: owner
 #     costCentreLabel: cost-centre
 #     classificationLabel: classification
+#   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     ownerLabel: {minLength: 1}
+#     costCentreLabel: {minLength: 1}
+#     classificationLabel: {minLength: 1}
 package portcullis.namespace_defaults
 
 import data.portcullis.lib.objects

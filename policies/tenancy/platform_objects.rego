@@ -42,6 +42,7 @@
 #     platformGroups: ["system:masters"]
 #     platformUsers: []
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     networkPolicies: {items: {type: string, minLength: 1}}
 #     protectedKeys: {items: {type: string, minLength: 1}}
 #     controllers:

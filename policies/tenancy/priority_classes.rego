@@ -17,6 +17,7 @@
 #     # The highest number that a Pod may end up with, by a default class of the cluster for example.
 #     highest: 0
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     allowed: {items: {type: string, minLength: 1}}
 #     highest: {type: integer, maximum: 1000000000}
 package portcullis.priority_classes

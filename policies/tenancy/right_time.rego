@@ -29,6 +29,8 @@
 #     # Who else may change things at any time, such as an autoscaler outside kube-system.
 #     exemptGroups: []
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
+#     environmentLabel: {minLength: 1}
 #     controllers:
 #       required: [groups, users, userPrefixes]
 #       additionalProperties: {type: array, items: {type: string, minLength: 1}}

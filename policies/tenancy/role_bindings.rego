@@ -24,6 +24,7 @@
 #     # Namespaces of the platform whose service accounts may be bound anywhere, with `*`.
 #     platformNamespaces: [kube-system]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     forbiddenRoles: {items: {type: string, minLength: 1}}
 #     tenantClusterRoles: {items: {type: string, minLength: 1}}
 #     everybody: {items: {type: string, minLength: 1}}

@@ -9,7 +9,7 @@
 # custom:
 #   severity: high
 #   enforcement: deny
-#   controls: ["NIST 800-53 AC-4", "NIST 800-53 SC-7", "SOC 2 CC6.6"]
+#   controls: ["NIST 800-53 AC-4", "NIST 800-53 SC-7", "SOC 2 CC6.6", "PCI DSS A1.1.3"]
 #   match:
 #     rules:
 #     - {apiGroups: [networking.k8s.io], apiVersions: ["*"], resources: [ingresses], operations: [CREATE, UPDATE]}
@@ -26,6 +26,7 @@
 #     # Namespaces with gateways for all tenants, with `*`.
 #     gatewayNamespaces: [infra]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     hostAnnotations: {items: {type: string, minLength: 1}}
 #     forbiddenAnnotations: {items: {type: string, minLength: 1}}
 #     gatewayNamespaces: {items: {type: string, minLength: 1}}

@@ -12,7 +12,7 @@
 # custom:
 #   severity: critical
 #   enforcement: deny
-#   controls: ["NIST 800-53 AC-3", "NIST 800-53 AC-4", "HIPAA 164.312(a)(1)", "SOC 2 CC6.1"]
+#   controls: ["NIST 800-53 AC-3", "NIST 800-53 AC-4", "HIPAA 164.312(a)(1)", "SOC 2 CC6.1", "CIS Kubernetes 5.7.1", "PCI DSS A1.1.3"]
 #   match:
 #     # Everything in a namespace, and Namespaces. Not what is in none (nodes, volumes, their attachments): a webhook
 #     # that fails closed on those could keep its own volumes from being attached.
@@ -38,6 +38,7 @@
 #     # Who changes things in a namespace without a tenant: anyone (RBAC alone decides) or platform.
 #     unownedNamespaces: anyone
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     controllers:
 #       required: [groups, users, userPrefixes]
 #       additionalProperties: {type: array, items: {type: string, minLength: 1}}

@@ -8,7 +8,7 @@
 # custom:
 #   severity: high
 #   enforcement: deny
-#   controls: ["NIST 800-53 SC-4", "NIST 800-53 AC-4", "HIPAA 164.312(a)(1)", "SOC 2 CC6.1"]
+#   controls: ["NIST 800-53 SC-4", "NIST 800-53 AC-4", "HIPAA 164.312(a)(1)", "SOC 2 CC6.1", "PCI DSS A1.1.3"]
 #   match:
 #     rules:
 #     - {apiGroups: [""], apiVersions: [v1], resources: [persistentvolumeclaims], operations: [CREATE, UPDATE]}
@@ -21,6 +21,7 @@
 #       users: ["system:kube-controller-manager"]
 #       userPrefixes: []
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     controllers:
 #       required: [groups, users, userPrefixes]
 #       additionalProperties: {type: array, items: {type: string, minLength: 1}}

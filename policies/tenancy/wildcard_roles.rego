@@ -21,6 +21,7 @@
 #     # Resources that a tenant's roles let nobody change.
 #     platformResources: [resourcequotas, limitranges, policybindings, policyexceptions]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     allowedClusterRoles: {items: {type: string, minLength: 1}}
 #     forbiddenVerbs: {items: {type: string, minLength: 1}}
 #     platformResources: {items: {type: string, minLength: 1}}
