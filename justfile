@@ -9,12 +9,12 @@ run *args:
 
 # all tests, as the README says; a filter may follow
 test *filter:
-    cargo test --locked {{filter}}
+    cargo test --all-features --locked {{filter}}
 
 # format, lints with warnings denied, the pure rooms by themselves
 lint:
     cargo fmt --check
-    cargo clippy --all-targets --locked -- -D warnings
+    cargo clippy --all-targets --all-features --locked -- -D warnings
     cargo check --locked --no-default-features
 
 # what CI runs

@@ -27,7 +27,7 @@ pub struct SinkSettings {
     /// How long records may wait for others.
     #[serde(default)]
     pub interval: Option<Span>,
-    /// A file with a bearer token.
+    /// A file with a bearer token; for Kafka with `user:password`.
     #[serde(default, alias = "token-file")]
     pub token_file: Option<PathBuf>,
     /// Authorities that the server must be of, PEM.
@@ -98,7 +98,7 @@ fn kind(url: &str) -> &'static str {
         "gs" => "gs",
         "az" | "azure" | "abfs" | "abfss" | "adl" => "azure",
         "file" => "file",
-        "kafka" => "kafka",
+        "kafka" | "kafka+tls" => "kafka",
         _ => "http",
     }
 }

@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 
+use data_encoding::HEXLOWER;
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::decisions::mask::hex;
 use crate::decisions::record::ViolationRecord;
 
 /// What is stored of a decision beside its envelope; all of it masked.
@@ -74,7 +74,7 @@ impl BodyLine {
     /// The line, without line feed.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let (salt, digest) = (hex(&self.salt), hex(&self.digest()));
+        let (salt, digest) = (HEXLOWER.encode(&self.salt), HEXLOWER.encode(&self.digest()));
         let mut line = Vec::with_capacity(self.body.len() + PREFIX);
         line.extend_from_slice(br#"{"decision_id":""#);
         line.extend_from_slice(self.decision_id.as_bytes());
@@ -196,7 +196,7 @@ mod tests {
         let text = String::from_utf8(line.encode()).expect("UTF-8");
         assert_eq!(BodyLine::parse(&text).expect("parses"), line);
         let json: Value = serde_json::from_str(&text).expect("one JSON document");
-        assert_eq!(json["digest"], format!("sha256:{}", hex(&line.digest())));
+        assert_eq!(json["digest"], format!("sha256:{}", HEXLOWER.encode(&line.digest())));
         let mut hashed = vec![1; 32];
         hashed.extend_from_slice(line.body.as_bytes());
         assert_eq!(line.digest(), <[u8; 32]>::from(Sha256::digest(&hashed)));

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 /// `text` in at most `max` bytes of JSON (quotes not counted), with a note of what was cut.
 pub(super) fn text(text: &str, max: usize) -> String {
-    if json_length(text) <= max {
+    // The widest character of a byte has six.
+    if text.len().saturating_mul(6) <= max || json_length(text) <= max {
         return text.to_owned();
     }
     let mut left = max.saturating_sub(NOTE);
@@ -26,7 +27,8 @@ pub(super) fn list<T: Serialize>(items: impl ExactSizeIterator<Item = T>, max: u
     let total = items.len();
     let (mut kept, mut left) = (Vec::new(), max);
     for item in items {
-        let length = serde_json::to_vec(&item).map_or(usize::MAX, |json| json.len().saturating_add(1));
+        let mut length = Length(1);
+        let length = serde_json::to_writer(&mut length, &item).map_or(usize::MAX, |()| length.0);
         if length > left {
             break;
         }
@@ -35,6 +37,20 @@ pub(super) fn list<T: Serialize>(items: impl ExactSizeIterator<Item = T>, max: u
     }
     let omitted = u64::try_from(total - kept.len()).unwrap_or(u64::MAX);
     (kept, omitted)
+}
+
+/// Counts what is written.
+struct Length(usize);
+
+impl std::io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Room for the note at the end of a cut text.

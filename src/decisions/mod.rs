@@ -15,6 +15,7 @@
 
 mod anchor;
 mod body;
+mod bucket;
 mod clip;
 mod control;
 mod entry;

@@ -6,13 +6,13 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use flate2::read::MultiGzDecoder;
 use rusqlite::{Connection, params};
 use serde::Serialize;
 use tempfile::TempDir;
 use url::Url;
 
-use crate::decisions::mask::hex;
 use crate::decisions::replay::BodyCursor;
 use crate::decisions::segments;
 use crate::decisions::sinks::{Event, Format, Objects, native_leaf, provenance_of, read_parquet};
@@ -166,7 +166,7 @@ impl Deliveries {
     fn take_parquet(&mut self, name: &str, bytes: bytes::Bytes) -> Result<(), String> {
         self.decisions_only = false;
         let read = read_parquet(bytes, |row| {
-            let leaf = hex(leaf_hash(row.line.as_bytes()).as_bytes());
+            let leaf = HEXLOWER.encode(leaf_hash(row.line.as_bytes()).as_bytes());
             let why = (leaf != row.leaf).then_some("its line has another hash than its column `leaf`");
             self.add(&row.origin, row.seq, &leaf, why)
         });
@@ -212,7 +212,7 @@ impl Deliveries {
         if found.origin == self.origin {
             match found.format {
                 Format::Native => {
-                    leaf = native_leaf(text).map(|h| hex(h.as_bytes())).unwrap_or_default();
+                    leaf = native_leaf(text).map(|h| HEXLOWER.encode(h.as_bytes())).unwrap_or_default();
                     why = (leaf != found.leaf).then_some("its record has another hash than it says");
                 }
                 mapped => match self.mapped(found.seq, mapped, text)? {
@@ -296,7 +296,7 @@ impl Deliveries {
                 self.found.behind += 1;
                 return ControlFlow::Continue(());
             }
-            let leaf = hex(leaf_hash(l.line.as_bytes()).as_bytes());
+            let leaf = HEXLOWER.encode(leaf_hash(l.line.as_bytes()).as_bytes());
             let decision = Record::parse(l.line).is_some_and(|r| r.head.r#type == RecordType::Decision);
             let wanted = decision || !self.decisions_only;
             failed = self.hold(l.seq, Some(&leaf), wanted, each);
@@ -355,6 +355,6 @@ impl Deliveries {
         }
         let tile = read_tile(&self.dir, id).ok()?;
         let place = usize::try_from(seq % width).ok()?;
-        tile.hashes().get(place).map(|h| hex(h.as_bytes()))
+        tile.hashes().get(place).map(|h| HEXLOWER.encode(h.as_bytes()))
     }
 }

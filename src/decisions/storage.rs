@@ -87,7 +87,8 @@ impl Storage for Disk {
             // A file whose name is not durable is lost with all that was synced into it.
             File::open(dir)?.sync_all()?;
         }
-        Ok(Arc::new(DiskFile { file, path: path.to_path_buf() }))
+        let made = file.metadata()?;
+        Ok(Arc::new(DiskFile { file, path: path.to_path_buf(), identity: (made.dev(), made.ino()) }))
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -129,6 +130,8 @@ impl Storage for Disk {
 struct DiskFile {
     file: File,
     path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
 }
 
 impl Appendable for DiskFile {
@@ -145,9 +148,8 @@ impl Appendable for DiskFile {
     }
 
     fn is_in_place(&self) -> io::Result<bool> {
-        let open = self.file.metadata()?;
         match fs::metadata(&self.path) {
-            Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+            Ok(named) => Ok((named.dev(), named.ino()) == self.identity),
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
             Err(e) => Err(e),
         }

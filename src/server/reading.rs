@@ -271,7 +271,7 @@ fn whole(log: &LogReader, record: &Record, with_body: bool) -> Result<Handed, Re
         };
         text.push_str(&format!(",\"bodyState\":\"{state}\""));
         if let Some(line) = line {
-            let salt: String = line.salt.iter().map(|b| format!("{b:02x}")).collect();
+            let salt = data_encoding::HEXLOWER.encode(&line.salt);
             text.push_str(&format!(",\"salt\":\"{salt}\",\"body\":{}", line.body));
         }
     }

@@ -179,7 +179,7 @@ fn hand_out(args: &RevealArgs, decision: &Decision, key: &MaskKey, value: Option
     note(args, decision)?;
     let mut out = io::stdout().lock();
     for (masked, k) in keys {
-        let k: String = k.iter().map(|b| format!("{b:02x}")).collect();
+        let k = data_encoding::HEXLOWER.encode(&k);
         match args.output {
             ShortOutput::Json => {
                 let line = json!({"decision": decision.id, "pointer": args.pointer, "madeAt": masked.pointer,

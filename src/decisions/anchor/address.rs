@@ -6,6 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 use url::Url;
 
+use crate::decisions::bucket::has_credentials;
+
 /// Schemes of object storage.
 const OBJECTS: [&str; 8] = ["s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss"];
 
@@ -81,7 +83,12 @@ impl AnchorAddress {
                     Self::ConfigMap { namespace, name }
                 })
             }
-            _ if OBJECTS.contains(&scheme) => Ok(Self::Objects(url()?)),
+            _ if OBJECTS.contains(&scheme) => match url()? {
+                url if has_credentials(&url) => {
+                    Err(format!("the {scheme} URL has credentials in it; put them into the environment"))
+                }
+                url => Ok(Self::Objects(url)),
+            },
             _ => Err(format!(
                 "`{scheme}` is no kind of anchor; write a path, or a URL with file, https, s3, gs, az, configmap or lease"
             )),
@@ -179,7 +186,17 @@ mod tests {
             assert_eq!(AnchorAddress::parse(text).expect("an address").to_string(), shown);
         }
         assert_eq!(AnchorAddress::parse("file:///a/"), Ok(AnchorAddress::Directory("/a/".into())));
-        for wrong in ["", "file://a/b", "ftp://a/b", "configmap://a", "configmap://A/b", "lease://a/b/c", "http://"] {
+        assert!(AnchorAddress::parse("s3://b/p?region=eu-west-1").is_ok());
+        for wrong in [
+            "s3://b/p?aws_secret_access_key=x",
+            "",
+            "file://a/b",
+            "ftp://a/b",
+            "configmap://a",
+            "configmap://A/b",
+            "lease://a/b/c",
+            "http://",
+        ] {
             assert!(AnchorAddress::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
@@ -69,7 +70,7 @@ impl MaskKey {
         let draft = directory.join(format!(".{name}.{}", std::process::id()));
         let _ = fs::remove_file(&draft);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        file.write_all(format!("{}\n", hex(&key)).as_bytes())?;
+        file.write_all(format!("{}\n", HEXLOWER.encode(&key)).as_bytes())?;
         file.sync_all()?;
         let linked = match fs::hard_link(&draft, path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -127,7 +128,7 @@ pub fn commitment(k: &[u8; 32], value: &[u8]) -> String {
     // HMAC takes keys of every length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(k) else { return MASKED.to_owned() };
     mac.update(value);
-    format!("hmac-sha256:{}", hex(&mac.finalize().into_bytes()))
+    format!("hmac-sha256:{}", HEXLOWER.encode(&mac.finalize().into_bytes()))
 }
 
 /// Where commitments stand in a text.
@@ -144,13 +145,6 @@ pub(in crate::decisions) fn commitments(text: &str) -> Vec<Range<usize>> {
 
 /// What stands where there is no commitment.
 pub(super) const MASKED: &str = "[masked]";
-
-/// Lower-case hex.
-pub(in crate::decisions) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let digit = |n: u8| DIGITS.get(usize::from(n & 15)).copied().unwrap_or('0');
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(*b)]).collect()
-}
 
 #[cfg(test)]
 mod tests {

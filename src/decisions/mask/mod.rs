@@ -12,8 +12,8 @@ mod secrets;
 mod shapes;
 mod walk;
 
+pub(in crate::decisions) use key::commitments;
 pub use key::{MaskKey, commitment};
-pub(in crate::decisions) use key::{commitments, hex};
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::admission::Request;
 use key::{MASKED, Prk};
 use secrets::Strength;
 use shapes::Place;
-use walk::{Walk, escape};
+use walk::{Walk, push_segment};
 
 /// What is masked and with which key. Cheap to clone.
 #[derive(Clone)]
@@ -84,17 +84,8 @@ pub(super) struct Masking<'m> {
 impl Masking<'_> {
     /// The review without its secrets and without `managedFields` (whose pointers are the second value).
     pub(super) fn input(&mut self, request: &Request) -> (Value, Vec<String>) {
-        let mut review = request.review().as_ref().clone();
         let mut omitted = Vec::new();
-        let Some(Value::Object(fields)) = review.get_mut("request") else { return (review, omitted) };
-        for side in ["object", "oldObject"] {
-            if let Some(metadata) =
-                fields.get_mut(side).and_then(|o| o.get_mut("metadata")).and_then(Value::as_object_mut)
-                && metadata.remove("managedFields").is_some()
-            {
-                omitted.push(format!("/request/{side}/metadata/managedFields"));
-            }
-        }
+        let mut review = copy(request.review(), &MANAGED_FIELDS, "", &mut omitted);
         for segments in self.pointers {
             self.walk.named(&mut review, segments, "");
         }
@@ -130,7 +121,10 @@ impl Masking<'_> {
                 *document = json!({ "masked": &*self.walk.commit(&pointer, &document.to_string()) });
                 self.walk.masked.push(pointer);
             } else {
-                self.recurrences(document, &pointer, Strength::Sure);
+                // Its strings were looked at one by one.
+                let strings = if document.is_object() { Strings::Walked } else { Strings::New };
+                self.walk.go(&pointer);
+                self.recurrences(document, Strength::Sure, strings);
             }
         }
     }
@@ -140,7 +134,8 @@ impl Masking<'_> {
         if self.walk.secrets.overflowed() && !document.is_null() {
             *document = json!({ "masked": &*self.walk.commit(pointer, &document.to_string()) });
         } else {
-            self.recurrences(document, pointer, Strength::Likely);
+            self.walk.go(pointer);
+            self.recurrences(document, Strength::Likely, Strings::New);
         }
     }
 
@@ -149,13 +144,13 @@ impl Masking<'_> {
         if self.walk.secrets.overflowed() {
             return self.walk.commit(pointer, text).as_ref().to_owned();
         }
-        self.replaced(text, pointer, Strength::Likely).unwrap_or_else(|| text.to_owned())
+        self.replaced(text, pointer, Strength::Likely, true).unwrap_or_else(|| text.to_owned())
     }
 
     /// A name or a path: only what is surely a secret is hidden in it, so that nobody hides a request by naming its
     /// object in a ConfigMap.
     pub(super) fn name(&self, text: &str, pointer: &str) -> String {
-        self.replaced(text, pointer, Strength::Sure).unwrap_or_else(|| text.to_owned())
+        self.replaced(text, pointer, Strength::Sure, true).unwrap_or_else(|| text.to_owned())
     }
 
     /// A field of the request that the record repeats: hidden when the operator named it.
@@ -168,8 +163,9 @@ impl Masking<'_> {
     pub(super) fn masked(mut self) -> Vec<String> {
         let mut pointers = std::mem::take(&mut self.walk.masked);
         for pointer in &mut pointers {
-            let keys =
-                pointer.split('/').map(|key| self.replaced(key, "", Strength::Sure).unwrap_or_else(|| key.to_owned()));
+            let keys = pointer
+                .split('/')
+                .map(|key| self.replaced(key, "", Strength::Sure, true).unwrap_or_else(|| key.to_owned()));
             *pointer = keys.collect::<Vec<_>>().join("/");
         }
         pointers.sort_unstable();
@@ -177,25 +173,31 @@ impl Masking<'_> {
         pointers
     }
 
-    fn recurrences(&mut self, value: &mut Value, pointer: &str, least: Strength) {
+    /// Masks what recurs in a document, which the walk is at.
+    fn recurrences(&mut self, value: &mut Value, least: Strength, strings: Strings) {
         match value {
             Value::String(text) => {
-                if let Some(masked) = self.replaced(text, pointer, least) {
+                let shapes = strings == Strings::New;
+                if let Some(masked) = self.replaced(text, self.walk.at(), least, shapes) {
                     *text = masked;
-                    self.walk.masked.push(pointer.to_owned());
+                    self.walk.masked.push(self.walk.at().to_owned());
                 }
             }
             Value::Array(items) => {
                 for (i, item) in items.iter_mut().enumerate() {
-                    self.recurrences(item, &format!("{pointer}/{i}"), least);
+                    let length = self.walk.enter_item(i);
+                    self.recurrences(item, least, strings);
+                    self.walk.leave(length);
                 }
             }
             Value::Object(map) if is_masked(map) => {}
             Value::Object(map) => {
-                self.keys(map, pointer, least);
+                self.keys(map, least);
                 for (key, item) in map.iter_mut() {
                     if item.is_object() || item.is_array() || item.is_string() {
-                        self.recurrences(item, &format!("{pointer}/{}", escape(key)), least);
+                        let length = self.walk.enter(key);
+                        self.recurrences(item, least, strings);
+                        self.walk.leave(length);
                     }
                 }
             }
@@ -203,26 +205,35 @@ impl Masking<'_> {
         }
     }
 
-    fn keys(&mut self, map: &mut Map<String, Value>, pointer: &str, least: Strength) {
-        let changed: Vec<(String, String)> =
-            map.keys().filter_map(|key| Some((key.clone(), self.replaced(key, pointer, least)?))).collect();
+    fn keys(&mut self, map: &mut Map<String, Value>, least: Strength) {
+        let masked = |key: &String| {
+            let masked = self.replaced(key, self.walk.at(), least, true)?;
+            Some((key.clone(), masked))
+        };
+        let changed: Vec<(String, String)> = map.keys().filter_map(masked).collect();
         for (key, mut masked) in changed {
             let Some(value) = map.remove(&key) else { continue };
             while map.contains_key(&masked) {
                 masked.push('\'');
             }
-            self.walk.masked.push(format!("{pointer}/{}", escape(&masked)));
+            let mut pointer = self.walk.at().to_owned();
+            push_segment(&mut pointer, &masked);
+            self.walk.masked.push(pointer);
             map.insert(masked, value);
         }
     }
 
-    /// `text` with commitments for the secrets in it; `None` when there are none.
-    fn replaced(&self, text: &str, pointer: &str, least: Strength) -> Option<String> {
+    /// `text` with commitments for the secrets in it, and with `shapes` for what looks like one; `None` when there are
+    /// none.
+    fn replaced(&self, text: &str, pointer: &str, least: Strength, shapes: bool) -> Option<String> {
         if text.starts_with("hmac-sha256:") && text.len() == "hmac-sha256:".len() + 64 {
             return None;
         }
         let mut recurring = if self.walk.secrets.is_empty() { Vec::new() } else { self.walk.secrets.find(text, least) };
-        let mut shaped = shapes::find(text, Place::Anywhere);
+        let mut shaped = if shapes { shapes::find(text, Place::Anywhere) } else { Vec::new() };
+        if recurring.is_empty() && shaped.is_empty() {
+            return None;
+        }
         // What stands for a secret is none, though it may stand where a password does: nobody could confirm it then.
         let made = commitments(text);
         let within = |range: &std::ops::Range<usize>| made.iter().any(|m| m.start <= range.start && range.end <= m.end);
@@ -240,6 +251,34 @@ impl Masking<'_> {
         });
         Some(replace(text, replacements))
     }
+}
+
+/// Whether the strings of a document were looked at for shapes of credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strings {
+    Walked,
+    New,
+}
+
+/// The way to what the API server's field management writes; nobody asked for it.
+const MANAGED_FIELDS: [&[&str]; 4] = [&["request"], &["object", "oldObject"], &["metadata"], &["managedFields"]];
+
+/// A copy of `value`, which stands at `at`, without what `way` leads to: keys, level by level. It is not copied first,
+/// for it may be most of the object.
+fn copy(value: &Value, way: &[&[&str]], at: &str, omitted: &mut Vec<String>) -> Value {
+    let (Value::Object(map), Some((keys, rest))) = (value, way.split_first()) else { return value.clone() };
+    let member = |(key, value): (&String, &Value)| {
+        if !keys.contains(&key.as_str()) {
+            return Some((key.clone(), value.clone()));
+        }
+        let at = format!("{at}/{key}");
+        if rest.is_empty() {
+            omitted.push(at);
+            return None;
+        }
+        Some((key.clone(), copy(value, rest, &at, omitted)))
+    };
+    Value::Object(map.iter().filter_map(member).collect())
 }
 
 fn replace(text: &str, with: impl Iterator<Item = (std::ops::Range<usize>, Arc<str>)>) -> String {

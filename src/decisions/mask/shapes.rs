@@ -47,7 +47,7 @@ const HEX: usize = 32;
 
 /// Byte ranges of what looks like a credential: ascending, not overlapping, on character boundaries.
 pub(super) fn find(text: &str, place: Place) -> Vec<Range<usize>> {
-    if text.len() < SHORTEST && !text.contains(['=', '@', ':']) {
+    if text.len() < SHORTEST && !text.bytes().any(|b| matches!(b, b'=' | b'@' | b':')) {
         return Vec::new();
     }
     let mut found: Vec<Range<usize>> = Vec::new();
@@ -115,11 +115,9 @@ pub(super) fn field_holds_credential(name: &str) -> bool {
         "credentials",
         "authorization",
     ];
-    if name.len() < 5 {
-        return false;
-    }
-    let name: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    AT_END.iter().any(|end| name.ends_with(end))
+    // From the end, since most names differ there at once.
+    let signs = || name.bytes().rev().filter(u8::is_ascii_alphanumeric).map(|b| b.to_ascii_lowercase());
+    AT_END.iter().any(|end| end.len() <= name.len() && signs().take(end.len()).eq(end.bytes().rev()))
 }
 
 /// Whether an argument is a flag whose value is the next argument and a credential, such as `--password`.

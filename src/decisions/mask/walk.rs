@@ -1,5 +1,6 @@
 //! Where secrets stand in Kubernetes objects. Knows documents and their places; must not know records or files.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -48,7 +49,9 @@ impl<'m> Walk<'m> {
         match value {
             Value::Object(map) => {
                 for (key, inner) in map.iter_mut().filter(|(key, _)| taken(key)) {
-                    self.named(inner, rest, &format!("{at}/{}", escape(key)));
+                    let mut below = at.to_owned();
+                    push_segment(&mut below, key);
+                    self.named(inner, rest, &below);
                 }
             }
             Value::Array(items) => {
@@ -69,31 +72,31 @@ impl<'m> Walk<'m> {
             let mut segments = path.split('/').skip(1);
             let first = segments.next().unwrap_or_default();
             let last = path.rsplit('/').find(|s| s.parse::<usize>().is_err() && *s != "-").unwrap_or_default();
-            match (holds_secrets(kind, first), value) {
+            match (Kind::of(kind).holds_secrets(first), value) {
                 (Some(strength), value) => self.leaves(value, strength),
                 (None, Value::Object(map)) if path.is_empty() => self.object(map, Some(kind)),
-                (None, value) => self.field(last, value, None),
+                (None, value) => self.field(last, value, false),
             }
         }
     }
 
     fn object(&mut self, map: &mut Map<String, Value>, assumed: Option<&str>) {
-        let kind = map.get("kind").and_then(Value::as_str).or(assumed).unwrap_or_default().to_owned();
-        let pair = ["name", "key"].iter().find_map(|k| map.get(*k)).and_then(Value::as_str).map(str::to_owned);
-        let pair = pair.filter(|_| map.get("value").is_some_and(Value::is_string));
+        let kind = Kind::of(map.get("kind").and_then(Value::as_str).or(assumed).unwrap_or_default());
+        let pair = map.get("value").filter(|v| v.is_string()).and_then(|_| map.get("name").or_else(|| map.get("key")));
+        let pair = pair.and_then(Value::as_str).map(str::to_owned);
         for (key, value) in map.iter_mut() {
             let length = self.enter(key);
-            match (holds_secrets(&kind, key), &pair) {
+            match (kind.holds_secrets(key), &pair) {
                 (Some(strength), _) => self.leaves(value, strength),
                 (None, Some(name)) if key == "value" => self.environment(name, value),
-                (None, _) => self.field(key, value, Some(&kind)),
+                (None, _) => self.field(key, value, true),
             }
-            self.pointer.truncate(length);
+            self.leave(length);
         }
     }
 
-    /// A field by its name; `None` for the kind when it is not known.
-    fn field(&mut self, name: &str, value: &mut Value, kind: Option<&str>) {
+    /// A field by its name; whether the object that it is of is known.
+    fn field(&mut self, name: &str, value: &mut Value, known: bool) {
         match value {
             Value::String(text)
                 if name == LAST_APPLIED || name == "kubectl.kubernetes.io~1last-applied-configuration" =>
@@ -107,7 +110,7 @@ impl<'m> Walk<'m> {
                 self.mask(value, Strength::Sure);
             }
             Value::Array(items) if matches!(name, "args" | "command") => self.arguments(items),
-            Value::String(_) if matches!(name, "args" | "command" | "value") && kind.is_none() => {
+            Value::String(_) if matches!(name, "args" | "command" | "value") && !known => {
                 self.value(value, Place::Launch);
             }
             _ => self.value(value, Place::Anywhere),
@@ -126,7 +129,7 @@ impl<'m> Walk<'m> {
     fn arguments(&mut self, items: &mut [Value]) {
         let mut flagged = false;
         for (i, item) in items.iter_mut().enumerate() {
-            let length = self.enter(&i.to_string());
+            let length = self.enter_item(i);
             let flag = item.as_str().is_some_and(shapes::is_credential_flag);
             match item {
                 Value::String(text) if flagged && !flag && !shapes::is_reference(text) => {
@@ -135,7 +138,7 @@ impl<'m> Walk<'m> {
                 _ => self.value(item, Place::Launch),
             }
             flagged = flag;
-            self.pointer.truncate(length);
+            self.leave(length);
         }
     }
 
@@ -146,9 +149,9 @@ impl<'m> Walk<'m> {
             Value::String(_) => self.string(value, place),
             Value::Array(items) => {
                 for (i, item) in items.iter_mut().enumerate() {
-                    let length = self.enter(&i.to_string());
+                    let length = self.enter_item(i);
                     self.value(item, place);
-                    self.pointer.truncate(length);
+                    self.leave(length);
                 }
             }
             Value::Object(map) => self.object(map, None),
@@ -188,9 +191,9 @@ impl<'m> Walk<'m> {
         match value {
             Value::Array(items) if self.depth <= MAX_DEPTH => {
                 for (i, item) in items.iter_mut().enumerate() {
-                    let length = self.enter(&i.to_string());
+                    let length = self.enter_item(i);
                     self.leaves(item, strength);
-                    self.pointer.truncate(length);
+                    self.leave(length);
                 }
             }
             Value::Object(map) if self.depth <= MAX_DEPTH => {
@@ -198,7 +201,7 @@ impl<'m> Walk<'m> {
                     let length = self.enter(key);
                     let sure = strength == Strength::Sure || shapes::names_a_credential(key);
                     self.leaves(item, if sure { Strength::Sure } else { strength });
-                    self.pointer.truncate(length);
+                    self.leave(length);
                 }
             }
             Value::Null => {}
@@ -237,11 +240,32 @@ impl<'m> Walk<'m> {
     }
 
     /// Goes down into `key`; gives the length to go back to.
-    fn enter(&mut self, key: &str) -> usize {
+    pub(super) fn enter(&mut self, key: &str) -> usize {
         let length = self.pointer.len();
-        self.pointer.push('/');
-        self.pointer.push_str(&escape(key));
+        push_segment(&mut self.pointer, key);
         length
+    }
+
+    /// The same for an item of a list.
+    pub(super) fn enter_item(&mut self, index: usize) -> usize {
+        let length = self.pointer.len();
+        // Writing to a string cannot fail.
+        let _ = write!(self.pointer, "/{index}");
+        length
+    }
+
+    pub(super) fn leave(&mut self, length: usize) {
+        self.pointer.truncate(length);
+    }
+
+    /// Goes to a document.
+    pub(super) fn go(&mut self, pointer: &str) {
+        pointer.clone_into(&mut self.pointer);
+    }
+
+    /// Where the walk is.
+    pub(super) fn at(&self) -> &str {
+        &self.pointer
     }
 
     pub(super) fn commit(&self, pointer: &str, value: &str) -> Arc<str> {
@@ -249,18 +273,41 @@ impl<'m> Walk<'m> {
     }
 }
 
-/// Fields of which every value is (or may be) a secret.
-fn holds_secrets(kind: &str, field: &str) -> Option<Strength> {
-    match (kind, field) {
-        ("Secret", "data" | "stringData") => Some(Strength::Sure),
-        ("ConfigMap", "data" | "binaryData") | ("PodExecOptions" | "PodAttachOptions", "command") => {
-            Some(Strength::Likely)
+/// Kinds that hold secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Secret,
+    ConfigMap,
+    Command,
+    Other,
+}
+
+impl Kind {
+    fn of(kind: &str) -> Self {
+        match kind {
+            "Secret" => Self::Secret,
+            "ConfigMap" => Self::ConfigMap,
+            "PodExecOptions" | "PodAttachOptions" => Self::Command,
+            _ => Self::Other,
         }
-        _ => None,
+    }
+
+    /// Fields of which every value is (or may be) a secret.
+    fn holds_secrets(self, field: &str) -> Option<Strength> {
+        match (self, field) {
+            (Self::Secret, "data" | "stringData") => Some(Strength::Sure),
+            (Self::ConfigMap, "data" | "binaryData") | (Self::Command, "command") => Some(Strength::Likely),
+            _ => None,
+        }
     }
 }
 
-/// A JSON pointer's segment (RFC 6901 section 3).
-pub(super) fn escape(segment: &str) -> String {
-    if segment.contains(['~', '/']) { segment.replace('~', "~0").replace('/', "~1") } else { segment.to_owned() }
+/// Goes on with a JSON pointer (RFC 6901 section 3).
+pub(super) fn push_segment(pointer: &mut String, segment: &str) {
+    pointer.push('/');
+    if segment.bytes().any(|b| b == b'~' || b == b'/') {
+        pointer.push_str(&segment.replace('~', "~0").replace('/', "~1"));
+    } else {
+        pointer.push_str(segment);
+    }
 }

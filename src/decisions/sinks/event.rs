@@ -28,7 +28,7 @@ impl Event {
     /// The leaf of the log's tree that the line is: `SHA-256(0x00 || line)` (RFC 6962), 64 hex digits.
     #[must_use]
     pub fn leaf(&self) -> String {
-        crate::decisions::mask::hex(leaf_hash(self.record.line.as_bytes()).as_bytes())
+        data_encoding::HEXLOWER.encode(leaf_hash(self.record.line.as_bytes()).as_bytes())
     }
 
     /// The number of the record in its log.

@@ -12,9 +12,11 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use url::Url;
 
+use super::chunks::Chunks;
 use super::otlp;
 use super::{Event, Failure, Format, Reason, Sent, SinkSpec};
 use crate::causes::chain;
+use crate::decisions::web::settle_cryptography;
 
 /// From the first to the last byte.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,12 +29,15 @@ const MAX_ANSWER: usize = 16 * 1024;
 
 /// A service that is asked over HTTP.
 pub(super) struct Service {
+    chunks: Chunks,
+    asked: Asked,
+}
+
+struct Asked {
     client: Client,
     spec: SinkSpec,
     url: Url,
     kind: Kind,
-    /// How many events may go into the next request.
-    fits: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +69,7 @@ impl Service {
     }
 
     fn new(spec: &SinkSpec, url: Url, kind: Kind) -> Result<Self, String> {
-        // Somebody else may have settled it, with the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        settle_cryptography();
         let mut builder = Client::builder()
             .redirect(Policy::none())
             .timeout(PATIENCE)
@@ -77,48 +81,27 @@ impl Service {
             builder = builder.tls_certs_only(found);
         }
         let client = builder.build().map_err(|e| e.to_string())?;
-        let fits = if kind == Kind::Opa { 64 } else { usize::MAX };
-        Ok(Self { client, spec: spec.clone(), url, kind, fits })
+        let chunks = Chunks::of(if kind == Kind::Opa { 64 } else { usize::MAX });
+        Ok(Self { chunks, asked: Asked { client, spec: spec.clone(), url, kind } })
     }
 
-    /// Sends events from the first on, in chunks that the service takes; what was taken counts even if what follows
-    /// fails.
+    /// Sends events from the first on, in chunks that the service takes.
     pub(super) async fn send(&mut self, events: &[Event]) -> Sent {
-        let (mut done, mut refused) = (0, 0);
-        while done < events.len() {
-            let left = events.get(done..).unwrap_or_default();
-            let mut count = self.fits.clamp(1, left.len());
-            let body = loop {
-                let body = match self.body(left.get(..count).unwrap_or_default()) {
-                    Ok(body) => body,
-                    Err(failure) => return Sent { delivered: done, refused, failure: Some(failure) },
-                };
-                if count == 1 || self.kind != Kind::Opa || body.as_ref().is_none_or(|b| b.len() <= UPLOAD_LIMIT) {
-                    break body;
-                }
-                count = count.div_ceil(2);
-            };
-            if let Some(body) = body {
-                match self.post(body, self.content_type()).await {
-                    // The service took what it took: the protocol forbids sending the rest again.
-                    Ok(answer) if self.kind == Kind::Otlp => refused += otlp::rejected(&answer),
-                    Ok(_) => {}
-                    // One that is too large by itself holds up nobody else.
-                    Err(f) if f.reason == Reason::TooLarge && count == 1 => refused += 1,
-                    Err(f) if f.reason == Reason::TooLarge => {
-                        self.fits = count.div_ceil(2);
-                        continue;
-                    }
-                    Err(f) => return Sent { delivered: done, refused, failure: Some(f) },
-                }
-            }
-            done += count;
-            if count < left.len() {
-                // Somewhat more next time, so that the size follows the events.
-                self.fits = count + count / 4 + 1;
-            }
+        let Self { chunks, asked } = self;
+        chunks.send(events, async |piece| asked.send(piece).await).await
+    }
+}
+
+impl Asked {
+    /// One request; how many of the events the service would not have.
+    async fn send(&self, events: &[Event]) -> Result<u64, Failure> {
+        let Some(body) = self.body(events)? else { return Ok(0) };
+        if self.kind == Kind::Opa && events.len() > 1 && body.len() > UPLOAD_LIMIT {
+            return Err(Failure::new(Reason::TooLarge, "more than OPA's own plugin uploads at once"));
         }
-        Sent { delivered: done, refused, failure: None }
+        let answer = self.post(body, self.content_type()).await?;
+        // The service took what it took: the protocol forbids sending the rest again.
+        Ok(if self.kind == Kind::Otlp { otlp::rejected(&answer) } else { 0 })
     }
 
     /// What is posted of these events; `None` where the format has nothing to say of any.
@@ -167,6 +150,8 @@ impl Service {
         }
         let reason = match status {
             StatusCode::PAYLOAD_TOO_LARGE => Reason::TooLarge,
+            // OTLP's word for data that no repetition makes better. Elsewhere it may be the address that is wrong.
+            StatusCode::BAD_REQUEST if self.kind == Kind::Otlp => Reason::Unfit,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Reason::Busy,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Reason::Denied,
             s if s.is_server_error() => Reason::Server,

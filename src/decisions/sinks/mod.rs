@@ -5,6 +5,7 @@
 //! it stopped, whatever stopped it (at least once); what the log deleted before the sink was there is counted. Must not
 //! know HTTP servers or configuration files.
 
+mod chunks;
 mod cursor;
 mod event;
 mod format;
@@ -42,14 +43,24 @@ pub enum Reason {
     Refused,
     /// It does not take so much.
     TooLarge,
+    /// It must not be given this again.
+    Unfit,
     /// Something of ours: a file, the log.
     Local,
 }
 
 impl Reason {
     /// All.
-    pub const ALL: [Self; 7] =
-        [Self::Network, Self::Busy, Self::Denied, Self::Server, Self::Refused, Self::TooLarge, Self::Local];
+    pub const ALL: [Self; 8] = [
+        Self::Network,
+        Self::Busy,
+        Self::Denied,
+        Self::Server,
+        Self::Refused,
+        Self::TooLarge,
+        Self::Unfit,
+        Self::Local,
+    ];
 
     /// The name in metrics.
     #[must_use]
@@ -61,6 +72,7 @@ impl Reason {
             Self::Server => "server",
             Self::Refused => "refused",
             Self::TooLarge => "too_large",
+            Self::Unfit => "unfit",
             Self::Local => "local",
         }
     }

@@ -1,48 +1,29 @@
-//! Object storage: S3 and what speaks like it, Google Cloud Storage, Azure, a local directory. Knows names of objects;
-//! credentials are the business of `object_store`, which takes them from the environment (EKS Pod Identity and IRSA
-//! included).
-
-use std::sync::Arc;
+//! Columns in object storage. Knows names of objects; how a place is opened is `bucket`'s business.
 
 use futures::StreamExt as _;
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
+use object_store::{ObjectStoreExt as _, PutPayload};
 use url::Url;
 
 use super::{Event, Failure, Reason, SinkSpec, parquet};
+use crate::causes::chain;
+use crate::decisions::bucket::Bucket;
 use crate::policy::Digest;
 
-/// A bucket, or a directory, and what all names begin with.
-pub(in crate::decisions) struct Objects {
-    store: Arc<dyn ObjectStore>,
-    prefix: Path,
-}
+/// A place that holds records as Parquet.
+pub(in crate::decisions) struct Objects(Bucket);
 
 impl Objects {
     /// Opens the place; nothing is sent yet.
     pub(in crate::decisions) fn open(url: &Url) -> Result<Self, String> {
-        // Somebody else may have settled it, with the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        if url.scheme() == "file"
-            && let Ok(path) = url.to_file_path()
-        {
-            std::fs::create_dir_all(&path).map_err(|e| format!("cannot make `{}`: {e}", path.display()))?;
-        }
-        let environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-        let query = url.query_pairs().map(|(k, v)| (k.into_owned(), v.into_owned()));
-        let mut bare = url.clone();
-        bare.set_query(None);
-        let options: Vec<(String, String)> = environment.chain(query).collect();
-        let (store, prefix) = object_store::parse_url_opts(&bare, options).map_err(|e| e.to_string())?;
-        Ok(Self { store: Arc::from(store), prefix })
+        Bucket::open(url).map(Self)
     }
 
     /// Writes these records, all of one hour and one log, as one object. Sent again it has the same name and content.
     pub(super) async fn put(&self, _: &SinkSpec, events: &[Event]) -> Result<(), Failure> {
         let Some(name) = name(events) else { return Ok(()) };
         let bytes = parquet::write(events).map_err(|e| Failure::new(Reason::Local, e.to_string()))?;
-        let path = name.split('/').fold(self.prefix.clone(), object_store::path::Path::join);
-        let put = self.store.put(&path, PutPayload::from(bytes)).await;
+        let path = name.split('/').fold(self.0.prefix.clone(), object_store::path::Path::join);
+        let put = self.0.store.put(&path, PutPayload::from(bytes)).await;
         put.map(drop).map_err(|e| {
             let reason = match &e {
                 object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
@@ -51,7 +32,7 @@ impl Objects {
                 object_store::Error::NotFound { .. } => Reason::Refused,
                 _ => Reason::Network,
             };
-            Failure::new(reason, e.to_string())
+            Failure::new(reason, chain(&e))
         })
     }
 
@@ -60,15 +41,15 @@ impl Objects {
         &self,
         mut each: impl FnMut(&str, bytes::Bytes) -> Result<(), String>,
     ) -> Result<(), String> {
-        let mut listed = self.store.list(Some(&self.prefix));
+        let mut listed = self.0.store.list(Some(&self.0.prefix));
         let mut paths = Vec::new();
         while let Some(found) = listed.next().await {
-            paths.push(found.map_err(|e| e.to_string())?.location);
+            paths.push(found.map_err(|e| chain(&e))?.location);
         }
         paths.sort();
         for path in paths {
-            let object = self.store.get(&path).await.map_err(|e| e.to_string())?;
-            each(path.as_ref(), object.bytes().await.map_err(|e| e.to_string())?)?;
+            let object = self.0.store.get(&path).await.map_err(|e| chain(&e))?;
+            each(path.as_ref(), object.bytes().await.map_err(|e| chain(&e))?)?;
         }
         Ok(())
     }

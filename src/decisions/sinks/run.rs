@@ -119,7 +119,9 @@ impl Way {
             Target::Http(url) => Self::Service(Box::new(Service::lines(spec, url)?)),
             Target::Objects(url) => Self::Objects(Objects::open(url)?),
             #[cfg(feature = "kafka")]
-            Target::Kafka { brokers, topic } => Self::Kafka(Box::new(super::kafka::Topic::new(spec, brokers, topic))),
+            Target::Kafka { brokers, topic, tls } => {
+                Self::Kafka(Box::new(super::kafka::Topic::new(spec, brokers, topic, *tls)?))
+            }
             #[cfg(not(feature = "kafka"))]
             Target::Kafka { .. } => return Err("needs a build with the feature `kafka`".to_owned()),
         })
@@ -131,7 +133,7 @@ impl Way {
             Self::Service(service) => service.send(events).await,
             Self::Objects(objects) => Sent::all_or(events.len(), objects.put(spec, events).await.map(|()| 0)),
             #[cfg(feature = "kafka")]
-            Self::Kafka(topic) => Sent::all_or(events.len(), topic.send(events).await.map(|()| 0)),
+            Self::Kafka(topic) => topic.send(events).await,
         }
     }
 }

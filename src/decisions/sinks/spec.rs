@@ -7,6 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::Format;
+use crate::decisions::bucket::has_credentials;
 
 /// Where records go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub enum Target {
         brokers: Vec<String>,
         /// The topic.
         topic: String,
+        /// Whether brokers are spoken to over TLS.
+        tls: bool,
     },
 }
 
@@ -46,7 +49,7 @@ pub struct SinkSpec {
     pub bodies: bool,
     /// How long records may wait for others before they are sent.
     pub interval: Duration,
-    /// A bearer token; the file may change.
+    /// A bearer token, for Kafka `user:password`; the file may change.
     pub token_file: Option<PathBuf>,
     /// Authorities that the server must be of, PEM; the system's without it.
     pub ca: Option<PathBuf>,
@@ -92,7 +95,7 @@ impl SinkSpec {
 
 impl Target {
     /// Reads an address: `opa+https://..`, `otlp+https://..`, `https://..`, `s3://..`, `gs://..`, `az://..`, `file:///..`,
-    /// `kafka://host:port[,host:port]/topic`.
+    /// `kafka[+tls]://host:port[,host:port]/topic`.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -125,14 +128,12 @@ impl Target {
             "http" | "https" => Ok(Self::Http(url(address)?)),
             "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss" | "adl" | "file" => {
                 let url = url(address)?;
-                let secret =
-                    |key: &str| ["secret", "token", "password", "access_key", "sas"].iter().any(|s| key.contains(s));
-                if url.query_pairs().any(|(key, _)| secret(&key.to_ascii_lowercase())) {
+                if has_credentials(&url) {
                     return Err(wrong("has credentials in it; put them into the environment"));
                 }
                 Ok(Self::Objects(url))
             }
-            "kafka" => {
+            "kafka" | "kafka+tls" => {
                 let (brokers, topic) =
                     rest.split_once('/').ok_or_else(|| wrong("names no topic: kafka://host:port/topic"))?;
                 let brokers: Vec<String> = brokers.split(',').map(str::to_owned).collect();
@@ -142,7 +143,7 @@ impl Target {
                 if cfg!(not(feature = "kafka")) {
                     return Err(wrong("needs a build with the feature `kafka`"));
                 }
-                Ok(Self::Kafka { brokers, topic: topic.to_owned() })
+                Ok(Self::Kafka { brokers, topic: topic.to_owned(), tls: scheme == "kafka+tls" })
             }
             other => Err(wrong(&format!("has the unknown scheme `{other}`"))),
         }
@@ -160,7 +161,9 @@ impl fmt::Display for Target {
             Self::Opa { url, .. } => write!(f, "opa+{}", bare(url)),
             Self::Otlp(url) => write!(f, "otlp+{}", bare(url)),
             Self::Http(url) | Self::Objects(url) => write!(f, "{}", bare(url)),
-            Self::Kafka { brokers, topic } => write!(f, "kafka://{}/{topic}", brokers.join(",")),
+            Self::Kafka { brokers, topic, tls } => {
+                write!(f, "kafka{}://{}/{topic}", if *tls { "+tls" } else { "" }, brokers.join(","))
+            }
         }
     }
 }

@@ -39,11 +39,7 @@ pub(super) fn to_base64url(bytes: &[u8]) -> String {
 
 /// Lower-case hex.
 pub(super) fn to_hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    data_encoding::HEXLOWER.encode(bytes)
 }
 
 /// A big-endian number of any size.

@@ -142,7 +142,7 @@ pub(super) fn sign(files: &Files, with: &Signing) -> Result<Vec<u8>, String> {
 fn hash(algorithm: &str, bytes: &[u8]) -> Option<String> {
     macro_rules! hex {
         ($digest:ty) => {
-            <$digest>::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+            data_encoding::HEXLOWER.encode(&<$digest>::digest(bytes))
         };
     }
     Some(match algorithm {

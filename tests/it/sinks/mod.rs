@@ -1,10 +1,13 @@
 //! Sinks: what leaves the log arrives, whatever happens on the way, holds up no answer, and can be held against the tree.
 
+#[cfg(feature = "kafka")]
+mod broker;
 mod receiver;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::logs::v1::{
@@ -38,6 +41,18 @@ fn post(server: &Server, count: usize) -> Duration {
         }
         slowest
     })
+}
+
+/// A server's TLS for `localhost` and 127.0.0.1, and the certificate that clients must trust, as PEM.
+fn tls() -> (Arc<rustls::ServerConfig>, String) {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.expect("versions").with_no_client_auth();
+    let config = config.with_single_cert(vec![made.cert.der().clone()], key).expect("a configuration");
+    (Arc::new(config), made.cert.pem())
 }
 
 fn stop(mut server: Server) -> tempfile::TempDir {
@@ -292,6 +307,104 @@ fn object_storage_gets_parquet_that_reconciles() {
     let (code, _, message) = reconcile(dir.path(), &["copies"], &[]);
     assert_eq!(code, Some(2), "{message}");
     assert!(message.to_string().contains("cannot be read"), "{message}");
+}
+
+#[test]
+fn object_storage_is_spoken_to_over_tls() {
+    let (config, authority) = tls();
+    let receiver = Receiver::start_tls(config);
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("trusted.pem"), authority).expect("written");
+    fs::write(dir.path().join("other.pem"), tls().1).expect("written");
+    let place = format!("s3://bucket/audit?endpoint=https://localhost:{}&region=us-east-1", receiver.addr.port());
+    fs::write(dir.path().join("config.yaml"), format!("sinks: [{{url: '{place}', interval: 0s}}]\n")).expect("written");
+    let secrets = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+    let with = |authorities: &'static str| [&secrets[..], &[("SSL_CERT_FILE", authorities)]].concat();
+    // A server that nobody vouches for gets nothing.
+    let server = Server::start_with(dir, &["--config", "config.yaml"], &with("other.pem"));
+    post(&server, 3);
+    let start = Instant::now();
+    while runtime().block_on(metric(&server, "portcullis_sink_failures_total{reason=\"network\",sink=\"s3\"}")) < 1.0 {
+        assert!(start.elapsed() < Duration::from_secs(60), "a stranger was believed: {}", server.messages());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let dir = stop(server);
+    assert!(receiver.objects().is_empty());
+    let server = Server::start_with(dir, &["--config", "config.yaml"], &with("trusted.pem"));
+    receiver.wait("an object", |r| !r.objects().is_empty());
+    stop(server);
+    assert_eq!(receiver.unsigned(), 0);
+}
+
+#[test]
+fn what_otlp_calls_bad_is_left_out_alone() {
+    let receiver = Receiver::start();
+    // Bad among several, then alone.
+    receiver.will_answer(&[
+        (503, b""),
+        (503, b""),
+        (400, b""),
+        (400, b""),
+        (400, b""),
+        (400, b""),
+        (400, b""),
+        (400, b""),
+    ]);
+    let server = Server::start(&["--sink", &format!("otlp+http://{}", receiver.addr)]);
+    post(&server, 10);
+    receiver.wait("logs", |r| !r.received().is_empty());
+    let start = Instant::now();
+    while runtime().block_on(metric(&server, "portcullis_sink_refused_total{sink=\"otlp\"}")) < 1.0 {
+        assert!(start.elapsed() < Duration::from_secs(30), "nothing was left out");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let dir = stop(server);
+    let logs = receiver.received().into_iter().map(|r| ExportLogsServiceRequest::decode(&r.body[..]).expect("OTLP"));
+    let arrived: usize =
+        logs.flat_map(|l| l.resource_logs).flat_map(|r| r.scope_logs).map(|s| s.log_records.len()).sum();
+    let total = records(&log(dir.path())).len();
+    // One for each 400 at the most, and the last words, which may have to wait for the next start.
+    assert!(arrived < total && arrived >= total - 9, "{arrived} of {total}");
+}
+
+#[test]
+#[cfg(feature = "kafka")]
+fn a_topic_gets_every_record_in_order() {
+    let (config, authority) = tls();
+    for secure in [false, true] {
+        let broker = broker::Broker::start(secure.then(|| Arc::clone(&config)));
+        // The leader has moved.
+        broker.will_answer(&[6]);
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("ca.pem"), &authority).expect("written");
+        let (scheme, ca) = if secure { ("kafka+tls", ", ca: ca.pem") } else { ("kafka", "") };
+        let port = broker.port;
+        let sinks = format!("sinks: [{{url: '{scheme}://localhost:{port}/decisions', interval: 1s{ca}}}]\n");
+        fs::write(dir.path().join("config.yaml"), sinks).expect("written");
+        let server = Server::start_in(dir, &["--config", "config.yaml"]);
+        post(&server, 40);
+        let dir = stop(server);
+        let records = records(&log(dir.path()));
+        let messages = broker.messages();
+        let seen: Vec<u64> = messages
+            .iter()
+            .map(|m| {
+                let document: Value = serde_json::from_slice(&m.value).expect("JSON");
+                assert_eq!(m.leaf, document["leaf"].as_str().expect("a leaf"));
+                assert_eq!(m.key.as_deref(), document["record"]["decision_id"].as_str());
+                document["record"]["seq"].as_u64().expect("a number")
+            })
+            .collect();
+        // The last are those of the end, which may have to wait for the next start.
+        assert!(seen.len() >= 40 && seen.iter().copied().eq(0..seen.len() as u64), "{seen:?} of {}", records.len());
+        assert!(broker.turned_away() > 0, "no batch was too large");
+        assert_eq!(broker.partitions(), BTreeSet::from([messages[0].partition]), "a log has one partition");
+        let delivered: String =
+            messages.iter().map(|m| String::from_utf8_lossy(&m.value).into_owned() + "\n").collect();
+        fs::write(dir.path().join("delivered.jsonl"), delivered).expect("written");
+        let (code, faults, summary) = reconcile(dir.path(), &["delivered.jsonl"], &[]);
+        assert_eq!((code, faults), (Some(0), Vec::new()), "{summary}");
+    }
 }
 
 #[test]

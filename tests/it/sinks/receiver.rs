@@ -15,6 +15,7 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 /// A request as it came, its body unpacked.
 #[derive(Debug, Clone)]
@@ -49,6 +50,15 @@ impl Receiver {
 
     /// At an address that was used before.
     pub(super) fn start_at(addr: SocketAddr) -> Self {
+        Self::listen(addr, None)
+    }
+
+    /// Over TLS, as this server.
+    pub(super) fn start_tls(tls: Arc<rustls::ServerConfig>) -> Self {
+        Self::listen("127.0.0.1:0".parse().expect("an address"), Some(TlsAcceptor::from(tls)))
+    }
+
+    fn listen(addr: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let state = Arc::<Mutex<State>>::default();
@@ -57,12 +67,18 @@ impl Receiver {
         let shared = Arc::clone(&state);
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let state = Arc::clone(&shared);
+                let (state, tls) = (Arc::clone(&shared), tls.clone());
                 tokio::spawn(async move {
                     let service = service_fn(move |request| answer(Arc::clone(&state), request));
+                    let http = auto::Builder::new(TokioExecutor::new());
                     // A client that leaves is none of our business.
-                    let _ =
-                        auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+                    let _ = match tls {
+                        None => http.serve_connection(TokioIo::new(stream), service).await,
+                        Some(tls) => {
+                            let Ok(stream) = tls.accept(stream).await else { return };
+                            http.serve_connection(TokioIo::new(stream), service).await
+                        }
+                    };
                 });
             }
         });
