@@ -37,8 +37,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const REVIEW: &str = include_str!("../tests/it/reviews/validate/create-pods-1.json");
 /// Reviews under way at once.
 const TASKS: usize = 64;
-/// Times that reviews are measured in each mode.
-const ROUNDS: u32 = 5;
+/// Times that reviews are measured in each mode, each for a third of the time.
+const ROUNDS: usize = 15;
 
 struct Arguments {
     records: u64,
@@ -76,21 +76,23 @@ fn main() {
     let modes = [Durability::Flush, Durability::Fsync, Durability::BestEffort];
     let dir = |mode: Durability| arguments.dir.join(format!("review-{}", mode.as_str()));
     let logs = modes.map(|mode| open(&dir(mode), mode));
-    // In turns, so that none has the machine's better half.
-    let mut rates = [(0.0, 0.0); 4];
+    // In turns, so that none has the machine's better half; each round is compared with itself.
+    let mut rounds: Vec<[(f64, f64); 4]> = Vec::new();
     for _ in 0..ROUNDS {
         let kinds = std::iter::once(None).chain(logs.iter().cloned().map(Some));
-        for (rate, log) in rates.iter_mut().zip(kinds) {
-            let (reviews, cpu) = runtime.block_on(review(log, &world, &arguments));
-            *rate = (rate.0 + reviews / f64::from(ROUNDS), rate.1 + cpu / f64::from(ROUNDS));
+        let mut round = [(0.0, 0.0); 4];
+        for (rate, log) in round.iter_mut().zip(kinds) {
+            *rate = runtime.block_on(review(log, &world, arguments.time / 3));
         }
+        rounds.push(round);
     }
     logs.iter().for_each(|log| runtime.block_on(log.close("the run is over")).expect("closes"));
-    let bare = rates.first().copied().unwrap_or_default();
-    println!("  {:<12} {:>10.0}   {:>6.0} us of processor time each", "no log", bare.0, bare.1 * 1e6);
-    for (mode, rate) in modes.iter().zip(rates.iter().skip(1)) {
-        let more = (rate.1 / bare.1 - 1.0) * 100.0;
-        println!("  {:<12} {:>10.0}   {:>6.0} us, {more:+.1} %", mode.as_str(), rate.0, rate.1 * 1e6);
+    let names = std::iter::once("no log").chain(modes.iter().map(|m| m.as_str()));
+    for (kind, name) in names.enumerate() {
+        let rate = median(rounds.iter().map(|r| r[kind].0));
+        let cpu = median(rounds.iter().map(|r| r[kind].1)) * 1e6;
+        let more = median(rounds.iter().map(|r| (r[kind].1 / r[0].1 - 1.0) * 100.0));
+        println!("  {name:<12} {rate:>10.0}   {cpu:>6.0} us of processor time each   {more:+.1} %");
     }
 
     let dir = arguments.dir.join("verify");
@@ -205,10 +207,16 @@ async fn append(log: &DecisionLog, world: &Arc<World>, arguments: &Arguments) ->
     log.health().appended as f64 / begun.elapsed().as_secs_f64()
 }
 
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 /// Whole reviews, without HTTP: how many a second, and the processor time of one.
-async fn review(log: Option<DecisionLog>, world: &Arc<World>, arguments: &Arguments) -> (f64, f64) {
+async fn review(log: Option<DecisionLog>, world: &Arc<World>, time: Duration) -> (f64, f64) {
     let cpu = cpu_seconds();
-    let (begun, end) = (Instant::now(), Instant::now() + arguments.time);
+    let (begun, end) = (Instant::now(), Instant::now() + time);
     let count = Arc::new(AtomicU64::new(0));
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..TASKS {

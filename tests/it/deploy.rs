@@ -12,7 +12,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ResourceQuota, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use portcullis::engine::{CompileOptions, PolicySummary, compile};
 use portcullis::source::{self, LoadOptions};
 use portcullis::webhook::{RegistrationOptions, Target as Webhook, mutating, validating};
@@ -237,7 +237,7 @@ fn webhooks(objects: &[Value]) -> Vec<Value> {
 #[test]
 fn every_file_is_there_and_every_file_is_used() {
     let mut named = BTreeSet::new();
-    for dir in ["base", "cluster", "overlays/observe", "overlays/enforce", "policy-objects"] {
+    for dir in ["base", "cluster", "overlays/observe", "overlays/enforce", "policy-objects", "anchors"] {
         let dir = root().join("deploy").join(dir);
         named.insert(dir.join("kustomization.yaml"));
         let k = kustomization(&dir);
@@ -529,6 +529,28 @@ fn it_may_read_namespaces_and_nothing_else() {
     assert_eq!(role["rules"], rules);
     let others = ["Role", "RoleBinding"];
     assert!(!objects.iter().any(|o| others.contains(&o["kind"].as_str().unwrap_or_default())));
+}
+
+/// What anchors in the cluster need, and only for the two objects that the configuration names.
+#[test]
+fn anchors_have_rights_to_their_objects_only() {
+    let objects = render("deploy/anchors");
+    let role: Role = one(&objects, "Role");
+    let binding: RoleBinding = one(&objects, "RoleBinding");
+    let base = render("deploy/overlays/enforce");
+    let account: ServiceAccount = one(&base, "ServiceAccount");
+    assert_eq!(binding.role_ref.name, role.metadata.name.clone().expect("a name"));
+    let [subject] = &binding.subjects.expect("subjects")[..] else { panic!("one subject") };
+    assert_eq!(
+        (Some(&subject.name), subject.namespace.as_ref()),
+        (account.metadata.name.as_ref(), account.metadata.namespace.as_ref())
+    );
+    assert_eq!(role.metadata.namespace, account.metadata.namespace);
+    for rule in role.rules.expect("rules") {
+        let creates = rule.verbs == ["create"];
+        assert!(creates || rule.verbs == ["get", "patch"], "{rule:?}");
+        assert_eq!(rule.resource_names.is_none(), creates, "{rule:?}");
+    }
 }
 
 // --- the registration ----------------------------------------------------------------------------------------------

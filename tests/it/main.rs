@@ -36,4 +36,5 @@ mod reviews;
 mod serve;
 mod sinks;
 mod support;
+mod walk_through;
 mod ways;

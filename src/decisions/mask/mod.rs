@@ -120,9 +120,11 @@ impl Masking<'_> {
             if self.walk.secrets.overflowed() && document.is_object() {
                 *document = json!({ "masked": &*self.walk.commit(&pointer, &document.to_string()) });
                 self.walk.masked.push(pointer);
-            } else {
-                // Its strings were looked at one by one.
-                let strings = if document.is_object() { Strings::Walked } else { Strings::New };
+                continue;
+            }
+            // The walk looked at its strings one by one.
+            let strings = if document.is_object() { Strings::Walked } else { Strings::New };
+            if strings == Strings::New || self.walk.shaped_keys || !self.walk.secrets.is_empty() {
                 self.walk.go(&pointer);
                 self.recurrences(document, Strength::Sure, strings);
             }

@@ -117,7 +117,8 @@ pub(super) fn field_holds_credential(name: &str) -> bool {
     ];
     // From the end, since most names differ there at once.
     let signs = || name.bytes().rev().filter(u8::is_ascii_alphanumeric).map(|b| b.to_ascii_lowercase());
-    AT_END.iter().any(|end| end.len() <= name.len() && signs().take(end.len()).eq(end.bytes().rev()))
+    let last = signs().next();
+    AT_END.iter().filter(|end| end.bytes().last() == last).any(|end| signs().take(end.len()).eq(end.bytes().rev()))
 }
 
 /// Whether an argument is a flag whose value is the next argument and a credential, such as `--password`.

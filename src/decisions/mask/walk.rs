@@ -21,13 +21,23 @@ pub(super) struct Walk<'m> {
     pub secrets: Secrets,
     /// JSON pointers (RFC 6901) of what was masked, in the order of the walk.
     pub masked: Vec<String>,
+    /// Whether a key that was passed looks like a credential.
+    pub shaped_keys: bool,
     pointer: String,
     depth: usize,
 }
 
 impl<'m> Walk<'m> {
     pub(super) fn new(prk: &'m Prk, decision_id: &'m str) -> Self {
-        Self { prk, decision_id, secrets: Secrets::default(), masked: Vec::new(), pointer: String::new(), depth: 0 }
+        Self {
+            prk,
+            decision_id,
+            secrets: Secrets::default(),
+            masked: Vec::new(),
+            shaped_keys: false,
+            pointer: String::new(),
+            depth: 0,
+        }
     }
 
     /// Masks `value`, which stands at `pointer` and is of `kind` if it does not say so itself.
@@ -243,6 +253,7 @@ impl<'m> Walk<'m> {
     pub(super) fn enter(&mut self, key: &str) -> usize {
         let length = self.pointer.len();
         push_segment(&mut self.pointer, key);
+        self.shaped_keys |= !shapes::find(key, Place::Anywhere).is_empty();
         length
     }
 

@@ -242,7 +242,7 @@ impl Storage for Faulty {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn Appendable>> {
-        fails(&self.0.no_files)?;
+        fails(&self.0.no_files).map_err(|_| io::ErrorKind::PermissionDenied)?;
         let body = path.to_string_lossy().contains("/bodies/");
         Ok(Arc::new(FaultyFile { file: Disk.open(path)?, body, faults: Arc::clone(&self.0) }))
     }
@@ -311,7 +311,7 @@ fn a_failing_disk_loses_nothing_silently() {
         ("bodies", Durability::Flush, |f| vec![&f.no_bodies]),
         ("envelopes", Durability::Flush, |f| vec![&f.no_envelopes]),
         ("envelopes, and no taking back", Durability::Flush, |f| vec![&f.no_envelopes, &f.no_truncate]),
-        ("new segments", Durability::Flush, |f| vec![&f.no_files]),
+        ("new segments, no permission", Durability::Flush, |f| vec![&f.no_files]),
         ("sync", Durability::Fsync, |f| vec![&f.no_sync]),
     ];
     for (name, durability, faults) in cases {
@@ -344,6 +344,7 @@ fn a_failing_disk_loses_nothing_silently() {
         let gap = records[2].gap().expect("a gap");
         assert_eq!((gap.count, gap.unconfirmed), (3, 0), "{name}");
         assert!(gap.from <= gap.to && gap.reason.contains("cannot"), "{name}: {gap:?}");
+        assert_eq!(gap.reason.contains("permission denied"), name == "new segments, no permission", "{gap:?}");
         let reader = LogReader::open(dir.path()).expect("opens");
         for record in [&records[1], &records[3]] {
             let body = reader.body(record, &record.decision().expect("one")).expect("reads");
