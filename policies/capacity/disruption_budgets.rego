@@ -4,7 +4,8 @@
 # description: >-
 #   A PodDisruptionBudget lets at least one Pod go. One that lets none go holds up every drain: node updates, consolidation,
 #   and the end of a spot node. `maxUnavailable` is not 0, `minAvailable` is not everything, and, where `data.inventory`
-#   has the workload that the budget selects, not as many as its replicas.
+#   has the workloads that the budget selects, not as many as all their replicas; percentages are rounded up, as the
+#   controller does.
 # custom:
 #   severity: medium
 #   enforcement: deny
@@ -14,6 +15,7 @@
 #     - {apiGroups: [policy], apiVersions: ["*"], resources: [poddisruptionbudgets], operations: [CREATE, UPDATE]}
 package portcullis.disruption_budgets
 
+import data.portcullis.lib.fences
 import data.portcullis.lib.objects
 import data.portcullis.lib.tenants
 
@@ -23,7 +25,7 @@ spec := objects.child(input.request.object, "spec")
 
 deny contains violation if {
 	most := objects.value(spec, "maxUnavailable")
-	most in {0, "0", "0%"}
+	nothing(most)
 	violation := {
 		"msg": sprintf("disruption budget `%s` lets no Pod go, so no node with one of them can be drained", [name]),
 		"field": "spec.maxUnavailable",
@@ -33,7 +35,8 @@ deny contains violation if {
 
 deny contains violation if {
 	least := objects.value(spec, "minAvailable")
-	least in {"100%"}
+	is_string(least)
+	regex.match(`^0*100%$`, least)
 	violation := {
 		"msg": sprintf("disruption budget `%s` lets no Pod go, so no node with one of them can be drained", [name]),
 		"field": "spec.minAvailable",
@@ -41,32 +44,53 @@ deny contains violation if {
 	}
 }
 
+nothing(most) if most == 0
+
+nothing(most) if {
+	is_string(most)
+	regex.match(`^0+%?$`, most)
+}
+
 deny contains violation if {
-	least := objects.value(spec, "minAvailable")
-	is_number(least)
-	some kind in ["Deployment", "StatefulSet"]
-	some workload, object in tenants.in_namespace(tenants.namespace, "apps/v1", kind)
-	selects(object)
-	replicas := object.spec.replicas
+	least := wanted(objects.value(spec, "minAvailable"))
+	count(selected) > 0
 	least >= replicas
 	violation := {
-		"msg": sprintf("disruption budget `%s` wants %d of the %d replicas of %s `%s`, so none of them can go", [
+		"msg": sprintf("disruption budget `%s` wants %d of the %d replicas of %s, so none of them can go", [
 			name,
 			least,
 			replicas,
-			kind,
-			workload,
+			concat(" and ", sort([workload.name | some workload in selected])),
 		]),
 		"field": "spec.minAvailable",
 		"fix": "set `maxUnavailable: 1` instead, or run more replicas",
 	}
 }
 
+wanted(least) := least if is_number(least)
+
+wanted(least) := ceil((replicas * to_number(trim_suffix(least, "%"))) / 100) if {
+	is_string(least)
+	regex.match(`^[0-9]+%$`, least)
+}
+
+# The workloads that the budget selects: `{name, replicas}`.
+selected contains {"name": sprintf("%s `%s`", [kind, workload]), "replicas": object.get(objects.child(found, "spec"), "replicas", 1)} if {
+	some kind in ["Deployment", "StatefulSet"]
+	some workload, found in tenants.in_namespace(tenants.namespace, "apps/v1", kind)
+	selects(found)
+}
+
+replicas := sum([workload.replicas | some workload in selected])
+
+# An empty selector takes all Pods of the namespace.
+selects(_) if fences.empty(objects.value(spec, "selector"))
+
 selects(workload) if {
-	wanted := objects.child(objects.child(spec, "selector"), "matchLabels")
-	count(wanted) > 0
-	labels := objects.labels(workload.spec.template)
-	every key, value in wanted {
-		labels[key] == value
+	labels := objects.child(objects.child(spec, "selector"), "matchLabels")
+	count(labels) > 0
+	of_pods := objects.labels(workload.spec.template)
+	every key, value in labels {
+		of_pods[key] == value
 	}
 }

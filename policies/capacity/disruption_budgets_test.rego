@@ -13,7 +13,7 @@ fields(spec) := {v.field | some v in found} if {
 web := {"matchLabels": {"app": "web"}}
 
 test_budgets_that_let_a_pod_go if {
-	every spec in [{"maxUnavailable": 1}, {"maxUnavailable": "10%"}, {"minAvailable": "50%"}, {"minAvailable": 1, "selector": web}, {"minAvailable": 9}, {"minAvailable": 9, "selector": {"matchLabels": {"app": "x"}}}, {}] {
+	every spec in [{"maxUnavailable": 1}, {"maxUnavailable": "10%"}, {"minAvailable": "50%"}, {"minAvailable": 1, "selector": web}, {"minAvailable": 9}, {"minAvailable": 1, "selector": {}}, {"minAvailable": "50%", "selector": web}, {"minAvailable": 9, "selector": {"matchLabels": {"app": "x"}}}, {}] {
 		fields(spec) == set()
 	}
 }
@@ -22,5 +22,9 @@ test_budgets_that_let_none_go if {
 	fields({"maxUnavailable": 0}) == {"spec.maxUnavailable"}
 	fields({"maxUnavailable": "0%"}) == {"spec.maxUnavailable"}
 	fields({"minAvailable": "100%"}) == {"spec.minAvailable"}
-	fields({"minAvailable": 2, "selector": web}) == {"spec.minAvailable"}
+	fields({"maxUnavailable": "00%"}) == {"spec.maxUnavailable"}
+	every least in [2, 1000, "99%", "51%"] {
+		fields({"minAvailable": least, "selector": web}) == {"spec.minAvailable"}
+		fields({"minAvailable": least, "selector": {}}) == {"spec.minAvailable"}
+	}
 }

@@ -4,7 +4,7 @@
 # description: >-
 #   Every container of a Pod in a tenant's namespace has requests and limits for the resources that `requests` and `limits`
 #   name. What it leaves out counts as the defaults of the contract's `limits`, which the namespace's LimitRange fills in,
-#   and as what the Pod as a whole says. No limit is above the contract's `max`, and none is more than the contract's
+#   and as what the Pod as a whole says; 0 is none: the kubelet takes a limit of 0 for no limit. No limit is above the contract's `max`, and none is more than the contract's
 #   `ratios` times its request. Where the contract bounds ephemeral storage, that counts like the others. A volume in
 #   memory has a `sizeLimit`.
 # custom:
@@ -64,13 +64,20 @@ deny contains violation if {
 	some c in settled
 	some kind in ["requests", "limits"]
 	some resource in {r | some r in input.parameters[kind]} | storage
-	not c[kind][resource]
+	not more_than_none(c[kind], resource)
 	violation := {
-		"msg": sprintf("container `%s` has no %s for %s", [c.name, {"requests": "request", "limits": "limit"}[kind], resource]),
+		"msg": sprintf("container `%s` has no %s for %s%s", [
+			c.name,
+			{"requests": "request", "limits": "limit"}[kind],
+			resource,
+			{true: ": 0 is none", false: ""}[objects.value(c[kind], resource) != null],
+		]),
 		"field": sprintf("%s.resources.%s", [c.field, kind]),
 		"fix": sprintf("set `resources.%s.%s`", [kind, resource]),
 	}
 }
+
+more_than_none(of_container, resource) if quantities.number(of_container[resource]) > 0
 
 deny contains violation if {
 	some c in settled

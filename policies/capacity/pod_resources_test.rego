@@ -36,6 +36,14 @@ test_what_is_missing if {
 	denied(resources({}, {"cpu": "1", "memory": "1Gi"}), {}) == set()
 }
 
+test_nothing_is_no_limit if {
+	denied(resources({"cpu": "0", "memory": "1Gi"}, {"cpu": 0, "memory": "1Gi"}), bounds) == {
+		"container `app` has no request for cpu: 0 is none",
+		"container `app` has no limit for cpu: 0 is none",
+	}
+	denied(resources({"cpu": "0m"}, {"cpu": "1", "memory": "1Gi"}), {}) == {"container `app` has no request for cpu: 0 is none"}
+}
+
 test_the_contract_fills_in if {
 	denied(reviews.pod({}), defaults) == set()
 	denied(resources({}, {"cpu": "50m"}), defaults) == set()

@@ -4,7 +4,8 @@
 # description: >-
 #   An object of ACK in a tenant's namespace, and the namespace itself, name no AWS account, region, team or endpoint that is
 #   not the tenant's (`accounts`, `regions`). Buckets and policies have names of the tenant (`buckets`, `names`; by default
-#   they begin with the tenant and `-`). What is there already at AWS is taken over only where its name is the tenant's.
+#   they begin with the tenant and `-`). Nothing in a tenant's namespace gives rights on the cluster itself or on the
+#   organisation (`platformKinds`). What is there already at AWS is taken over only where its name is the tenant's.
 #   Fields are exported to the tenant's namespaces only, and a role for namespaces (IAMRoleSelector) is of the account of
 #   the tenants that it is for.
 # related_resources:
@@ -16,22 +17,80 @@
 #   controls: ["NIST 800-53 AC-3", "NIST 800-53 AC-4", "PCI DSS 7.2.5", "HIPAA 164.312(a)(1)", "SOC 2 CC6.1"]
 #   match:
 #     rules:
+#     # All of ACK: rules of webhooks have no wildcards within a group.
 #     - apiGroups:
 #       - services.k8s.aws
+#       - acm.services.k8s.aws
+#       - acmpca.services.k8s.aws
+#       - amplify.services.k8s.aws
+#       - apigateway.services.k8s.aws
+#       - apigatewayv2.services.k8s.aws
+#       - appconfig.services.k8s.aws
+#       - applicationautoscaling.services.k8s.aws
+#       - athena.services.k8s.aws
+#       - autoscaling.services.k8s.aws
+#       - backup.services.k8s.aws
+#       - bedrock.services.k8s.aws
+#       - bedrockagent.services.k8s.aws
+#       - bedrockagentcorecontrol.services.k8s.aws
+#       - cloudfront.services.k8s.aws
+#       - cloudtrail.services.k8s.aws
+#       - cloudwatch.services.k8s.aws
+#       - cloudwatchlogs.services.k8s.aws
+#       - codeartifact.services.k8s.aws
+#       - cognitoidentity.services.k8s.aws
+#       - cognitoidentityprovider.services.k8s.aws
+#       - documentdb.services.k8s.aws
 #       - dynamodb.services.k8s.aws
 #       - ec2.services.k8s.aws
 #       - ecr.services.k8s.aws
+#       - ecrpublic.services.k8s.aws
+#       - ecs.services.k8s.aws
 #       - efs.services.k8s.aws
 #       - eks.services.k8s.aws
 #       - elasticache.services.k8s.aws
+#       - elbv2.services.k8s.aws
+#       - emrcontainers.services.k8s.aws
+#       - emrserverless.services.k8s.aws
+#       - eventbridge.services.k8s.aws
+#       - firehose.services.k8s.aws
+#       - fsx.services.k8s.aws
+#       - globalaccelerator.services.k8s.aws
+#       - glue.services.k8s.aws
 #       - iam.services.k8s.aws
+#       - kafka.services.k8s.aws
+#       - keyspaces.services.k8s.aws
+#       - kinesis.services.k8s.aws
 #       - kms.services.k8s.aws
 #       - lambda.services.k8s.aws
+#       - memorydb.services.k8s.aws
+#       - mq.services.k8s.aws
+#       - networkfirewall.services.k8s.aws
+#       - opensearchserverless.services.k8s.aws
+#       - opensearchservice.services.k8s.aws
+#       - organizations.services.k8s.aws
+#       - pipes.services.k8s.aws
+#       - prometheusservice.services.k8s.aws
+#       - ram.services.k8s.aws
 #       - rds.services.k8s.aws
+#       - recyclebin.services.k8s.aws
+#       - redshift.services.k8s.aws
+#       - redshiftserverless.services.k8s.aws
+#       - route53.services.k8s.aws
+#       - route53resolver.services.k8s.aws
 #       - s3.services.k8s.aws
+#       - s3control.services.k8s.aws
+#       - s3files.services.k8s.aws
+#       - s3tables.services.k8s.aws
+#       - sagemaker.services.k8s.aws
 #       - secretsmanager.services.k8s.aws
+#       - ses.services.k8s.aws
+#       - sesv2.services.k8s.aws
+#       - sfn.services.k8s.aws
 #       - sns.services.k8s.aws
 #       - sqs.services.k8s.aws
+#       - ssm.services.k8s.aws
+#       - wafv2.services.k8s.aws
 #       apiVersions: ["*"]
 #       resources: ["*"]
 #       operations: [CREATE, UPDATE]
@@ -40,9 +99,21 @@
 #     tenantLabel: tenant
 #     # Kinds whose names at AWS must be the tenant's, beside roles (iam_access).
 #     named: [Bucket, Policy]
+#     # What the platform alone makes, with `*`: an AccessEntry makes anybody an administrator of the cluster.
+#     platformKinds:
+#     - eks.services.k8s.aws/AccessEntry
+#     - eks.services.k8s.aws/Addon
+#     - eks.services.k8s.aws/Capability
+#     - eks.services.k8s.aws/Cluster
+#     - eks.services.k8s.aws/FargateProfile
+#     - eks.services.k8s.aws/IdentityProviderConfig
+#     - eks.services.k8s.aws/Nodegroup
+#     - organizations.services.k8s.aws/*
+#     - ram.services.k8s.aws/*
 #   parametersSchema:
 #     tenantLabel: {minLength: 1}
 #     named: {items: {type: string, minLength: 1}}
+#     platformKinds: {items: {type: string, minLength: 1}}
 package portcullis.cloud_ownership
 
 import data.portcullis.lib.cloud

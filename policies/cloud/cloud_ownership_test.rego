@@ -3,7 +3,7 @@ package portcullis.cloud_ownership_test
 import data.portcullis.cloud_ownership
 import data.portcullis.lib.reviews_test as reviews
 
-parameters := {"tenantLabel": "tenant", "named": ["Bucket", "Policy"]}
+parameters := {"tenantLabel": "tenant", "named": ["Bucket", "Policy"], "platformKinds": ["eks.services.k8s.aws/AccessEntry", "organizations.services.k8s.aws/*"]}
 
 tenants := {"tenant-b": {"accounts": ["111122223333"], "regions": ["us-east-1"], "buckets": ["birch-*"]}, "tenant-a": {"accounts": ["444455556666"]}}
 
@@ -33,6 +33,13 @@ test_places if {
 	annotation("team-id", "tenant-a") == {"DBInstance `tenant-b-db` is made with the rights of team `tenant-a`, and it is of tenant `tenant-b`"}
 	annotation("deletion-policy", "retain") == set()
 	count(found_in("DBInstance", annotated({"owner-account-id": "444455556666"}), "infra")) == 0
+}
+
+test_rights_on_the_cluster if {
+	messages("AccessEntry", {"apiVersion": "eks.services.k8s.aws/v1alpha1", "metadata": {"name": "me"}, "spec": {}}) == {"AccessEntry `me` is the platform's to make, and not of tenant `tenant-b`"}
+	count(messages("Account", {"apiVersion": "organizations.services.k8s.aws/v1alpha1", "metadata": {"name": "x"}})) == 1
+	messages("PodIdentityAssociation", {"apiVersion": "eks.services.k8s.aws/v1alpha1", "metadata": {"name": "x"}}) == set()
+	found_in("AccessEntry", {"apiVersion": "eks.services.k8s.aws/v1alpha1"}, "infra") == set()
 }
 
 bucket(name) := messages("Bucket", {"spec": {"name": name}})

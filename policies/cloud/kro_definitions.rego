@@ -36,6 +36,16 @@
 #     keyed: [phi]
 #     available: [phi]
 #     named: [Bucket, Policy]
+#     platformKinds:
+#     - eks.services.k8s.aws/AccessEntry
+#     - eks.services.k8s.aws/Addon
+#     - eks.services.k8s.aws/Capability
+#     - eks.services.k8s.aws/Cluster
+#     - eks.services.k8s.aws/FargateProfile
+#     - eks.services.k8s.aws/IdentityProviderConfig
+#     - eks.services.k8s.aws/Nodegroup
+#     - organizations.services.k8s.aws/*
+#     - ram.services.k8s.aws/*
 #     backupDays: 7
 #     iamEngines: [postgres, mysql, mariadb, aurora-postgresql, aurora-mysql]
 #     protocols: [sqs, lambda, firehose, https]
@@ -56,6 +66,7 @@
 #     keyed: {items: {type: string, minLength: 1}}
 #     available: {items: {type: string, minLength: 1}}
 #     named: {items: {type: string, minLength: 1}}
+#     platformKinds: {items: {type: string, minLength: 1}}
 #     backupDays: {type: integer, minimum: 1, maximum: 35}
 #     iamEngines: {items: {type: string, minLength: 1}}
 #     protocols: {items: {type: string, minLength: 1}}

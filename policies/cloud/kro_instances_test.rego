@@ -27,6 +27,12 @@ test_what_is_the_tenants if {
 	app({"accountName": "main"}) == set()
 }
 
+# However many good ones stand before it.
+test_long_lists if {
+	many := [sprintf("arn:aws:iam::111122223333:role/tenant-b-%d", [i]) | some i in numbers.range(1, 300)]
+	count(app({"allowed": many, "role": "arn:aws:iam::777788889999:role/tenant-c-admin"})) == 1
+}
+
 test_tenants if {
 	app({"tenant": "tenant-a"}) == {"App `thing` names tenant `tenant-a`, and its namespace is of tenant `tenant-b`"}
 	app({"deep": [{"tenantId": "tenant-a"}]}) == {"App `thing` names tenant `tenant-a`, and its namespace is of tenant `tenant-b`"}

@@ -44,6 +44,29 @@ test_phi if {
 	}
 }
 
+through(resource, name) := object.union(
+	reviews.of("CONNECT", "PodProxyOptions", resource, {}, null, parameters),
+	{"request": {"name": name, "subResource": "proxy"}},
+)
+
+test_proxy if {
+	denied(through("pods", "records")) == {"nobody may reach through the API server Pod `records`, which handles PHI, but in an emergency"}
+	marked := object.union(through("services", "web"), {"namespace": {"labels": {"classification": "phi"}}})
+	denied(marked) == {"nobody may reach through the API server Service `web`, which handles PHI, but in an emergency"}
+	denied(reviews.asked_by(marked, oncall)) == set()
+	warned(through("services", "web")) == {"nothing is known of Service `web`, and tenant `tenant-b` may have PHI"}
+}
+
+# A namespace that says nothing has the class that the contract has for such.
+test_the_contracts_class if {
+	default_phi := {"tenant-b": {"classification": {"allowed": ["phi"], "default": "phi"}}}
+	found := phi_access.deny with input as into("web", "exec") with data.tenants as default_phi with data.inventory as inventory
+	count(found) == 1
+	said := object.union(into("web", "exec"), {"namespace": {"labels": {"classification": "internal"}}})
+	none := phi_access.deny with input as said with data.tenants as default_phi with data.inventory as inventory
+	none == set()
+}
+
 test_emergency if {
 	denied(reviews.asked_by(into("records", "exec"), oncall)) == set()
 	denied(reviews.asked_by(into("records", "exec"), {"username": "dr-on-duty", "groups": []})) == set()

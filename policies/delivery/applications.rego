@@ -3,8 +3,8 @@
 # title: Argo CD delivers a tenant's own to the tenant's own
 # description: >-
 #   An Application in a tenant's namespace, or of a project that a contract's `argocd.projects` names, is of one of those
-#   projects, takes what it deploys from the contract's `repositories` (`source`, `sources`, `sourceHydrator`; charts as
-#   well), and deploys to one of `servers` or `clusters` and to a namespace of the tenant. The template of an ApplicationSet is
+#   projects, takes what it deploys from the contract's `repositories` (`source`, `sources`, `sourceHydrator`, and what an
+#   `operation` syncs; charts as well), and deploys to one of `servers` or `clusters` and to a namespace of the tenant. The template of an ApplicationSet is
 #   judged like the Applications that it makes: what it leaves to be filled in is not known and does not pass, and neither
 #   a `templatePatch` nor a generator's own template may say otherwise later. Applications of other projects, outside of
 #   tenants' namespaces, are the platform's and pass.
@@ -72,18 +72,40 @@ deny contains violation if {
 
 # ---- Where it comes from
 
-sources contains {"field": "source", "url": objects.value(source, "repoURL")} if {
+sources contains {"field": concat(".", [base, "source"]), "url": objects.value(source, "repoURL")} if {
 	source := objects.value(spec, "source")
 	source != null
 }
 
-sources contains {"field": sprintf("sources[%d]", [i]), "url": objects.value(source, "repoURL")} if {
+sources contains {"field": sprintf("%s.sources[%d]", [base, i]), "url": objects.value(source, "repoURL")} if {
 	some i, source in objects.items(spec, "sources")
 }
 
-sources contains {"field": "sourceHydrator.drySource", "url": objects.value(source, "repoURL")} if {
+sources contains {"field": concat(".", [base, "sourceHydrator.drySource"]), "url": objects.value(source, "repoURL")} if {
 	source := objects.value(objects.child(spec, "sourceHydrator"), "drySource")
 	source != null
+}
+
+# What somebody has it sync at once, in place of what the Application says.
+sync := objects.child(objects.child(subject, "operation"), "sync")
+
+sources contains {"field": "operation.sync.source", "url": objects.value(source, "repoURL")} if {
+	source := objects.value(sync, "source")
+	source != null
+}
+
+sources contains {"field": sprintf("operation.sync.sources[%d]", [i]), "url": objects.value(source, "repoURL")} if {
+	some i, source in objects.items(sync, "sources")
+}
+
+deny contains violation if {
+	some tenant in subjects
+	count(objects.items(sync, "manifests")) > 0
+	violation := {
+		"msg": sprintf("an operation of tenant `%s` brings its own manifests, which are of no repository", [tenant]),
+		"field": "operation.sync.manifests",
+		"fix": "commit them to a repository of the contract",
+	}
 }
 
 deny contains violation if {
@@ -92,7 +114,7 @@ deny contains violation if {
 	not taken_from(tenants.of(tenant), source.url)
 	violation := {
 		"msg": sprintf("repository `%s` is not one of tenant `%s`", [objects.shown(source.url), tenant]),
-		"field": concat(".", [base, source.field, "repoURL"]),
+		"field": concat(".", [source.field, "repoURL"]),
 		"fix": "take it from a repository of the contract, or have the contract changed",
 	}
 }

@@ -86,3 +86,14 @@ test_templates_of_generators if {
 	set_of({"generators": [{"matrix": {"generators": [{"merge": {"generators": [{"git": own}]}}]}}]}) == anywhere
 	set_of({"generators": [{"git": {"template": {"spec": {}}}}]}) == set()
 }
+
+synced(sync) := judged(reviews.create("Application", {"spec": sound, "operation": {"sync": sync}}, parameters))
+
+test_what_is_synced_at_once if {
+	foreign := {"repoURL": "https://git.example.com/arbor/web.git"}
+	other := {"repository `https://git.example.com/arbor/web.git` is not one of tenant `tenant-b`"}
+	synced({"revision": "main", "source": source}) == set()
+	synced({"source": foreign}) == other
+	synced({"sources": [source, foreign]}) == other
+	synced({"manifests": ["{}"]}) == {"an operation of tenant `tenant-b` brings its own manifests, which are of no repository"}
+}

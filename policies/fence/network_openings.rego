@@ -140,6 +140,7 @@ known_peer(p, name) if {
 	count(p.ports) > 0
 	every port in p.ports {
 		port.port in {53, "dns", "dns-tcp"}
+		objects.value(port, "endPort") in {null, 53}
 	}
 }
 
@@ -176,7 +177,8 @@ deny contains violation if {
 
 deny contains violation if {
 	some b in blocks
-	b.cidr in {"0.0.0.0/0", "::/0"}
+	# Whatever the address before it.
+	endswith(b.cidr, "/0")
 	count(b.except) == 0
 	violation := {
 		"msg": sprintf("the rule opens to every address, also of Pods of other tenants: `%s`", [b.cidr]),

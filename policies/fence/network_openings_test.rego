@@ -61,6 +61,7 @@ test_the_platform if {
 	in_from(named("infra")) == set()
 	out_to(named("search"), []) == set()
 	out_to(named("kube-system"), [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]) == set()
+	out_to(named("kube-system"), [{"port": 53, "endPort": 65535, "protocol": "TCP"}]) == {"spec.egress[0].to[0].namespaceSelector"}
 	out_to(named("kube-system"), [{"port": 53}, {"port": 443}]) == {"spec.egress[0].to[0].namespaceSelector"}
 	out_to(named("kube-system"), []) == {"spec.egress[0].to[0].namespaceSelector"}
 	out_to(named("infra"), []) == {"spec.egress[0].to[0].namespaceSelector"}
@@ -76,6 +77,8 @@ test_addresses if {
 	out_to({"ipBlock": {"cidr": "0.0.0.0/0"}}, []) == where
 	out_to({"ipBlock": {"cidr": "::/0", "except": ["fd00::/8"]}}, []) == set()
 	in_from({"ipBlock": {"cidr": "::/0"}}) == {"spec.ingress[0].from[0].ipBlock"}
+	# The bits after the prefix are not looked at.
+	in_from({"ipBlock": {"cidr": "10.0.0.0/0"}}) == {"spec.ingress[0].from[0].ipBlock"}
 	in_from({"ipBlock": {"cidr": "169.254.0.0/16"}}) == set()
 }
 

@@ -5,7 +5,8 @@
 #   Refused is the deletion of what carries "true" under `key`, as a label or an annotation (everything in namespaces, and of
 #   the cluster's own objects those that `match` names); of a namespace
 #   that holds volume claims, or whose data is PHI; of a resource definition of which there are objects; of a volume that is
-#   bound; and of backups and what they stand on (`backups`). Whoever breaks the glass for the tenant, or everywhere by
+#   bound; and of backups and what they stand on (`backups`, and Velero's requests to delete a backup). Nobody gives
+#   a protected object an owner either, with which it would go. Whoever breaks the glass for the tenant, or everywhere by
 #   `breakGlass`, may. The platform takes the protection away first; nobody else may. Controllers carry out what was
 #   admitted before and are not asked. What a namespace holds and which objects there are is known from `data.inventory`.
 # custom:
@@ -15,6 +16,7 @@
 #   match:
 #     rules:
 #     - {apiGroups: ["*"], apiVersions: ["*"], resources: ["*"], operations: [UPDATE, DELETE], scope: Namespaced}
+#     - {apiGroups: [velero.io], apiVersions: ["*"], resources: [deletebackuprequests], operations: [CREATE], scope: Namespaced}
 #     - {apiGroups: [""], apiVersions: [v1], resources: [namespaces, persistentvolumes], operations: [UPDATE, DELETE]}
 #     - {apiGroups: [apiextensions.k8s.io], apiVersions: ["*"], resources: [customresourcedefinitions], operations: [UPDATE, DELETE]}
 #     - {apiGroups: [snapshot.storage.k8s.io], apiVersions: ["*"], resources: [volumesnapshotcontents], operations: [UPDATE, DELETE]}
@@ -45,7 +47,8 @@
 #     platformUsers: []
 #     controllers:
 #       groups: ["system:nodes", "system:serviceaccounts:kube-system"]
-#       users: ["system:kube-scheduler", "system:kube-controller-manager", "system:apiserver"]
+#       # Velero deletes backups that have expired.
+#       users: ["system:kube-scheduler", "system:kube-controller-manager", "system:apiserver", "system:serviceaccount:velero:velero"]
 #       userPrefixes: ["eks:"]
 #   parametersSchema:
 #     tenantLabel: {minLength: 1}
@@ -123,6 +126,22 @@ deny contains violation if {
 	}
 }
 
+# The garbage collector deletes what is left of an owner that is gone.
+deny contains violation if {
+	request.operation == "UPDATE"
+	whole
+	protected(old)
+	some owner in objects.items(objects.child(request.object, "metadata"), "ownerReferences")
+	not owner in objects.items(objects.child(old, "metadata"), "ownerReferences")
+	not requester.platform
+	not emergency
+	violation := {
+		"msg": sprintf("%s `%s` is protected, and would go with its new owner `%s`", [kind, name, objects.shown(objects.value(owner, "name"))]),
+		"field": "metadata.ownerReferences",
+		"fix": "leave it out, or ask the platform team",
+	}
+}
+
 # ---- Namespaces
 
 on_namespace if {
@@ -145,13 +164,19 @@ deny contains violation if {
 deny contains violation if {
 	deleting
 	on_namespace
-	level := objects.labels(old)[parameters.classification]
+	level := class_of_data
 	level in parameters.keptLevels
 	violation := {
 		"msg": sprintf("namespace `%s` holds data of class `%s`", [name, level]),
 		"fix": ask,
 	}
 }
+
+# As the namespace says itself, else as the contract has it for namespaces that say nothing.
+class_of_data := said if {
+	said := objects.value(objects.labels(old), parameters.classification)
+	not said in {null, ""}
+} else := objects.value(objects.child(tenants.contract, "classification"), "default")
 
 unknown := {
 	"msg": sprintf("whether namespace `%s` holds data is not known: no volume claim is in data.inventory", [name]),
@@ -222,6 +247,20 @@ deny contains violation if {
 	sprintf("%s/%s", [group, kind]) in parameters.backups
 	violation := {
 		"msg": sprintf("%s `%s` is a backup, or what backups stand on", [kind, name]),
+		"fix": sprintf("let it expire, or %s", [ask]),
+	}
+}
+
+deny contains violation if {
+	request.operation == "CREATE"
+	group == "velero.io"
+	kind == "DeleteBackupRequest"
+	not requester.controller
+	not emergency
+	backup := objects.shown(objects.value(objects.child(request.object, "spec"), "backupName"))
+	violation := {
+		"msg": sprintf("Backup `%s` would be deleted by the request", [backup]),
+		"field": "spec.backupName",
 		"fix": sprintf("let it expire, or %s", [ask]),
 	}
 }

@@ -59,6 +59,31 @@ test_protection_is_taken_away_by_the_platform if {
 	denied(reviews.asked_by(reviews.update("ConfigMap", kept, kept, parameters), reviews.alice)) == set()
 }
 
+# The garbage collector is not asked, so nobody hands it what is protected.
+test_no_new_owners if {
+	owned := object.union(kept, {"metadata": {"ownerReferences": [{"kind": "ConfigMap", "name": "throwaway"}]}})
+	review := reviews.update("ConfigMap", owned, kept, parameters)
+	denied(reviews.asked_by(review, reviews.alice)) == {"ConfigMap `thing` is protected, and would go with its new owner `throwaway`"}
+	denied(review) == set()
+	denied(reviews.asked_by(reviews.update("ConfigMap", owned, owned, parameters), reviews.alice)) == set()
+}
+
+test_requests_to_delete_a_backup if {
+	request := object.union(
+		reviews.create("DeleteBackupRequest", {"spec": {"backupName": "nightly"}}, parameters),
+		{"request": {"kind": {"group": "velero.io", "kind": "DeleteBackupRequest"}}},
+	)
+	denied(request) == {"Backup `nightly` would be deleted by the request"}
+	denied(reviews.asked_by(request, {"username": "r", "groups": ["rescue"]})) == set()
+	denied(reviews.asked_by(request, reviews.gc)) == set()
+}
+
+test_the_class_of_the_contract if {
+	of_contract := {"tenant-b": {"classification": {"default": "phi"}}}
+	found := protected_objects.deny with input as namespace({"tenant": "tenant-b"}) with data.tenants as of_contract with data.inventory as claims
+	{v.msg | some v in found} == {"namespace `tenant-b` holds data of class `phi`"}
+}
+
 namespace(labels) := of("", "Namespace", {"metadata": {"name": "tenant-b", "labels": labels}})
 
 test_namespaces if {

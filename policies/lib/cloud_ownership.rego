@@ -21,9 +21,20 @@ at(key) := sprintf("metadata.annotations[\"%s%s\"]", [prefix, key])
 
 what(object) := sprintf("%s `%s`", [object.kind, cloud.name(object)])
 
-owned(object, scope) := (placed(object, scope) | named(object, scope)) | adopted(object, scope) if scope.tenant != null
+owned(object, scope) := ((placed(object, scope) | named(object, scope)) | adopted(object, scope)) | of_platform(object, scope) if scope.tenant != null
 
 else := set()
+
+# ---- Rights on the cluster and the organisation
+
+of_platform(object, scope) := {cloud.fault(
+	sprintf("%s is the platform's to make, and not of tenant `%s`", [what(object), scope.tenant]),
+	"kind",
+	"ask the platform team",
+) |
+	kind := sprintf("%s/%s", [split(objects.shown(objects.value(object, "apiVersion")), "/")[0], object.kind])
+	tenants.fits_any(objects.items(scope.parameters, "platformKinds"), kind)
+}
 
 # ---- Account, region, endpoint
 

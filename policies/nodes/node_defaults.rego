@@ -5,7 +5,8 @@
 #   A new Pod in a namespace of a tenant whose contract has `nodePools` gets the tenant's label as node selector and a
 #   toleration of the tenant's taint, as the tenant's NodePools have them (node_pools). What is set stays as it is: a Pod
 #   that selects a pool or a tenant keeps its selector, one that tolerates the taint already gets no other toleration. Pods
-#   of a DaemonSet, which are bound to their nodes, and Pods that name a node, are left alone; so are templates.
+#   that the controller of DaemonSets makes, which are bound to their nodes, and Pods that name a node, are left alone; so
+#   are templates.
 # custom:
 #   severity: medium
 #   enforcement: deny
@@ -43,7 +44,9 @@ tenant := tenants.owner if {
 	count(pods.faults(pod)) == 0
 }
 
+# Anybody may write an owner; the controller alone binds Pods to nodes.
 of_daemon_set if {
+	input.request.userInfo.username in {"system:serviceaccount:kube-system:daemon-set-controller", "system:kube-controller-manager"}
 	some owner in objects.items(objects.child(pod, "metadata"), "ownerReferences")
 	owner.kind == "DaemonSet"
 	owner.controller == true

@@ -2,12 +2,12 @@
 # scope: package
 # title: Pods of tenants run on the tenant's nodes
 # description: >-
-#   In a tenant's namespace a Pod names no node (`nodeName`), and selects, by `nodeSelector` or node affinity, no pool that
-#   is not in the contract's `nodePools`, no other tenant's label, no capacity type that is not in `capacityTypes`, and
-#   instances with GPUs or other accelerators only if the contract's `gpu` has any. It tolerates no other tenant's taint:
-#   not by name, not by `operator: Exists` on that key, and not by a toleration without a key, which takes all taints.
-#   A Pod need not select its pool: node_defaults does that. Pods in other namespaces pass, and what a kubelet says of its
-#   static Pods.
+#   In a tenant's namespace a Pod selects, by `nodeSelector` or node affinity, no pool that is not in the contract's
+#   `nodePools`, no other tenant's label, no capacity type that is not in `capacityTypes`, and instances with GPUs or other
+#   accelerators only if the contract's `gpu` has any. It tolerates no other tenant's taint: not by name, not by
+#   `operator: Exists` on that key, and not by a toleration without a key, which takes all taints.
+#   A Pod need not select its pool: node_defaults does that. Pods in other namespaces pass. By name it selects no node
+#   at all (node_names).
 # custom:
 #   severity: high
 #   enforcement: deny
@@ -31,7 +31,6 @@ package portcullis.node_placement
 import data.portcullis.lib.objects
 import data.portcullis.lib.placements
 import data.portcullis.lib.pods
-import data.portcullis.lib.requester
 import data.portcullis.lib.tenants
 
 parameters := input.parameters
@@ -43,18 +42,6 @@ tenant := tenants.owner
 spec := pods.spec(pod)
 
 asked := placements.of_pod(pod) if tenant
-
-deny contains violation if {
-	tenant
-	node := objects.value(spec, "nodeName")
-	not node in {null, ""}
-	not requester.among({"groups": ["system:nodes"]})
-	violation := {
-		"msg": sprintf("the Pod names node `%s`, past the scheduler and all taints", [objects.shown(node)]),
-		"field": "spec.nodeName",
-		"fix": "leave nodeName out",
-	}
-}
 
 deny contains violation if {
 	some term in asked

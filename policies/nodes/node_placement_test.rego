@@ -38,12 +38,6 @@ test_own_nodes if {
 	denied(required("karpenter.sh/nodepool", "In", ["birch"])) == set()
 }
 
-test_no_node_by_name if {
-	denied({"nodeName": "ip-10-0-0-1"}) == {"the Pod names node `ip-10-0-0-1`, past the scheduler and all taints"}
-	kubelet := {"username": "system:node:x", "groups": ["system:nodes"]}
-	found(reviews.asked_by(review({"nodeName": "x"}), kubelet)) == set()
-}
-
 test_no_other_pool if {
 	other := {"the Pod selects node pool `arbor`, which is not one of tenant `tenant-b`"}
 	denied({"nodeSelector": {"karpenter.sh/nodepool": "arbor"}}) == other

@@ -15,20 +15,80 @@
 #     rules:
 #     - {apiGroups: [""], apiVersions: [v1], resources: [services, persistentvolumeclaims], operations: [CREATE, UPDATE]}
 #     - {apiGroups: [gateway.networking.k8s.io], apiVersions: ["*"], resources: [gateways, referencegrants], operations: [CREATE, UPDATE]}
+#     # All of ACK: rules of webhooks have no wildcards within a group.
 #     - apiGroups:
 #       - kro.run
+#       - acm.services.k8s.aws
+#       - acmpca.services.k8s.aws
+#       - amplify.services.k8s.aws
+#       - apigateway.services.k8s.aws
+#       - apigatewayv2.services.k8s.aws
+#       - appconfig.services.k8s.aws
+#       - applicationautoscaling.services.k8s.aws
+#       - athena.services.k8s.aws
+#       - autoscaling.services.k8s.aws
+#       - backup.services.k8s.aws
+#       - bedrock.services.k8s.aws
+#       - bedrockagent.services.k8s.aws
+#       - bedrockagentcorecontrol.services.k8s.aws
+#       - cloudfront.services.k8s.aws
+#       - cloudtrail.services.k8s.aws
+#       - cloudwatch.services.k8s.aws
+#       - cloudwatchlogs.services.k8s.aws
+#       - codeartifact.services.k8s.aws
+#       - cognitoidentity.services.k8s.aws
+#       - cognitoidentityprovider.services.k8s.aws
+#       - documentdb.services.k8s.aws
 #       - dynamodb.services.k8s.aws
 #       - ec2.services.k8s.aws
+#       - ecr.services.k8s.aws
+#       - ecrpublic.services.k8s.aws
+#       - ecs.services.k8s.aws
+#       - efs.services.k8s.aws
 #       - eks.services.k8s.aws
 #       - elasticache.services.k8s.aws
+#       - elbv2.services.k8s.aws
+#       - emrcontainers.services.k8s.aws
+#       - emrserverless.services.k8s.aws
+#       - eventbridge.services.k8s.aws
+#       - firehose.services.k8s.aws
+#       - fsx.services.k8s.aws
+#       - globalaccelerator.services.k8s.aws
+#       - glue.services.k8s.aws
 #       - iam.services.k8s.aws
+#       - kafka.services.k8s.aws
+#       - keyspaces.services.k8s.aws
+#       - kinesis.services.k8s.aws
 #       - kms.services.k8s.aws
 #       - lambda.services.k8s.aws
+#       - memorydb.services.k8s.aws
+#       - mq.services.k8s.aws
+#       - networkfirewall.services.k8s.aws
+#       - opensearchserverless.services.k8s.aws
+#       - opensearchservice.services.k8s.aws
+#       - organizations.services.k8s.aws
+#       - pipes.services.k8s.aws
+#       - prometheusservice.services.k8s.aws
+#       - ram.services.k8s.aws
 #       - rds.services.k8s.aws
+#       - recyclebin.services.k8s.aws
+#       - redshift.services.k8s.aws
+#       - redshiftserverless.services.k8s.aws
+#       - route53.services.k8s.aws
+#       - route53resolver.services.k8s.aws
 #       - s3.services.k8s.aws
+#       - s3control.services.k8s.aws
+#       - s3files.services.k8s.aws
+#       - s3tables.services.k8s.aws
+#       - sagemaker.services.k8s.aws
 #       - secretsmanager.services.k8s.aws
+#       - ses.services.k8s.aws
+#       - sesv2.services.k8s.aws
+#       - sfn.services.k8s.aws
 #       - sns.services.k8s.aws
 #       - sqs.services.k8s.aws
+#       - ssm.services.k8s.aws
+#       - wafv2.services.k8s.aws
 #       apiVersions: ["*"]
 #       resources: ["*"]
 #       operations: [CREATE, UPDATE]
@@ -45,6 +105,7 @@
 #     platformNamespaces: {items: {type: string, minLength: 1}}
 package portcullis.cross_tenant_references
 
+import data.portcullis.lib.fences
 import data.portcullis.lib.objects
 import data.portcullis.lib.tenants
 
@@ -67,14 +128,22 @@ target := trim_suffix(lower(spec.externalName), ".") if {
 	spec.type == "ExternalName"
 }
 
-in_cluster := segments[1] if {
-	segments := split(trim_suffix(target, sprintf(".%s", [parameters.clusterDomain])), ".")
+segments := split(trim_suffix(target, sprintf(".%s", [parameters.clusterDomain])), ".")
+
+# The namespaces that the name may be of: `<service>.<namespace>.svc`, also with a Pod's name before it and in other
+# clusters' domains, and `<address>.<namespace>.pod`.
+in_cluster contains segments[1] if {
 	count(segments) >= 3
 	segments[2] == "svc"
 }
 
+in_cluster contains segments[count(segments) - 2] if {
+	count(segments) >= 3
+	segments[count(segments) - 1] in {"svc", "pod"}
+}
+
 deny contains violation if {
-	namespace := in_cluster
+	some namespace in in_cluster
 	not own(namespace)
 	not tenants.fits_any(parameters.platformNamespaces, namespace)
 	violation := {
@@ -159,12 +228,19 @@ deny contains violation if {
 deny contains violation if {
 	kind == "Gateway"
 	some i, listener in objects.items(spec, "listeners")
-	objects.child(objects.child(listener, "allowedRoutes"), "namespaces").from == "All"
+	takes_all(objects.child(objects.child(listener, "allowedRoutes"), "namespaces"))
 	violation := {
 		"msg": sprintf("the Gateway of tenant `%s` lets routes of all namespaces attach", [tenants.owner]),
 		"field": sprintf("spec.listeners[%d].allowedRoutes.namespaces.from", [i]),
 		"fix": "set it to Same, or select the tenant's namespaces by their label",
 	}
+}
+
+takes_all(namespaces) if namespaces.from == "All"
+
+takes_all(namespaces) if {
+	namespaces.from == "Selector"
+	fences.empty(objects.child(namespaces, "selector"))
 }
 
 # ---- Cloud resources

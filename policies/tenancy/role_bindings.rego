@@ -4,7 +4,7 @@
 # description: >-
 #   Nobody binds anybody to cluster-admin or to a role that may do everything. A RoleBinding in a tenant's namespace names
 #   no group, user or service account of another tenant, and nothing that means everybody. A ClusterRoleBinding gives a
-#   tenant nothing, but for the roles that `tenantClusterRoles` lists. What a role may do is known from `data.inventory`;
+#   tenant nothing, but for the roles that `tenantClusterRoles` lists, and everybody nothing but the API server's own roles. What a role may do is known from `data.inventory`;
 #   by their names alone only `forbiddenRoles` are refused.
 # custom:
 #   severity: critical
@@ -15,8 +15,9 @@
 #     - {apiGroups: [rbac.authorization.k8s.io], apiVersions: [v1], resources: [rolebindings, clusterrolebindings], operations: [CREATE, UPDATE]}
 #   parameters:
 #     tenantLabel: tenant
-#     # Cluster roles that nobody is bound to; `system:masters` alone may be, which has every right anyway.
+#     # Cluster roles that nobody is bound to but `masters`: groups and users that have every right anyway.
 #     forbiddenRoles: [cluster-admin]
+#     masters: ["system:masters", "eks:addon-manager"]
 #     # Cluster roles that a ClusterRoleBinding may give to a tenant.
 #     tenantClusterRoles: []
 #     # Groups and users that mean everybody, or everybody of a kind.
@@ -26,6 +27,7 @@
 #   parametersSchema:
 #     tenantLabel: {minLength: 1}
 #     forbiddenRoles: {items: {type: string, minLength: 1}}
+#     masters: {items: {type: string, minLength: 1}}
 #     tenantClusterRoles: {items: {type: string, minLength: 1}}
 #     everybody: {items: {type: string, minLength: 1}}
 #     platformNamespaces: {items: {type: string, minLength: 1}}
@@ -44,12 +46,14 @@ subjects := objects.items(binding, "subjects")
 
 namespaced if input.request.kind.kind == "RoleBinding"
 
-# The bootstrap's own binding.
+# The bindings that the bootstrap and EKS make themselves.
 masters_only if {
 	not namespaced
-	count(subjects) == 1
-	subjects[0].kind == "Group"
-	subjects[0].name == "system:masters"
+	count(subjects) > 0
+	every subject in subjects {
+		subject.kind in {"Group", "User"}
+		subject.name in parameters.masters
+	}
 }
 
 deny contains violation if {
@@ -97,6 +101,19 @@ deny contains violation if {
 		]),
 		"field": sprintf("subjects[%d].name", [i]),
 		"fix": "name groups of the tenant",
+	}
+}
+
+deny contains violation if {
+	not namespaced
+	not startswith(objects.shown(objects.value(role, "name")), "system:")
+	some i, subject in subjects
+	subject.kind in {"Group", "User"}
+	subject.name in parameters.everybody
+	violation := {
+		"msg": sprintf("a ClusterRoleBinding gives everybody of `%s` rights in all namespaces", [subject.name]),
+		"field": sprintf("subjects[%d].name", [i]),
+		"fix": "name the groups that need them",
 	}
 }
 

@@ -7,6 +7,7 @@ parameters := {
 	"tenantLabel": "tenant",
 	"forbiddenRoles": ["cluster-admin"],
 	"tenantClusterRoles": ["node-viewer"],
+	"masters": ["system:masters", "eks:addon-manager"],
 	"everybody": ["system:authenticated"],
 	"platformNamespaces": ["kube-system", "argocd-*"],
 }
@@ -60,7 +61,16 @@ test_cluster_admin if {
 	in_tenant(cluster_role("cluster-admin"), [group("tenant-b-devs")]) == {"nobody is bound to the cluster role `cluster-admin`"}
 	in_cluster(cluster_role("cluster-admin"), [user("mallory")]) == {"nobody is bound to the cluster role `cluster-admin`"}
 	in_cluster(cluster_role("cluster-admin"), [group("system:masters")]) == set()
+	in_cluster(cluster_role("cluster-admin"), [user("eks:addon-manager")]) == set()
+	count(in_cluster(cluster_role("cluster-admin"), [group("system:masters"), user("mallory")])) == 1
+	count(in_cluster(cluster_role("cluster-admin"), [])) == 1
 	count(in_tenant(cluster_role("cluster-admin"), [group("system:masters")])) == 1
+}
+
+test_everybody_in_the_cluster if {
+	in_cluster(view, [group("system:authenticated")]) == {"a ClusterRoleBinding gives everybody of `system:authenticated` rights in all namespaces"}
+	in_cluster(cluster_role("system:basic-user"), [group("system:authenticated")]) == set()
+	in_cluster(view, [group("admins")]) == set()
 }
 
 test_roles_that_may_do_everything if {

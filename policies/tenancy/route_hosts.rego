@@ -150,7 +150,6 @@ deny contains violation if {
 	kind == "Ingress"
 	tenants.owner
 	objects.value(spec, "defaultBackend") != null
-	count(objects.items(spec, "rules")) == 0
 	violation := catch_all("spec.defaultBackend")
 }
 
@@ -205,20 +204,39 @@ deny contains violation if {
 	}
 }
 
-deny contains violation if {
-	tenants.owner
+# Where a route sends to, and where it sends copies to: `{field, backend}`.
+backends contains {"field": sprintf("spec.rules[%d].backendRefs[%d]", [i, j]), "backend": backend} if {
 	some i, rule in objects.items(spec, "rules")
 	some j, backend in objects.items(rule, "backendRefs")
+}
+
+backends contains {"field": sprintf("spec.rules[%d].filters[%d].requestMirror.backendRef", [i, j]), "backend": backend} if {
+	some i, rule in objects.items(spec, "rules")
+	some j, filter in objects.items(rule, "filters")
+	backend := objects.child(objects.child(filter, "requestMirror"), "backendRef")
+}
+
+backends contains {"field": sprintf("spec.rules[%d].backendRefs[%d].filters[%d].requestMirror.backendRef", [i, j, k]), "backend": backend} if {
+	some i, rule in objects.items(spec, "rules")
+	some j, to in objects.items(rule, "backendRefs")
+	some k, filter in objects.items(to, "filters")
+	backend := objects.child(objects.child(filter, "requestMirror"), "backendRef")
+}
+
+deny contains violation if {
+	tenants.owner
+	some use in backends
+	backend := use.backend
 	namespace := objects.value(backend, "namespace")
 	namespace != null
 	not tenants.is_of(namespace, tenants.owner)
 	violation := {
 		"msg": sprintf("the route sends to `%s` in namespace `%s`, which is not of tenant `%s`", [
-			backend.name,
+			objects.shown(objects.value(backend, "name")),
 			namespace,
 			tenants.owner,
 		]),
-		"field": sprintf("spec.rules[%d].backendRefs[%d].namespace", [i, j]),
+		"field": concat(".", [use.field, "namespace"]),
 		"fix": "send to a Service of the tenant",
 	}
 }

@@ -75,3 +75,16 @@ test_gateways_and_backends if {
 	denied(route({"rules": [{"backendRefs": [{"name": "s"}, {"name": "s", "namespace": "tenant-b-ci"}]}]})) == set()
 	fields(route({"rules": [{"backendRefs": [{"name": "s", "namespace": "infra"}]}]})) == {"spec.rules[0].backendRefs[0].namespace"}
 }
+
+mirror(namespace) := {"requestMirror": {"backendRef": {"name": "pg", "namespace": namespace}}}
+
+test_copies_of_requests if {
+	fields(route({"rules": [{"filters": [mirror("tenant-b-ci")]}]})) == set()
+	fields(route({"rules": [{"filters": [mirror("tenant-a")]}]})) == {"spec.rules[0].filters[0].requestMirror.backendRef.namespace"}
+	fields(route({"rules": [{"backendRefs": [{"name": "web", "filters": [mirror("tenant-a")]}]}]})) == {"spec.rules[0].backendRefs[0].filters[0].requestMirror.backendRef.namespace"}
+}
+
+test_what_no_rule_takes if {
+	spec := {"defaultBackend": {"service": {"name": "web"}}, "rules": [{"host": "b.example.com"}]}
+	fields(made("Ingress", spec)) == {"spec.defaultBackend"}
+}

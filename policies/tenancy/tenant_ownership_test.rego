@@ -521,3 +521,13 @@ test_shapes_that_cannot_be_read if {
 	}
 	fields(create("tenant-b", alice, {"metadata": {"labels": {"tenant": 5}}})) == {"metadata.labels.tenant"}
 }
+
+test_who_breaks_the_glass_acts_for_the_tenant if {
+	contracts := object.union(tenants, {"tenant-b": {"breakGlass": {"groups": ["tenant-b-oncall"], "users": ["dr@example.com"]}}})
+	every who in [user("olga", ["tenant-b-oncall"]), user("dr@example.com", [])] {
+		found := tenant_ownership.deny with input as in_namespace("tenant-b", who, "CONNECT", "pods/exec", plain, null) with data.tenants as contracts with data.inventory as inventory
+		found == set()
+		other := tenant_ownership.deny with input as in_namespace("tenant-a", who, "CONNECT", "pods/exec", plain, null) with data.tenants as contracts with data.inventory as inventory
+		count(other) == 1
+	}
+}

@@ -39,13 +39,19 @@ volume := volume_of(input.request.object)
 deny contains violation if {
 	not volume in {null, "", volume_of(input.request.oldObject)}
 	tenants.owner
-	not requester.controller
+	not binding
 	not own(volume)
 	violation := {
 		"msg": sprintf("the claim names volume `%s`, which is not known to be of tenant `%s`", [volume, tenants.owner]),
 		"field": "spec.volumeName",
 		"fix": "leave it out, or have the platform reserve the volume for this claim (`claimRef`) or label it with the tenant",
 	}
+}
+
+# The binder says which volume a claim has got. A claim that a controller makes says what a tenant's template says.
+binding if {
+	input.request.operation == "UPDATE"
+	requester.controller
 }
 
 known(name) := data.inventory.cluster.v1.PersistentVolume[name]

@@ -45,7 +45,13 @@ test_volumes_of_others if {
 	denied(reviews.in_place(made({"volumeName": "theirs"}), "infra")) == set()
 }
 
-test_who_binds if denied(reviews.asked_by(made({"volumeName": "unknown"}), reviews.gc)) == set()
+test_who_binds if {
+	bound := reviews.update("PersistentVolumeClaim", claim({"volumeName": "unknown"}), claim({}), parameters)
+	denied(reviews.asked_by(bound, reviews.gc)) == set()
+}
+
+# `volumeClaimTemplates` and ephemeral volumes are a tenant's words in a controller's mouth.
+test_who_makes if count(denied(reviews.asked_by(made({"volumeName": "unknown"}), reviews.gc))) == 1
 
 test_updates if {
 	denied(reviews.update("PersistentVolumeClaim", claim({"volumeName": "v"}), claim({"volumeName": "v"}), parameters)) == set()
