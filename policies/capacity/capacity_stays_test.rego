@@ -23,6 +23,7 @@ denied(review, inventory) := {v.msg | some v in found} if {
 test_deletes if {
 	gone := reviews.delete("ResourceQuota", full, parameters)
 	denied(gone, {}) == {"ResourceQuota `thing` says what the contract of tenant `tenant-b` says for pods, requests.cpu, and nothing else in namespace `tenant-b` does"}
+	count(denied(reviews.delete("ResourceQuota", quota({"pods": "20"}), parameters), {})) == 1
 	denied(gone, other) == set()
 	denied(reviews.asked_by(gone, reviews.gc), {}) == set()
 	denied(reviews.delete("ResourceQuota", quota({"services": "5"}), parameters), {}) == set()

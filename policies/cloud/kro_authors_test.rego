@@ -23,6 +23,7 @@ test_the_platform if {
 	denied("DELETE", "app", null, {}, reviews.gc, false) == set()
 	denied("CREATE", "tenant-b-app", of("tenant-b"), null, reviews.alice, false) == platform_only
 	denied("DELETE", "tenant-b-app", null, of("tenant-b"), reviews.alice, false) == platform_only
+	denied("CREATE", "tenant-b-app", {}, null, reviews.alice, false) == platform_only
 }
 
 test_members if {

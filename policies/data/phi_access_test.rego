@@ -67,6 +67,15 @@ test_the_contracts_class if {
 	none == set()
 }
 
+# An ephemeral container comes with its Pod, so what the inventory has does not matter.
+test_ephemeral_containers_of_unknown_pods if {
+	review := object.union(
+		reviews.update("Pod", reviews.pod({}), reviews.pod({}), parameters),
+		{"request": {"name": "unknown", "subResource": "ephemeralcontainers"}},
+	)
+	warned(review) == set()
+}
+
 test_emergency if {
 	denied(reviews.asked_by(into("records", "exec"), oncall)) == set()
 	denied(reviews.asked_by(into("records", "exec"), {"username": "dr-on-duty", "groups": []})) == set()

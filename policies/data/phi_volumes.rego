@@ -20,6 +20,7 @@
 #     - {apiGroups: [storage.k8s.io], apiVersions: ["*"], resources: [storageclasses], operations: [CREATE, UPDATE]}
 #     podTemplates: true
 #   parameters:
+#     tenantLabel: tenant
 #     # Key of the label that says how sensitive data is, and its values that mean PHI.
 #     label: classification
 #     phiLevels: [phi]
@@ -28,6 +29,7 @@
 #     # Provisioners whose classes must say that they encrypt.
 #     provisioners: [ebs.csi.aws.com, ebs.csi.eks.amazonaws.com, kubernetes.io/aws-ebs]
 #   parametersSchema:
+#     tenantLabel: {minLength: 1}
 #     label: {minLength: 1}
 #     phiLevels: {items: {type: string, minLength: 1}}
 #     encryptedClasses: {items: {type: string, minLength: 1}}

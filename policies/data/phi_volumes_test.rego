@@ -10,6 +10,7 @@ inventory := {"cluster": {"storage.k8s.io/v1": {"StorageClass": {
 }}}}
 
 parameters := {
+	"tenantLabel": "tenant",
 	"label": "classification",
 	"phiLevels": ["phi"],
 	"encryptedClasses": ["fsx-*"],
@@ -36,6 +37,13 @@ test_classes_that_do_not if {
 	}
 	marked := object.union(claim({}, {"storageClassName": "gp2"}), {"namespace": {"labels": phi}})
 	count(judged(marked)) == 1
+}
+
+# A namespace that says nothing has the class that the contract has for such.
+test_the_contracts_class if {
+	review := claim({}, {"storageClassName": "gp2"})
+	found := phi_volumes.deny with input as review with data.inventory as inventory with data.tenants as {"tenant-b": {"classification": {"default": "phi"}}}
+	count(found) == 1
 }
 
 test_without_an_inventory if {

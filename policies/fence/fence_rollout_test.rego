@@ -35,6 +35,7 @@ test_what_would_break if {
 	warned(fence, {"w": allow_some}) == {no_traffic, no_names}
 	warned(fence, {"w": allow_web}) == {no_names}
 	warned(fence, {"w": allow_web, "d": allow_dns}) == set()
+	warned(fence, {"w": allow_web, "d": {"spec": {"egress": [{"ports": [{"port": 443}]}]}}}) == {no_names}
 	warned(fence, {"w": allow_web, "d": {"spec": {"egress": [{"to": [{"podSelector": {}}]}]}}}) == set()
 }
 

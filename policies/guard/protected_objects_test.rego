@@ -41,6 +41,9 @@ test_protected if {
 	denied(of("", "ConfigMap", {"metadata": {"name": "thing", "labels": {"keep": "no"}}})) == set()
 }
 
+# Whoever is not of the platform reads of the deletion, and of nothing else.
+test_members if denied(reviews.asked_by(of("", "ConfigMap", kept), reviews.alice)) == message
+
 test_who_may if {
 	every who in [reviews.gc, {"username": "o", "groups": ["tenant-b-oncall"]}, {"username": "r", "groups": ["rescue"]}] {
 		denied(reviews.asked_by(of("", "ConfigMap", kept), who)) == set()

@@ -47,6 +47,8 @@ test_pods_of_daemon_sets if {
 	every name in ["system:serviceaccount:kube-system:daemon-set-controller", "system:kube-controller-manager"] {
 		patches(reviews.asked_by(owned, {"username": name, "groups": []})) == set()
 	}
+	no_controller := object.union(review({}), {"request": {"object": {"metadata": {"ownerReferences": [{"kind": "DaemonSet", "controller": false}]}}}})
+	count(patches(reviews.asked_by(no_controller, {"username": "system:kube-controller-manager", "groups": []}))) == 2
 	# Whoever writes such an owner by hand.
 	count(patches(reviews.asked_by(owned, reviews.alice))) == 2
 }

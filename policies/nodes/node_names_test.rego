@@ -30,5 +30,6 @@ test_static_pods if denied(reviews.asked_by(made({"nodeName": "x"}), {"username"
 test_scheduled_pods if {
 	denied(changed({"nodeName": "ip-10-0-0-1"}, {"nodeName": "ip-10-0-0-1"})) == set()
 	denied(changed({"nodeName": "ip-10-0-0-1"}, {})) == past
+	denied(changed({}, {"nodeName": "ip-10-0-0-1"})) == set()
 	denied(changed({"nodeName": "ip-10-0-0-1"}, {"nodeName": "other"})) == past
 }

@@ -17,4 +17,9 @@ test_images_of_cached_registries if patched(["nginx:1.27", "ghcr.io/a/b@sha256:0
 	["/spec/containers/1/image", "cache.example.com/ghcr/a/b@sha256:0f"],
 }
 
+test_one_cache if patched(["nginx:1.27"], {"docker.io": "cache.example.com/hub"}) == {
+	["/spec/initContainers/0/image", "cache.example.com/hub/library/busybox"],
+	["/spec/containers/0/image", "cache.example.com/hub/library/nginx:1.27"],
+}
+
 test_without_caches if patched(["nginx"], {}) == set()

@@ -52,6 +52,9 @@ test_tokens_that_vouch_for_nothing if {
 test_images_without_a_digest if denied("registry.example.com/a:1", {"verified": good}) == {"container `app` has image `registry.example.com/a:1` without a digest, so nobody can vouch for it"}
 
 test_where_it_was_not_agreed if {
-	review := reviews.create("Pod", pod("nginx", {}), parameters)
-	count(signed_images.deny) == 0 with input as review with data.tenants as {"tenant-b": {}}
+	every used in ["nginx", image] {
+		review := reviews.create("Pod", pod(used, {}), parameters)
+		found := signed_images.deny with input as review with data.tenants as {"tenant-b": {}}
+		found == set()
+	}
 }

@@ -33,6 +33,7 @@ test_quotas_and_limits if {
 test_network_policies if {
 	denied(asked("DELETE", "networking.k8s.io", "networkpolicies", "default-deny")) == {"only the platform may delete the network policy `default-deny` of namespace `tenant-b`"}
 	denied(asked("CREATE", "networking.k8s.io", "networkpolicies", "mine")) == set()
+	denied(reviews.asked_by(asked("DELETE", "networking.k8s.io", "networkpolicies", "default-deny"), reviews.admin)) == set()
 	collection := object.union(asked("DELETE", "networking.k8s.io", "networkpolicies", "default-deny"), {"request": {"name": "", "object": null}})
 	count(denied(collection)) == 1
 	generated := object.union(asked("CREATE", "networking.k8s.io", "networkpolicies", "default-deny"), {"request": {"name": "", "oldObject": null}})

@@ -363,9 +363,8 @@ impl Bench {
                 match holds {
                     Ok(Value::Undefined) => {
                         let before = self.statements(query, count - 1).unwrap_or_default();
-                        let expression =
-                            body.get(before.len()..).unwrap_or(&body).trim().trim_start_matches(';').trim();
-                        return TestEnding::Fail { at, expression: expression.to_owned() };
+                        let expression = self.written(query, &body, before.len());
+                        return TestEnding::Fail { at, expression };
                     }
                     Err(fault) => return TestEnding::Error { at, msg: fault.msg },
                     Ok(_) => {}
@@ -373,6 +372,20 @@ impl Bench {
             }
         }
         TestEnding::Fail { at: Some(test.at.clone()), expression: "the value of the rule is not true".to_owned() }
+    }
+
+    /// What the author wrote of the statements of a body from a byte on.
+    fn written(&self, query: &Ref<Query>, body: &str, from: usize) -> String {
+        let rest = body.get(from..).unwrap_or(body);
+        let expression = rest.trim().trim_start_matches(';').trim();
+        let within = body.len() - rest.len() + rest.find(expression).unwrap_or_default();
+        let first = query.stmts.first().and_then(|s| usize::try_from(s.span.start).ok());
+        let text = query.stmts.first().and_then(|s| self.texts.get(s.span.source.file()));
+        let written = first.zip(text).map(|(first, text)| {
+            let start = first + within;
+            text.places.written(start..start + expression.len())
+        });
+        written.filter(|w| !w.is_empty()).unwrap_or(expression).to_owned()
     }
 
     /// The text of the first `count` statements of a body.

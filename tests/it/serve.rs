@@ -272,7 +272,7 @@ async fn health_and_metrics_are_shown_and_nothing_else() {
     assert_eq!(client.get("/livez").await.text(), "ok\n");
     let ready = client.get("/readyz").await;
     assert_eq!(ready.status, StatusCode::OK);
-    for line in ["ok   policies: 59 loaded, sha256:", "ok   namespaces: ", "ok   decision_log: ", "ok   phase: serving"]
+    for line in ["ok   policies: 60 loaded, sha256:", "ok   namespaces: ", "ok   decision_log: ", "ok   phase: serving"]
     {
         assert!(ready.text().lines().any(|l| l.starts_with(line)), "{line} is not in {}", ready.text());
     }
@@ -281,7 +281,7 @@ async fn health_and_metrics_are_shown_and_nothing_else() {
     }
     let metrics = client.get("/metrics").await.text();
     for name in
-        ["portcullis_policy_set_info{", "portcullis_in_flight_limit ", "portcullis_policies{enforcement=\"deny\"} 58"]
+        ["portcullis_policy_set_info{", "portcullis_in_flight_limit ", "portcullis_policies{enforcement=\"deny\"} 59"]
     {
         assert!(metrics.lines().any(|l| l.starts_with(name)), "{name} is not in {metrics}");
     }

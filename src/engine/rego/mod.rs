@@ -10,7 +10,9 @@ mod lexer;
 mod parser;
 mod terms;
 
-pub(crate) use ast::{Body, Kind, Literal, LiteralKind, Module, Operator, Part, Rule, Span, Step, Term, Value, With};
+pub(crate) use ast::{
+    Body, Import, Kind, Literal, LiteralKind, Module, Operator, Part, Rule, Span, Step, Term, Value, With,
+};
 pub(crate) use json::module as json;
 pub(crate) use lexer::Comment;
 pub(crate) use parser::{parse_module, parse_query};

@@ -201,6 +201,20 @@ impl Places {
         line_and_column(&self.original, original)
     }
 
+    /// What the author wrote where the changed text has this span.
+    pub(crate) fn written(&self, span: Range<usize>) -> &str {
+        let before = |offset: usize| self.segments.partition_point(|s| s.at < offset).checked_sub(1);
+        let start = self.segments.get(self.segments.partition_point(|s| s.at <= span.start).saturating_sub(1));
+        let start = start.map_or(span.start, |s| s.original + (span.start - s.at).min(s.length));
+        let last = before(span.end);
+        let end = match last.and_then(|n| self.segments.get(n)) {
+            Some(s) if s.length > 0 => s.original + (span.end - s.at).min(s.length),
+            // What was put there stands for all up to what follows.
+            _ => last.and_then(|n| self.segments.get(n + 1)).map_or(self.original.len(), |s| s.original),
+        };
+        self.original.get(start..end).unwrap_or_default()
+    }
+
     /// The same of a line and a column of the changed text; `tab` is how many columns a tab counts.
     fn of_place(&self, line: u32, column: u32, tab: u32) -> Option<(u32, u32)> {
         let text = self.text.split('\n').nth(usize::try_from(line).ok()?.checked_sub(1)?)?;

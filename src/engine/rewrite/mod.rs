@@ -17,10 +17,12 @@
 //! - keywords as the first step of a reference, `if.foo` (see `keywords`);
 //! - `with` on builtins that the engine does not know by itself (see `mocks`);
 //! - `rego.metadata.*` (see `annotations`);
+//! - names of imports (see `imports`);
 //! - imports that stand after rules.
 
 mod edits;
 mod heads;
+mod imports;
 mod keywords;
 mod mocks;
 mod negation;
@@ -110,6 +112,8 @@ struct Rewriter<'t> {
     version: RegoVersion,
     /// Names of rules and imports.
     globals: BTreeSet<String>,
+    /// What the names of imports stand for.
+    imports: BTreeMap<String, String>,
     /// Keywords that rules stand below.
     keyword_roots: BTreeSet<String>,
     /// Names declared in the rule at hand, which hide those of other rules.
@@ -141,6 +145,7 @@ impl<'t> Rewriter<'t> {
             package: Vec::new(),
             version: RegoVersion::V1,
             globals: BTreeSet::new(),
+            imports: BTreeMap::new(),
             keyword_roots: BTreeSet::new(),
             declared: BTreeSet::new(),
             prefix,
@@ -162,7 +167,8 @@ impl<'t> Rewriter<'t> {
         let elsewhere = known.rules.get(&module.package).into_iter().flatten().cloned();
         let globals = rules.chain(imports).map(str::to_owned).chain(elsewhere).collect();
         let keyword_roots = module.rules.iter().filter_map(|r| keywords::root(r)).map(str::to_owned).collect();
-        Self { package: module.package.clone(), globals, keyword_roots, ..Self::empty(text, known) }
+        let imports = imports::paths(module, text);
+        Self { package: module.package.clone(), globals, imports, keyword_roots, ..Self::empty(text, known) }
     }
 
     /// A name that nothing else has.
@@ -275,6 +281,36 @@ mod tests {
     }
 
     #[test]
+    fn imports_are_written_out() {
+        check(
+            RegoVersion::V1,
+            &[
+                (
+                    "import data.x.b\nimport input.y as c\np if b.q(c.z, b) == c",
+                    "import data.x.b\nimport input.y as c\np if data.x.b.q(input.y.z, data.x.b) == input.y",
+                ),
+                (
+                    "import data[\"x-y\"].b\np if not b.f(input.b) with b.q as 1",
+                    "import data[\"x-y\"].b\np if { __arg0 := input.b with data[\"x-y\"].b.q as 1; not data[\"x-y\"].b.f(__arg0) with data[\"x-y\"].b.q as 1 }",
+                ),
+                // A name of the rule's own.
+                (
+                    "import data.x.b\np if { b := 1; b == 1 }\nf(b) := b.c",
+                    "import data.x.b\np if { b := 1; b == 1 }\nf(b) := b.c",
+                ),
+                (
+                    "import data.x.b\np := [b | some b in input.b]",
+                    "import data.x.b\np := [__arg0 | some __arg0 in input.b]",
+                ),
+                (
+                    "import data.x.b\np := {\"b\": input.b, \"c\": $\"{b.d}\"}",
+                    "import data.x.b\np := {\"b\": input.b, \"c\": __rego__.template_string([{__arg0 | __arg0 := data.x.b.d}])}",
+                ),
+            ],
+        );
+    }
+
+    #[test]
     fn what_is_read_alike_is_left_alone() {
         for text in [
             "p if {\n\tx := f(\n\t\t(1))\n}",
@@ -297,6 +333,20 @@ mod tests {
         let original = |part: &str| edits::line_and_column(text, text.find(part).expect("it is there"));
         for part in ["x :=", "input.y", "input.z", "f(", "bad(1)"] {
             assert_eq!(at(part), original(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_shown() {
+        let text = "package a\nimport data.x.b\np if {\n\tb.c == 1 # why\n\tinput.c == b\n}";
+        let places = rewrite(text, RegoVersion::V1, &Surroundings::default()).expect("Rego").remove(0);
+        for (changed, written) in [
+            ("data.x.b.c == 1 # why", "b.c == 1 # why"),
+            ("input.c == data.x.b", "input.c == b"),
+            ("input.c", "input.c"),
+        ] {
+            let at = places.text().rfind(changed).expect("it is there");
+            assert_eq!(places.written(at..at + changed.len()), written);
         }
     }
 }

@@ -34,6 +34,7 @@ impl Rewriter<'_> {
         self.declared = keywords::declared(rule);
         self.types = operators::types(rule);
         self.scopes(rule);
+        self.imported(rule);
         if rule.is_default {
             self.default(rule);
             return Ok(());
