@@ -66,8 +66,8 @@ struct Entry {
     bodies: bool,
 }
 
-/// The file of readers. It is read again when it changes, so that a token can be taken back at once; while it cannot be
-/// read, nobody may read the log.
+/// The file of readers. It is read again when it or a file of a token changes, so that a token can be taken back at once;
+/// while it cannot be read, nobody may read the log.
 #[derive(Debug)]
 pub struct ReadersFile {
     path: PathBuf,
@@ -76,8 +76,18 @@ pub struct ReadersFile {
 
 #[derive(Debug)]
 struct State {
-    stamp: Option<(SystemTime, u64)>,
+    /// Of the file, and of those of the tokens that it names, from before they were read.
+    stamps: Stamps,
     readers: Arc<Vec<Reader>>,
+}
+
+/// When files were changed last, and their lengths.
+type Stamps = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
+
+impl State {
+    fn is_current(&self) -> bool {
+        self.stamps.iter().all(|(path, before)| stamp(path) == *before)
+    }
 }
 
 impl ReadersFile {
@@ -86,22 +96,22 @@ impl ReadersFile {
     /// # Errors
     /// What is wrong with it, or with a file of a token.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
-        let stamp = stamp(path);
-        let readers = Arc::new(read(path)?);
-        Ok(Self { path: path.to_path_buf(), state: Mutex::new(State { stamp, readers }) })
+        let mut stamps = Stamps::new();
+        let readers = Arc::new(read(path, &mut stamps)?);
+        Ok(Self { path: path.to_path_buf(), state: Mutex::new(State { stamps, readers }) })
     }
 
     /// The readers of now.
     #[must_use]
     pub fn readers(&self) -> Arc<Vec<Reader>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = stamp(&self.path);
-        if now != state.stamp {
-            state.stamp = now;
-            state.readers = Arc::new(read(&self.path).unwrap_or_else(|error| {
+        if !state.is_current() {
+            let mut stamps = Stamps::new();
+            let readers = read(&self.path, &mut stamps).unwrap_or_else(|error| {
                 tracing::error!(%error, "the file of readers cannot be read; nobody may read the decision log");
                 Vec::new()
-            }));
+            });
+            *state = State { stamps, readers: Arc::new(readers) };
         }
         Arc::clone(&state.readers)
     }
@@ -125,7 +135,9 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     fs::metadata(path).ok().and_then(|m| Some((m.modified().ok()?, m.len())))
 }
 
-fn read(path: &Path) -> Result<Vec<Reader>, LoadError> {
+/// The readers, and how the files were that they are read from, as far as that goes.
+fn read(path: &Path, stamps: &mut Stamps) -> Result<Vec<Reader>, LoadError> {
+    stamps.push((path.to_path_buf(), stamp(path)));
     let file = path.display().to_string();
     let fault = |message: String| LoadError::new(&file, "readers", message);
     let text = fs::read_to_string(path).map_err(|e| fault(format!("cannot be read: {e}")))?;
@@ -141,6 +153,7 @@ fn read(path: &Path) -> Result<Vec<Reader>, LoadError> {
                 digest(&hex).ok_or_else(|| fault(format!("reader `{name}`: `tokenSha256` is not 64 hex digits")))?
             }
             (None, Some(token)) => {
+                stamps.push((token.clone(), stamp(&token)));
                 let of = |e: String| fault(format!("reader `{name}`: `tokenFile` `{}` {e}", token.display()));
                 let text = fs::read_to_string(&token).map_err(|e| of(format!("cannot be read: {e}")))?;
                 if text.trim().len() < LEAST_TOKEN {
@@ -193,6 +206,14 @@ mod tests {
         assert_eq!(file.find("correct horse battery staple"), None, "taken back");
         fs::write(&path, "readers: nonsense").expect("written");
         assert_eq!(file.readers().len(), 0);
+        let token = dir.path().join("token");
+        fs::write(&token, "the first token of the auditor\n").expect("written");
+        fs::write(&path, format!("readers:\n- {{name: auditor, tokenFile: {}}}\n", token.display())).expect("written");
+        assert!(file.find("the first token of the auditor").is_some());
+        fs::write(&token, "another token\n").expect("written");
+        assert_eq!(file.find("the first token of the auditor"), None, "too short a token is none");
+        fs::write(&token, "the second token of the auditor\n").expect("written");
+        assert!(file.find("the second token of the auditor").is_some());
     }
 
     #[test]

@@ -160,13 +160,7 @@ struct Runner {
 
 impl Runner {
     fn run(mut self) {
-        let mut progress = match self.cursor.load() {
-            Ok(progress) => progress.unwrap_or_default(),
-            Err(error) => {
-                tracing::error!(sink = self.spec.name, %error, "the sink's cursor cannot be read; it is not served");
-                return;
-            }
-        };
+        let Some(mut progress) = self.begin() else { return };
         let mut retry = FIRST_RETRY;
         let mut ends: Option<Instant> = None;
         loop {
@@ -208,6 +202,22 @@ impl Runner {
             self.tell(false);
         }
         self.tell(true);
+    }
+
+    /// Where to go on; nowhere when the end comes first. A cursor that is there and cannot be read may be read later, and
+    /// without it everything would be sent again.
+    fn begin(&mut self) -> Option<Progress> {
+        while !*self.stopped.borrow() {
+            match self.cursor.load() {
+                Ok(progress) => return Some(progress.unwrap_or_default()),
+                Err(error) => {
+                    self.observer.failed(&self.spec.name, Reason::Local);
+                    tracing::error!(sink = self.spec.name, %error, "the sink's cursor cannot be read; it is tried again");
+                    self.rest(jitter(LAST_RETRY));
+                }
+            }
+        }
+        None
     }
 
     /// Sends what is due.
