@@ -28,6 +28,33 @@ fn typed(commands: &str) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
+/// The pages show the digest of the policies as they are shipped.
+#[test]
+fn the_policy_set_on_the_pages_is_todays() {
+    let said: serde_json::Value = serde_json::from_str(&typed("portcullis check policies -o json")).expect("JSON");
+    let set = said["policySet"].as_str().expect("a digest");
+    for page in ["README.md", "docs/onboarding.md"] {
+        let file = root().join(page);
+        let text = fs::read_to_string(&file).expect("the page");
+        let made: String = text
+            .split_inclusive('\n')
+            .map(|line| match line.split_once("policy set:") {
+                Some((before, after)) => {
+                    let spaces: String = after.chars().take_while(|c| *c == ' ').collect();
+                    format!("{before}policy set:{spaces}{set}\n")
+                }
+                None => line.to_owned(),
+            })
+            .collect();
+        assert!(made.contains(set), "{page} shows no digest of the policies");
+        if std::env::var_os("UPDATE_PAGES").is_some() {
+            fs::write(&file, made).expect("written");
+        } else {
+            assert!(made == text, "{page} shows another policy set than {set}: run with UPDATE_PAGES=1");
+        }
+    }
+}
+
 #[test]
 fn the_walk_through_prints_what_it_says() {
     let file = root().join("docs/onboarding.md");
