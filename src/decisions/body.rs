@@ -16,9 +16,9 @@ use crate::decisions::record::ViolationRecord;
 
 /// What is stored of a decision beside its envelope; all of it masked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Body {
+pub struct Body<I = Value> {
     /// The AdmissionReview.
-    pub input: Value,
+    pub input: I,
     /// The patch that was answered (RFC 6902).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patch: Option<Value>,

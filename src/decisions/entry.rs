@@ -19,7 +19,7 @@ pub use self::config::ConfigChange;
 use crate::admission::Request;
 use crate::decisions::body::{Body, BodyLine, Detail, salted};
 use crate::decisions::clip;
-use crate::decisions::mask::{Masker, Masking};
+use crate::decisions::mask::{Input, Masker, Masking};
 use crate::decisions::record::{
     CallerRecord, DecisionRecord, ENGINE, ErrorRecord, ExceptionRecord, InputRecord, InventoryRecord, RecordType,
     RequestRecord, ViolationRecord,
@@ -93,7 +93,7 @@ pub(super) fn rfc3339(timestamp: Timestamp) -> String {
 }
 
 /// What may be seen of a decision.
-struct Shown {
+struct Shown<'r> {
     request: RequestRecord,
     violations: Vec<ViolationRecord>,
     violations_omitted: u64,
@@ -107,7 +107,7 @@ struct Shown {
     masked: Vec<String>,
     omitted: Vec<String>,
     mask_failed: bool,
-    body: Body,
+    body: Body<Input<'r>>,
 }
 
 /// `first`, or `second` if the first panics.
@@ -117,7 +117,7 @@ fn or_else<T>(first: impl FnOnce() -> T, second: impl FnOnce() -> T) -> T {
 }
 
 /// The masked decision. Documents first: what is found in them is then looked for in all text.
-fn show(meta: &DecisionMeta, request: &Request, decision: &Decision, masker: &Masker) -> Shown {
+fn show<'r>(meta: &DecisionMeta, request: &'r Request, decision: &Decision, masker: &Masker) -> Shown<'r> {
     let id = meta.decision_id.to_string();
     let mut mask = masker.of_decision(&id);
     let (mut input, omitted) = mask.input(request);
@@ -181,7 +181,7 @@ fn show(meta: &DecisionMeta, request: &Request, decision: &Decision, masker: &Ma
 }
 
 /// The decision when masking failed: verdict and policies, nothing anybody wrote.
-fn hide(request: &Request, decision: &Decision, masker: &Masker) -> Shown {
+fn hide<'r>(request: &'r Request, decision: &Decision, masker: &Masker) -> Shown<'r> {
     const HIDDEN: &str = "[masked]";
     let bare =
         |v: &Violation| ViolationRecord { msg: HIDDEN.to_owned(), field: None, ..violation_of(v, String::new(), None) };
@@ -206,7 +206,7 @@ fn hide(request: &Request, decision: &Decision, masker: &Masker) -> Shown {
         omitted: Vec::new(),
         mask_failed: true,
         body: Body {
-            input: json!({ "masked": HIDDEN }),
+            input: Input::hidden(request, json!({ "masked": HIDDEN })),
             patch: decision.patch.as_ref().map(|_| json!({ "masked": HIDDEN })),
             details: Vec::new(),
             details_omitted: 0,
@@ -228,7 +228,7 @@ fn contents(decision: &Decision, mask: &mut Masking<'_>) -> BTreeMap<String, Val
         .collect()
 }
 
-fn entry(meta: &DecisionMeta, decision: &Decision, shown: Shown, salt: [u8; 32]) -> Entry {
+fn entry(meta: &DecisionMeta, decision: &Decision, shown: Shown<'_>, salt: [u8; 32]) -> Entry {
     let body = json_of(&shown.body);
     let patch_digest = shown.body.patch.as_ref().map(|p| Digest::from_bytes(salted(&salt, json_of(p).as_bytes())));
     let line = BodyLine { decision_id: meta.decision_id.to_string(), salt, body };

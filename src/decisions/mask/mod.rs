@@ -17,13 +17,14 @@ pub use key::{MaskKey, commitment};
 
 use std::sync::Arc;
 
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::admission::Request;
 use key::{MASKED, Prk};
 use secrets::Strength;
 use shapes::Place;
-use walk::{Walk, push_segment};
+use walk::{MANAGED_FIELDS, Walk, push_segment};
 
 /// What is masked and with which key. Cheap to clone.
 #[derive(Clone)]
@@ -83,37 +84,55 @@ pub(super) struct Masking<'m> {
 
 impl Masking<'_> {
     /// The review without its secrets and without `managedFields` (whose pointers are the second value).
-    pub(super) fn input(&mut self, request: &Request) -> (Value, Vec<String>) {
-        let mut omitted = Vec::new();
-        let mut review = copy(request.review(), &MANAGED_FIELDS, "", &mut omitted);
+    pub(super) fn input<'r>(&mut self, request: &'r Request) -> (Input<'r>, Vec<String>) {
+        let review: &Value = request.review();
+        let managed = |side: &str| {
+            let pointer = format!("/request/{side}/metadata/{MANAGED_FIELDS}");
+            review.pointer(&pointer).map(|_| pointer)
+        };
+        let omitted = ["object", "oldObject"].into_iter().filter_map(managed).collect();
+        let mut input = Input::of(request);
         for segments in self.pointers {
-            self.walk.named(&mut review, segments, "");
+            self.walk.named(review, segments, "");
         }
-        let Some(Value::Object(fields)) = review.get_mut("request") else { return (review, omitted) };
+        if self.walk.has_changes() {
+            self.walk.change(input.changed(), "");
+        }
         for side in ["object", "oldObject", "options"] {
-            if let Some(document) = fields.get_mut(side) {
+            if let Some(document) = input.value().get("request").and_then(|r| r.get(side)) {
                 let kind = if side == "options" { "" } else { request.kind.kind.as_str() };
                 self.walk.document(document, &format!("/request/{side}"), kind);
             }
         }
-        (review, omitted)
+        if self.walk.has_changes() {
+            self.walk.change(input.changed(), "");
+        }
+        (input, omitted)
     }
 
     /// A patch (RFC 6902) on an object of `kind`.
     pub(super) fn patch(&mut self, mut patch: Value, kind: &str) -> Value {
-        self.walk.patch(&mut patch, kind);
+        self.walk.patch(&patch, kind);
+        self.walk.change(&mut patch, "/patch");
         patch
     }
 
     /// What a policy said beside its message.
     pub(super) fn details(&mut self, mut details: Value, pointer: &str) -> Value {
-        self.walk.document(&mut details, pointer, "");
+        self.walk.document(&details, pointer, "");
+        self.walk.change(&mut details, pointer);
         details
     }
 
     /// Masks in the review what recurs outside the places it was found in.
-    pub(super) fn recurrences_in_input(&mut self, review: &mut Value) {
-        let Some(Value::Object(fields)) = review.get_mut("request") else { return };
+    pub(super) fn recurrences_in_input(&mut self, input: &mut Input<'_>) {
+        let secrets = &self.walk.secrets;
+        let name = input.value().pointer("/request/name").and_then(Value::as_str).unwrap_or_default();
+        let named = self.replaced(name, "/request/name", Strength::Sure, true).is_some();
+        if secrets.is_empty() && !secrets.overflowed() && !self.walk.shaped_keys && !named {
+            return;
+        }
+        let Some(Value::Object(fields)) = input.changed().get_mut("request") else { return };
         for side in ["object", "oldObject", "options", "name"] {
             let Some(document) = fields.get_mut(side) else { continue };
             let pointer = format!("/request/{side}");
@@ -124,10 +143,8 @@ impl Masking<'_> {
             }
             // The walk looked at its strings one by one.
             let strings = if document.is_object() { Strings::Walked } else { Strings::New };
-            if strings == Strings::New || self.walk.shaped_keys || !self.walk.secrets.is_empty() {
-                self.walk.go(&pointer);
-                self.recurrences(document, Strength::Sure, strings);
-            }
+            self.walk.go(&pointer);
+            self.recurrences(document, Strength::Sure, strings);
         }
     }
 
@@ -262,23 +279,74 @@ enum Strings {
     New,
 }
 
-/// The way to what the API server's field management writes; nobody asked for it.
-const MANAGED_FIELDS: [&[&str]; 4] = [&["request"], &["object", "oldObject"], &["metadata"], &["managedFields"]];
+/// The review as it is recorded: as it came, where there is nothing to hide in it, or a copy.
+pub(in crate::decisions) struct Input<'r> {
+    review: Unmanaged<'r>,
+    copy: Option<Value>,
+}
 
-/// A copy of `value`, which stands at `at`, without what `way` leads to: keys, level by level. It is not copied first,
-/// for it may be most of the object.
-fn copy(value: &Value, way: &[&[&str]], at: &str, omitted: &mut Vec<String>) -> Value {
+impl<'r> Input<'r> {
+    fn of(request: &'r Request) -> Self {
+        Self { review: Unmanaged(request.review(), &WAY), copy: None }
+    }
+
+    /// Something else in its place.
+    pub(in crate::decisions) fn hidden(request: &'r Request, instead: Value) -> Self {
+        Self { copy: Some(instead), ..Self::of(request) }
+    }
+
+    fn value(&self) -> &Value {
+        self.copy.as_ref().unwrap_or(self.review.0)
+    }
+
+    /// A copy that can be changed.
+    fn changed(&mut self) -> &mut Value {
+        let Unmanaged(review, way) = self.review;
+        self.copy.get_or_insert_with(|| copy(review, way))
+    }
+}
+
+impl Serialize for Input<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.copy {
+            None => self.review.serialize(serializer),
+            Some(copy) => copy.serialize(serializer),
+        }
+    }
+}
+
+/// The way to `managedFields`: keys, level by level.
+const WAY: [&[&str]; 4] = [&["request"], &["object", "oldObject"], &["metadata"], &[MANAGED_FIELDS]];
+
+/// A value without what a way leads to.
+#[derive(Clone, Copy)]
+struct Unmanaged<'r>(&'r Value, &'static [&'static [&'static str]]);
+
+impl Serialize for Unmanaged<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (Value::Object(map), Some((keys, rest))) = (self.0, self.1.split_first()) else {
+            return self.0.serialize(serializer);
+        };
+        let mut out = serializer.serialize_map(None)?;
+        for (key, value) in map {
+            if !keys.contains(&key.as_str()) {
+                out.serialize_entry(key, value)?;
+            } else if !rest.is_empty() {
+                out.serialize_entry(key, &Self(value, rest))?;
+            }
+        }
+        out.end()
+    }
+}
+
+/// A copy of `value` without what `way` leads to. It is not copied first, for it may be most of the object.
+fn copy(value: &Value, way: &[&[&str]]) -> Value {
     let (Value::Object(map), Some((keys, rest))) = (value, way.split_first()) else { return value.clone() };
     let member = |(key, value): (&String, &Value)| {
         if !keys.contains(&key.as_str()) {
             return Some((key.clone(), value.clone()));
         }
-        let at = format!("{at}/{key}");
-        if rest.is_empty() {
-            omitted.push(at);
-            return None;
-        }
-        Some((key.clone(), copy(value, rest, &at, omitted)))
+        (!rest.is_empty()).then(|| (key.clone(), copy(value, rest)))
     };
     Value::Object(map.iter().filter_map(member).collect())
 }

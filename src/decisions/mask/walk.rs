@@ -14,13 +14,20 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Policies can make values nested deeper than any review (128, serde_json's limit); below this all is masked.
 const MAX_DEPTH: usize = 256;
 
-/// One walk over the documents of a decision: masks in place and remembers what it masked.
+/// What the API server's field management writes; nobody asked for it, and it may be most of an object.
+pub(super) const MANAGED_FIELDS: &str = "managedFields";
+const METADATA: [&str; 2] = ["/request/object/metadata", "/request/oldObject/metadata"];
+
+/// One walk over the documents of a decision: finds what is to be masked, and remembers it. It changes nothing itself, so
+/// that a document without a secret need not be copied.
 pub(super) struct Walk<'m> {
     prk: &'m Prk,
     decision_id: &'m str,
     pub secrets: Secrets,
     /// JSON pointers (RFC 6901) of what was masked, in the order of the walk.
     pub masked: Vec<String>,
+    /// What stands in place of what was found since changes were made last, by JSON pointer.
+    changes: Vec<(String, Value)>,
     /// Whether a key that was passed looks like a credential.
     pub shaped_keys: bool,
     pointer: String,
@@ -34,14 +41,31 @@ impl<'m> Walk<'m> {
             decision_id,
             secrets: Secrets::default(),
             masked: Vec::new(),
+            changes: Vec::new(),
             shaped_keys: false,
             pointer: String::new(),
             depth: 0,
         }
     }
 
-    /// Masks `value`, which stands at `pointer` and is of `kind` if it does not say so itself.
-    pub(super) fn document(&mut self, value: &mut Value, pointer: &str, kind: &str) {
+    /// Whether something was found that is not changed yet.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// Makes the changes in the document that stands at `base`.
+    pub(super) fn change(&mut self, document: &mut Value, base: &str) {
+        for (pointer, put) in std::mem::take(&mut self.changes) {
+            match pointer.strip_prefix(base).and_then(|rest| document.pointer_mut(rest)) {
+                Some(place) => *place = put,
+                // There is no such place: nothing is shown rather than too much.
+                None => *document = json!({ "masked": &*self.commit(base, &document.to_string()) }),
+            }
+        }
+    }
+
+    /// Finds what is to be masked in `value`, which stands at `pointer` and is of `kind` if it does not say so itself.
+    pub(super) fn document(&mut self, value: &Value, pointer: &str, kind: &str) {
         pointer.clone_into(&mut self.pointer);
         match value {
             Value::Object(map) => self.object(map, Some(kind)),
@@ -49,8 +73,8 @@ impl<'m> Walk<'m> {
         }
     }
 
-    /// Masks all below the places that `segments` name (`*` for any) in `value`.
-    pub(super) fn named(&mut self, value: &mut Value, segments: &[String], at: &str) {
+    /// All below the places that `segments` name (`*` for any) in `value`.
+    pub(super) fn named(&mut self, value: &Value, segments: &[String], at: &str) {
         let Some((first, rest)) = segments.split_first() else {
             at.clone_into(&mut self.pointer);
             return self.leaves(value, Strength::Sure);
@@ -58,14 +82,14 @@ impl<'m> Walk<'m> {
         let taken = |key: &str| first == "*" || first == key;
         match value {
             Value::Object(map) => {
-                for (key, inner) in map.iter_mut().filter(|(key, _)| taken(key)) {
+                for (key, inner) in map.iter().filter(|(key, _)| taken(key) && !is_managed(key, at)) {
                     let mut below = at.to_owned();
                     push_segment(&mut below, key);
                     self.named(inner, rest, &below);
                 }
             }
             Value::Array(items) => {
-                for (i, inner) in items.iter_mut().enumerate().filter(|(i, _)| taken(&i.to_string())) {
+                for (i, inner) in items.iter().enumerate().filter(|(i, _)| taken(&i.to_string())) {
                     self.named(inner, rest, &format!("{at}/{i}"));
                 }
             }
@@ -73,11 +97,11 @@ impl<'m> Walk<'m> {
         }
     }
 
-    /// Masks an RFC 6902 patch on an object of `kind`.
-    pub(super) fn patch(&mut self, patch: &mut Value, kind: &str) {
-        for (i, operation) in patch.as_array_mut().into_iter().flatten().enumerate() {
-            let path = operation.get("path").and_then(Value::as_str).unwrap_or_default().to_owned();
-            let Some(value) = operation.get_mut("value") else { continue };
+    /// What is to be masked in an RFC 6902 patch on an object of `kind`.
+    pub(super) fn patch(&mut self, patch: &Value, kind: &str) {
+        for (i, operation) in patch.as_array().into_iter().flatten().enumerate() {
+            let path = operation.get("path").and_then(Value::as_str).unwrap_or_default();
+            let Some(value) = operation.get("value") else { continue };
             self.pointer = format!("/patch/{i}/value");
             let mut segments = path.split('/').skip(1);
             let first = segments.next().unwrap_or_default();
@@ -90,13 +114,16 @@ impl<'m> Walk<'m> {
         }
     }
 
-    fn object(&mut self, map: &mut Map<String, Value>, assumed: Option<&str>) {
+    fn object(&mut self, map: &Map<String, Value>, assumed: Option<&str>) {
         let kind = Kind::of(map.get("kind").and_then(Value::as_str).or(assumed).unwrap_or_default());
         let pair = map.get("value").filter(|v| v.is_string()).and_then(|_| map.get("name").or_else(|| map.get("key")));
-        let pair = pair.and_then(Value::as_str).map(str::to_owned);
-        for (key, value) in map.iter_mut() {
+        let pair = pair.and_then(Value::as_str);
+        for (key, value) in map {
+            if is_managed(key, &self.pointer) {
+                continue;
+            }
             let length = self.enter(key);
-            match (kind.holds_secrets(key), &pair) {
+            match (kind.holds_secrets(key), pair) {
                 (Some(strength), _) => self.leaves(value, strength),
                 (None, Some(name)) if key == "value" => self.environment(name, value),
                 (None, _) => self.field(key, value, true),
@@ -106,13 +133,13 @@ impl<'m> Walk<'m> {
     }
 
     /// A field by its name; whether the object that it is of is known.
-    fn field(&mut self, name: &str, value: &mut Value, known: bool) {
+    fn field(&mut self, name: &str, value: &Value, known: bool) {
         match value {
             Value::String(text)
                 if name == LAST_APPLIED || name == "kubectl.kubernetes.io~1last-applied-configuration" =>
             {
-                if let Ok(mut manifest) = serde_json::from_str::<Value>(text) {
-                    self.nested(&mut manifest);
+                if let Ok(manifest) = serde_json::from_str::<Value>(text) {
+                    self.nested(&manifest);
                 }
                 self.mask(value, Strength::Likely);
             }
@@ -127,7 +154,7 @@ impl<'m> Walk<'m> {
         }
     }
 
-    fn environment(&mut self, name: &str, value: &mut Value) {
+    fn environment(&mut self, name: &str, value: &Value) {
         match value {
             Value::String(text) if shapes::names_a_credential(name) && !shapes::is_reference(text) => {
                 self.mask(value, Strength::Sure);
@@ -136,9 +163,9 @@ impl<'m> Walk<'m> {
         }
     }
 
-    fn arguments(&mut self, items: &mut [Value]) {
+    fn arguments(&mut self, items: &[Value]) {
         let mut flagged = false;
-        for (i, item) in items.iter_mut().enumerate() {
+        for (i, item) in items.iter().enumerate() {
             let length = self.enter_item(i);
             let flag = item.as_str().is_some_and(shapes::is_credential_flag);
             match item {
@@ -152,13 +179,13 @@ impl<'m> Walk<'m> {
         }
     }
 
-    fn value(&mut self, value: &mut Value, place: Place) {
+    fn value(&mut self, value: &Value, place: Place) {
         self.depth += 1;
         match value {
             Value::Array(_) | Value::Object(_) if self.depth > MAX_DEPTH => self.mask(value, Strength::Likely),
-            Value::String(_) => self.string(value, place),
+            Value::String(text) => self.string(value, text, place),
             Value::Array(items) => {
-                for (i, item) in items.iter_mut().enumerate() {
+                for (i, item) in items.iter().enumerate() {
                     let length = self.enter_item(i);
                     self.value(item, place);
                     self.leave(length);
@@ -171,8 +198,7 @@ impl<'m> Walk<'m> {
     }
 
     /// A string with a credential in it goes as a whole where processes are started, else only the credential goes.
-    fn string(&mut self, value: &mut Value, place: Place) {
-        let Value::String(text) = value else { return };
+    fn string(&mut self, value: &Value, text: &str, place: Place) {
         let found = shapes::find(text, place);
         if found.is_empty() {
             return;
@@ -191,23 +217,25 @@ impl<'m> Walk<'m> {
         if place == Place::Launch {
             return self.mask(value, Strength::Likely);
         }
-        *text = masked;
-        self.masked.push(self.pointer.clone());
+        self.put(Value::String(masked));
     }
 
     /// Masks every value below, whatever it is.
-    fn leaves(&mut self, value: &mut Value, strength: Strength) {
+    fn leaves(&mut self, value: &Value, strength: Strength) {
         self.depth += 1;
         match value {
             Value::Array(items) if self.depth <= MAX_DEPTH => {
-                for (i, item) in items.iter_mut().enumerate() {
+                for (i, item) in items.iter().enumerate() {
                     let length = self.enter_item(i);
                     self.leaves(item, strength);
                     self.leave(length);
                 }
             }
             Value::Object(map) if self.depth <= MAX_DEPTH => {
-                for (key, item) in map.iter_mut() {
+                for (key, item) in map {
+                    if is_managed(key, &self.pointer) {
+                        continue;
+                    }
                     let length = self.enter(key);
                     let sure = strength == Strength::Sure || shapes::names_a_credential(key);
                     self.leaves(item, if sure { Strength::Sure } else { strength });
@@ -220,9 +248,15 @@ impl<'m> Walk<'m> {
         self.depth -= 1;
     }
 
+    /// Puts something in the place of what is here.
+    fn put(&mut self, value: Value) {
+        self.masked.push(self.pointer.clone());
+        self.changes.push((self.pointer.clone(), value));
+    }
+
     /// Puts the commitment in the value's place.
-    fn mask(&mut self, value: &mut Value, strength: Strength) {
-        let text = match &*value {
+    fn mask(&mut self, value: &Value, strength: Strength) {
+        let text = match value {
             Value::String(text) if text.is_empty() => return,
             Value::String(text) => text.clone(),
             other => other.to_string(),
@@ -235,16 +269,16 @@ impl<'m> Walk<'m> {
                 self.secrets.take(text.get(range).unwrap_or_default(), &commitment, Strength::Sure);
             }
         }
-        *value = json!({ "masked": &*commitment });
-        self.masked.push(self.pointer.clone());
+        self.put(json!({ "masked": &*commitment }));
     }
 
     /// Secrets of a manifest inside a string that is masked as a whole: they are remembered, not listed.
-    fn nested(&mut self, manifest: &mut Value) {
-        let listed = self.masked.len();
+    fn nested(&mut self, manifest: &Value) {
+        let (listed, changes) = (self.masked.len(), self.changes.len());
         let (length, depth) = (self.pointer.len(), self.depth);
         self.value(manifest, Place::Anywhere);
         self.masked.truncate(listed);
+        self.changes.truncate(changes);
         self.pointer.truncate(length);
         self.depth = depth;
     }
@@ -282,6 +316,11 @@ impl<'m> Walk<'m> {
     pub(super) fn commit(&self, pointer: &str, value: &str) -> Arc<str> {
         self.prk.commit(self.decision_id, pointer, value.as_bytes())
     }
+}
+
+/// What is left out of the record, so nothing is to be masked in it.
+fn is_managed(key: &str, at: &str) -> bool {
+    key == MANAGED_FIELDS && METADATA.contains(&at)
 }
 
 /// Kinds that hold secrets.

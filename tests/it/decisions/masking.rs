@@ -362,6 +362,40 @@ fn the_operator_names_more() {
     assert_eq!(record.request.namespace, "shop");
 }
 
+/// A request without a secret is recorded as it came, until something else says what is one.
+#[test]
+fn what_only_a_policy_calls_a_secret_is_hidden_in_the_request() {
+    let object = json!({"kind": "Visit", "metadata": {"managedFields": [{"manager": "k"}], "annotations": {"a": "violet-anchor"}}});
+    let request = request("Visit", object);
+    let mut said = violation("p", "no");
+    let (_, body) = stored(&entry(&request, &denied(vec![said.clone()])));
+    assert_eq!(body["input"]["request"]["object"]["metadata"], json!({"annotations": {"a": "violet-anchor"}}));
+    said.details = Some(json!({"password": "violet-anchor"}));
+    let (record, body) = stored(&entry(&request, &denied(vec![said])));
+    assert!(!body.to_string().contains("violet-anchor"), "{body}");
+    assert!(body["input"]["request"]["object"]["metadata"].get("managedFields").is_none());
+    assert!(record.input.masked.contains(&"/request/object/metadata/annotations/a".to_owned()));
+}
+
+#[test]
+fn the_operator_may_name_what_is_left_out() {
+    let object = json!({"kind": "Visit", "metadata": {"name": "Jane Roe", "managedFields": [{"manager": "k"}]}});
+    let request = request("Visit", object);
+    for pointer in
+        ["/input/request/object", "/input/request/*/metadata/*", "/input/request/object/metadata/managedFields/0"]
+    {
+        let masker = Masker::new(key(), vec![pointer.to_owned()]);
+        let (record, body) = stored(&Entry::decision(&meta(), &request, &allowed(), &masker));
+        let object = &body["input"]["request"]["object"];
+        assert!(
+            object["metadata"].get("managedFields").is_none() && object["metadata"].is_object(),
+            "{pointer}: {object}"
+        );
+        assert_eq!(body.to_string().contains("Jane Roe"), pointer.ends_with("/0"), "{pointer}: {object}");
+        assert_eq!(record.input.omitted, ["/request/object/metadata/managedFields"]);
+    }
+}
+
 #[test]
 fn more_secrets_than_can_be_looked_for_hide_all_that_policies_say() {
     let data: serde_json::Map<String, Value> =
