@@ -6,6 +6,7 @@
 
 #![allow(
     clippy::expect_used,
+    clippy::indexing_slicing,
     missing_docs,
     reason = "a benchmark that cannot set up its subject has nothing to measure"
 )]
