@@ -106,6 +106,12 @@ pub enum LogError {
         /// What SQLite said.
         message: String,
     },
+    /// A question to an index that it cannot answer.
+    #[error("the query: {message}; `.schema` prints the tables and their columns")]
+    Query {
+        /// What SQLite said of it.
+        message: String,
+    },
     /// A file in the log directory has a name that no segment has, or contents that no record has.
     #[error("`{path}` is not part of a decision log: {message}", path = path.display())]
     Foreign {
@@ -147,6 +153,7 @@ impl LogError {
             Self::Changed => "changed",
             Self::Option { .. } => "option",
             Self::Work { .. } => "work",
+            Self::Query { .. } => "query",
             Self::Foreign { .. } => "foreign",
         }
     }

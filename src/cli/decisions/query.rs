@@ -60,14 +60,15 @@ pub(super) fn query(args: &QueryArgs) -> anyhow::Result<Exit> {
     }
     let beside = || dirs.first().map(|d| d.with_extension("index.sqlite")).unwrap_or_default();
     let mut index = Index::open(&args.index.clone().unwrap_or_else(beside))?;
-    let updated = index.update(&dirs)?;
-    if updated.unreadable > 0 {
-        eprintln!("{}: {} lines of the log are no records", Style::stderr().yellow("warning"), updated.unreadable);
-    }
     let sql = match args.sql.trim() {
         ".schema" => "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name != 'segment'",
         sql => sql,
     };
+    index.check(sql)?;
+    let updated = index.update(&dirs)?;
+    if updated.unreadable > 0 {
+        eprintln!("{}: {} lines of the log are no records", Style::stderr().yellow("warning"), updated.unreadable);
+    }
     match args.output {
         Output::Table => table(&index, sql)?,
         Output::Json => {

@@ -63,28 +63,41 @@ impl Index {
         follow::update(&mut self.db, dirs)
     }
 
+    /// Whether a `SELECT` can be answered, so that nobody waits for the index to learn that it cannot.
+    ///
+    /// # Errors
+    /// [`LogError::Query`] with what SQLite says of it.
+    pub fn check(&self, sql: &str) -> Result<(), LogError> {
+        self.reading()?.prepare(sql).map(drop).map_err(refused)
+    }
+
+    fn reading(&self) -> Result<Connection, LogError> {
+        let mut db = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        db.authorizer(Some(|context: AuthContext<'_>| match context.action {
+            AuthAction::Select | AuthAction::Read { .. } | AuthAction::Function { .. } | AuthAction::Recursive => {
+                Authorization::Allow
+            }
+            _ => Authorization::Deny,
+        }))?;
+        Ok(db)
+    }
+
     /// Answers one `SELECT`. `each` gets the names of the columns and the values of each row.
     ///
     /// Nothing can be changed by it and no other file opened: the connection is read-only and an authorizer refuses
     /// everything but reading.
     ///
     /// # Errors
-    /// [`LogError::Work`] with what SQLite says of the query; whatever `each` gives.
+    /// [`LogError::Query`] with what SQLite says of it, [`LogError::Work`] when the index cannot be read; whatever `each`
+    /// gives.
     pub fn query<E: From<LogError>>(
         &self,
         sql: &str,
         mut each: impl FnMut(&[String], &[Value]) -> Result<(), E>,
     ) -> Result<(), E> {
         let work = |e: rusqlite::Error| LogError::from(e);
-        let mut db = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(work)?;
-        db.authorizer(Some(|context: AuthContext<'_>| match context.action {
-            AuthAction::Select | AuthAction::Read { .. } | AuthAction::Function { .. } | AuthAction::Recursive => {
-                Authorization::Allow
-            }
-            _ => Authorization::Deny,
-        }))
-        .map_err(work)?;
-        let mut statement = db.prepare(sql).map_err(work)?;
+        let db = self.reading()?;
+        let mut statement = db.prepare(sql).map_err(refused)?;
         let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut rows = statement.query([]).map_err(work)?;
         while let Some(row) = rows.next().map_err(work)? {
@@ -94,6 +107,18 @@ impl Index {
         }
         Ok(())
     }
+}
+
+/// What SQLite says of a query, without the query itself.
+fn refused(error: rusqlite::Error) -> LogError {
+    let message = match error {
+        rusqlite::Error::SqlInputError { msg, offset, .. } if offset >= 0 => {
+            format!("{msg}, at character {}", offset.saturating_add(1))
+        }
+        rusqlite::Error::SqlInputError { msg, .. } => msg,
+        other => other.to_string(),
+    };
+    LogError::Query { message }
 }
 
 fn connect(path: &Path) -> Result<Connection, LogError> {

@@ -101,7 +101,7 @@ fn sql_over_an_index_that_follows_the_log() {
     {
         let (code, out, err) = run(&log, &["query", wrong]);
         assert_eq!((code, out.as_str()), (Some(2), ""), "{wrong}: {err}");
-        assert!(err.contains("working file"), "{err}");
+        assert!(err.contains("the query: ") && err.contains("`.schema` prints"), "{err}");
     }
     assert!(!other.exists());
 
