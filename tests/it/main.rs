@@ -26,6 +26,7 @@ mod mutations;
 mod opa_admission;
 mod packs;
 mod parameters;
+mod pod_security;
 mod policy_pages;
 mod policy_set;
 mod policy_tests;
