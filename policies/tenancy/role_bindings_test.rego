@@ -70,6 +70,7 @@ test_cluster_admin if {
 test_everybody_in_the_cluster if {
 	in_cluster(view, [group("system:authenticated")]) == {"a ClusterRoleBinding gives everybody of `system:authenticated` rights in all namespaces"}
 	count(in_cluster(view, [user("system:authenticated")])) == 1
+	count(in_tenant(view, [user("system:authenticated")])) == 1
 	in_cluster(cluster_role("system:basic-user"), [group("system:authenticated")]) == set()
 	in_cluster(view, [group("admins")]) == set()
 }
