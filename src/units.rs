@@ -56,6 +56,20 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     Ok(total)
 }
 
+/// A duration as people write it, in the largest unit that has no fraction: `0s`, `500ms`, `90s`, `2h`.
+#[must_use]
+pub fn shown(duration: Duration) -> String {
+    const SECOND: u128 = 1_000_000_000;
+    const UNITS: [(u128, &str); 5] =
+        [(3600 * SECOND, "h"), (60 * SECOND, "m"), (SECOND, "s"), (SECOND / 1000, "ms"), (1000, "us")];
+    let nanos = duration.as_nanos();
+    if nanos == 0 {
+        return "0s".to_owned();
+    }
+    let fits = UNITS.iter().find(|(unit, _)| nanos.is_multiple_of(*unit));
+    fits.map_or_else(|| format!("{nanos}ns"), |(unit, name)| format!("{}{name}", nanos / unit))
+}
+
 /// A duration in flags and files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
@@ -153,6 +167,13 @@ impl<'de> Deserialize<'de> for ByteSize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_shown_as_they_are_written() {
+        for text in ["0s", "1ns", "1500us", "500ms", "90s", "1m", "2h", "90m"] {
+            assert_eq!(shown(parse_duration(text).expect("a duration")), text);
+        }
+    }
 
     #[test]
     fn durations_as_go_writes_them() {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::config::ConfigError;
 use crate::source::{BundleOptions, RemoteOptions};
-use crate::units::Span;
+use crate::units::{Span, shown};
 
 /// How bundles are fetched and whom they must be from. In the file they stand below `bundle`.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -138,7 +138,7 @@ impl BundleSettings {
     pub(super) fn poll(&self) -> Result<Duration, ConfigError> {
         let poll = self.poll.map_or(Duration::from_secs(30), |span| span.0);
         if poll < POLLS[0] || poll > POLLS[1] {
-            return Err(ConfigError::value("bundle-poll", format!("`{poll:?}` is not within 1s and 24h")));
+            return Err(ConfigError::value("bundle-poll", format!("`{}` is not within 1s and 24h", shown(poll))));
         }
         Ok(poll)
     }

@@ -13,7 +13,7 @@ use crate::engine::{FailureModes, Quarantine, Ways};
 use crate::outbound::{Hosts, Loopback};
 use crate::policy::Enforcement;
 use crate::source::BundleOptions;
-use crate::units::{Period, Span};
+use crate::units::{Period, Span, shown};
 
 /// Reviews under way for each evaluating thread. A review takes a few milliseconds, so a full house is worked off
 /// in about half a second, well within the shortest budget (1 s).
@@ -245,7 +245,7 @@ fn retention(settings: &Settings) -> Result<Retention, ConfigError> {
     const SHORTEST: Duration = Duration::from_secs(60);
     let period = |flag: &'static str, found: Option<Period>| match found {
         Some(Period(period)) if period < SHORTEST => {
-            Err(ConfigError::value(flag, format!("`{period:?}` is too short; write 1m or more, such as `90d`")))
+            Err(ConfigError::value(flag, format!("`{}` is too short; write 1m or more, such as `90d`", shown(period))))
         }
         other => Ok(other.map(|p| p.0)),
     };
@@ -272,7 +272,7 @@ fn reload_interval(found: Option<Span>) -> Result<Duration, ConfigError> {
     if !interval.is_zero() && interval < Duration::from_millis(100) {
         return Err(ConfigError::value(
             "reload-interval",
-            format!("`{interval:?}` is too short; write 100ms or more, or 0"),
+            format!("`{}` is too short; write 100ms or more, or 0", shown(interval)),
         ));
     }
     Ok(interval)
@@ -353,7 +353,7 @@ fn anchors(
 fn anchor_interval(found: Option<Span>) -> Result<Duration, ConfigError> {
     let interval = found.map_or(Duration::from_secs(60), |span| span.0);
     if interval < Duration::from_secs(1) || interval > LONGEST_PAUSE {
-        return Err(ConfigError::value("anchor-interval", format!("`{interval:?}` is not within 1s and 24h")));
+        return Err(ConfigError::value("anchor-interval", format!("`{}` is not within 1s and 24h", shown(interval))));
     }
     Ok(interval)
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::config::ConfigError;
 use crate::decisions::sinks::{Format, SinkSpec, Target};
-use crate::units::Span;
+use crate::units::{Span, shown};
 
 /// One sink in the file, below `sinks`.
 #[derive(Debug, Clone, Deserialize)]
@@ -77,7 +77,10 @@ pub(super) fn check(flags: &[String], file: &[SinkSettings]) -> Result<Vec<SinkS
         }
         if let Some(Span(interval)) = setting.interval {
             if interval > LONGEST_INTERVAL {
-                return Err(wrong(format!("`{name}`: an interval of {interval:?} is too long; write 1h or less")));
+                return Err(wrong(format!(
+                    "`{name}`: an interval of {} is too long; write 1h or less",
+                    shown(interval)
+                )));
             }
             spec.interval = interval;
         }
