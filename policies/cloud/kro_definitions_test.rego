@@ -107,6 +107,7 @@ test_workloads if {
 	of(container({"securityContext": {"runAsNonRoot": false, "privileged": true}}), {}) == {"resource `it`: container `app` may run as root: has `runAsNonRoot: false`", "resource `it`: container `app` has `privileged: true`"}
 	of(container({"securityContext": {"runAsNonRoot": "${schema.spec.safe}"}}), {"safe": "boolean"}) == {"resource `it`: container `app` may run as root: takes `runAsNonRoot` from `${schema.spec.safe}`, which is not known before an instance says it"}
 	of(container({"env": [{"name": "K", "value": "AKIAIOSFODNN7EXAMPLE"}, {"name": "N"}]}), {}) == {"resource `it`: container `app` has an AWS access key id in its environment: `K`"}
+	of(deployment({"nodeName": "ip-10-0-0-1", "containers": []}), {}) == {"resource `it`: the Pod has `nodeName: ip-10-0-0-1`"}
 	of(deployment({"hostNetwork": true, "containers": [], "volumes": [{"name": "v", "hostPath": {"path": "/"}}]}), {}) == {"resource `it`: the Pod has `hostNetwork: true`", "resource `it`: the Pod mounts a path of its node"}
 	of(deployment({"containers": [], "volumes": "${schema.spec.volumes}"}), {}) == {"resource `it`: the volumes of the Pod cannot be seen"}
 	of(deployment({"containers": "${schema.spec.containers}"}), {}) == {"resource `it`: spec.containers is not a list"}

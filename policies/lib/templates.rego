@@ -58,7 +58,7 @@ workload(object, types) := {at(pod(object).at, fault) |
 
 at(prefix, fault) := object.union(fault, {"field": concat("", [prefix, fault.field])})
 
-of_pod(pod, types) := ((unreadable(pod) | shares(pod)) | (host_paths(pod) | root(pod))) | ((privileged(pod) | versions(pod, types)) | keys(pod))
+of_pod(pod, types) := (((unreadable(pod) | shares(pod)) | placed(pod)) | (host_paths(pod) | root(pod))) | ((privileged(pod) | versions(pod, types)) | keys(pod))
 
 unreadable(pod) := {cloud.fault(fault.msg, fault.field, "write it as the API has it") | some fault in pods.faults(pod)} | {cloud.fault("the volumes of the Pod cannot be seen", "spec.volumes", "write them out") |
 	volumes := objects.value(pods.spec(pod), "volumes")
@@ -78,6 +78,11 @@ shares(pod) := {cloud.fault(sprintf("the Pod %s", [cloud.has(key, value)]), spri
 	some key in ["hostNetwork", "hostPID", "hostIPC"]
 	value := objects.value(pods.spec(pod), key)
 	not value in {null, false}
+}
+
+placed(pod) := {cloud.fault(sprintf("the Pod %s", [cloud.has("nodeName", value)]), "spec.nodeName", "leave it to the scheduler") |
+	value := objects.value(pods.spec(pod), "nodeName")
+	not value in {null, ""}
 }
 
 host_paths(pod) := {cloud.fault("the Pod mounts a path of its node", sprintf("spec.volumes[%d].hostPath", [i]), "use a volume claim, or emptyDir") |

@@ -4,9 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// Where the webhook itself comes in; what it answers has times and ids in it.
 const THE_REST: &str = "\n## 7. ";
+
+/// Both tests may write one page.
+static PAGES: Mutex<()> = Mutex::new(());
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -31,6 +35,7 @@ fn typed(commands: &str) -> String {
 /// The pages show the digest of the policies as they are shipped.
 #[test]
 fn the_policy_set_on_the_pages_is_todays() {
+    let _one_at_a_time = PAGES.lock().unwrap_or_else(PoisonError::into_inner);
     let said: serde_json::Value = serde_json::from_str(&typed("portcullis check policies -o json")).expect("JSON");
     let set = said["policySet"].as_str().expect("a digest");
     for page in ["README.md", "docs/onboarding.md"] {
@@ -57,6 +62,7 @@ fn the_policy_set_on_the_pages_is_todays() {
 
 #[test]
 fn the_walk_through_prints_what_it_says() {
+    let _one_at_a_time = PAGES.lock().unwrap_or_else(PoisonError::into_inner);
     let file = root().join("docs/onboarding.md");
     let page = fs::read_to_string(&file).expect("the page");
     let (first, rest) = page.split_once(THE_REST).expect("a part with a server");
