@@ -97,6 +97,7 @@ impl DecisionLog {
     pub fn erase(&self, erasure: &Erasure, author: &Author) -> Result<Erased, LogError> {
         erasure.check()?;
         let author = author.clipped();
+        let _alone = self.erasing();
         let mut total = Erased::default();
         for _ in 0..TRIES {
             if !erasure.dry_run {

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::decisions::entry::rfc3339;
 use crate::decisions::hold::{Hold, HoldAction, Kept};
 use crate::decisions::lines::Lines;
+use crate::decisions::query::SLACK;
 use crate::decisions::record::RecordType;
 use crate::decisions::segments::{self, Segment};
 use crate::decisions::writer::{Lines as Written, Writer};
@@ -61,8 +62,14 @@ impl Scanner {
 fn look(path: &Path, holds: &[Hold]) -> Hand {
     let found = match segments::ends(path) {
         Ok(Some((first, last))) => {
-            let (least, most) = (first.as_str().min(&last), first.as_str().max(&last));
-            let near: Vec<&Hold> = holds.iter().filter(|h| h.selection.reaches(least, most)).collect();
+            // Records are stamped before they are judged, and written up to their deadline later.
+            let time = |text: &str| text.parse::<Timestamp>().ok();
+            let least = time(first.as_str().min(&last)).and_then(|t| t.checked_sub(SLACK).ok()).map(rfc3339);
+            let most = time(first.as_str().max(&last)).and_then(|t| t.checked_add(SLACK).ok()).map(rfc3339);
+            let (Some(least), Some(most)) = (least, most) else {
+                return Hand::Held(holds.first().map(|h| h.name.clone()).unwrap_or_default());
+            };
+            let near: Vec<&Hold> = holds.iter().filter(|h| h.selection.reaches(&least, &most)).collect();
             match near.iter().find(|h| h.selection.is_of_time()) {
                 Some(hold) => Ok(Some(hold.name.clone())),
                 None => first_taken(path, &near),

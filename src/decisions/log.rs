@@ -133,6 +133,8 @@ struct Inner {
     durability: Durability,
     mask_key: MaskKey,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// Held by an erasure: two of one segment would write one draft.
+    erasing: Mutex<()>,
 }
 
 /// What handles, writer and syncer see of one another.
@@ -191,7 +193,7 @@ impl DecisionLog {
         let thread = std::thread::Builder::new().name("decision-log".to_owned());
         let writer = thread.spawn(move || writer.run()).map_err(|_| LogError::Closed)?;
         let writer = Mutex::new(Some(writer));
-        Ok(Self { inner: Arc::new(Inner { shared, dir, durability, mask_key, writer }) })
+        Ok(Self { inner: Arc::new(Inner { shared, dir, durability, mask_key, writer, erasing: Mutex::default() }) })
     }
 
     /// Writes an entry and returns when it is durable at the configured level. Entries of concurrent callers share
@@ -245,6 +247,11 @@ impl DecisionLog {
         health.queued_bytes = u64::try_from(queued_bytes).unwrap_or(u64::MAX);
         health.lag = oldest.map_or(Duration::ZERO, |since| since.elapsed());
         health
+    }
+
+    /// One erasure at a time.
+    pub(super) fn erasing(&self) -> MutexGuard<'_, ()> {
+        self.inner.erasing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where it is.

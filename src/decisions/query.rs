@@ -22,7 +22,7 @@ use crate::engine::{Cause, Verdict};
 
 /// How far records of a segment may lie outside the time from its first to its last. A request lives 30 s at most (the
 /// API server's limit); the rest is for clocks that are set.
-const SLACK: Duration = Duration::from_secs(600);
+pub(super) const SLACK: Duration = Duration::from_secs(600);
 
 /// One line of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

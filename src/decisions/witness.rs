@@ -172,6 +172,13 @@ impl Witnesses {
                 StatusCode::CONFLICT => {
                     let told: Option<u64> = text.trim_end_matches('\n').parse().ok();
                     match told.filter(|told| *told != old) {
+                        // Nobody signed what it says: it is asked again the next time.
+                        Some(told) if told > size => {
+                            return Err(AnchorError(format!(
+                                "it says that it has seen {told} records of this log, which has {size}: the log was cut \
+                                 back, or another of the same name is shown to it"
+                            )));
+                        }
                         Some(told) => saw(seen, origin, told),
                         None => return Err(refusal(status, &format!("it has signed another tree of {old} records"))),
                     }

@@ -159,8 +159,10 @@ impl Writer {
             let patience = if self.notary.is_behind() { FLUSH_TO_DISK / 2 } else { RETRY };
             let Batch { jobs, orders, closing } = shared.queue.take(patience, MAX_BATCH, MAX_BATCH_BYTES);
             self.follow_directory();
-            let waits =
-                !shared.status().gap.is_empty() || !shared.status().health.writable || !self.owed.entries().is_empty();
+            let waits = !shared.status().gap.is_empty()
+                || !shared.status().health.writable
+                || !self.owed.entries().is_empty()
+                || !self.pruned.is_empty();
             if !jobs.is_empty() || waits {
                 self.commit(jobs);
             }

@@ -306,8 +306,9 @@ impl Readings {
         let now = Instant::now();
         let (left, since) = rates.get(&reader.name).copied().unwrap_or((BURST, now));
         let left = (left + now.duration_since(since).as_secs_f64() * A_SECOND).min(BURST);
-        rates.insert(reader.name.clone(), ((left - 1.0).max(0.0), now));
-        if left < 1.0 { Err(Refused::TooFast) } else { Ok(reader) }
+        let granted = left >= 1.0;
+        rates.insert(reader.name.clone(), (if granted { left - 1.0 } else { left }, now));
+        if granted { Ok(reader) } else { Err(Refused::TooFast) }
     }
 
     /// Looks, writes down that it did, and only then answers.
