@@ -19,7 +19,7 @@ pub(super) fn text(text: &str, max: usize) -> String {
         end += c.len_utf8();
     }
     let kept = text.get(..end).unwrap_or_default();
-    format!("{kept}... ({} bytes cut)", text.len() - end)
+    format!("{kept}... ({}{END}", text.len() - end)
 }
 
 /// As many of `items`, in order, as fit into `max` bytes of JSON, and how many did not. Items past the cut are not made.
@@ -53,6 +53,8 @@ impl std::io::Write for Length {
     }
 }
 
+/// What a text ends with that was cut.
+pub(super) const END: &str = " bytes cut)";
 /// Room for the note at the end of a cut text.
 const NOTE: usize = 36;
 

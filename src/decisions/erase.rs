@@ -226,9 +226,21 @@ struct Draft {
     erased: Ranges,
 }
 
-/// Writes the bodies of a segment once more, without those that were found. `None` when none of them is there.
+/// Writes the bodies of a segment once more, without those that were found. `None` when none of them is there. What could
+/// not be finished does not stay: it holds bodies.
 fn rewrite(dir: &Path, found: &Found) -> Result<Option<Draft>, LogError> {
     let path = segments::body_path(dir, found.segment.first_seq).with_extension(DRAFT);
+    let draft = rewrite_to(path.clone(), dir, found);
+    if !matches!(draft, Ok(Some(_)))
+        && let Err(error) = fs::remove_file(&path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "an unfinished erasure could not be cleaned up");
+    }
+    draft
+}
+
+fn rewrite_to(path: PathBuf, dir: &Path, found: &Found) -> Result<Option<Draft>, LogError> {
     let fault = |e: io::Error| LogError::io("write", &path, &e);
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(fault)?;
     let mut out = BufWriter::with_capacity(256 * 1024, file);
@@ -247,11 +259,7 @@ fn rewrite(dir: &Path, found: &Found) -> Result<Option<Draft>, LogError> {
     })?;
     let file = out.into_inner().map_err(|e| fault(e.into_error()))?;
     file.sync_all().map_err(fault)?;
-    if erased.is_empty() {
-        fs::remove_file(&path).map_err(fault)?;
-        return Ok(None);
-    }
-    Ok(Some(Draft { path, length, draft_length, erased }))
+    Ok((!erased.is_empty()).then_some(Draft { path, length, draft_length, erased }))
 }
 
 impl Writer {
@@ -261,6 +269,11 @@ impl Writer {
         let sealed = self.segments.len().saturating_sub(1);
         let segment = self.segments.iter().take(sealed).find(|s| s.first_seq == rewritten.segment);
         if self.kept.holds != *rewritten.holds || segment.and_then(|s| s.bodies) != Some(rewritten.length) {
+            return Err(LogError::Changed);
+        }
+        // What was written is what is put in place, whatever happened to the draft since.
+        let draft = fs::metadata(&rewritten.draft).map_err(|e| LogError::io("find", &rewritten.draft, &e))?;
+        if draft.len() != rewritten.draft_length {
             return Err(LogError::Changed);
         }
         let bytes = rewritten.length.saturating_sub(rewritten.draft_length);
@@ -296,4 +309,50 @@ pub(super) fn clean(dir: &Path) {
 /// Whether a line of a body file says that the body of `id` was erased.
 pub(super) fn is_erased(line: &str, id: &str) -> bool {
     erased_id(line).is_some_and(|erased| erased == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decisions::record::Labels;
+    use crate::decisions::{Durability, LogOptions, MaskKey, Retention, SigningSeed};
+
+    #[test]
+    fn a_draft_that_is_not_what_was_written_is_not_put_in_place() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let log = DecisionLog::open(LogOptions {
+            dir: dir.path().to_path_buf(),
+            durability: Durability::Flush,
+            max_bytes: 1 << 30,
+            segment_bytes: 1 << 20,
+            retention: Retention::default(),
+            labels: Labels::default(),
+            origin: "test".to_owned(),
+            mask_key: MaskKey::from_bytes([7; 32]),
+            signing_seed: SigningSeed::from_bytes([5; 32]),
+            checkpoint_copy: None,
+        });
+        let log = log.expect("opens");
+        log.order(What::Seal).map(drop).expect("a new segment");
+        let draft = dir.path().join("bodies/draft");
+        let put = |draft_length| {
+            log.order(What::Replace(Rewritten {
+                segment: 0,
+                length: 0,
+                draft: draft.clone(),
+                draft_length,
+                erased: Ranges::default(),
+                author: Author::default(),
+                holds: log.holds(),
+            }))
+            .map(drop)
+        };
+        assert!(matches!(put(0), Err(LogError::Io { .. })), "it is gone");
+        fs::write(&draft, "of another").expect("written");
+        assert_eq!(put(0), Err(LogError::Changed));
+        let path = segments::body_path(dir.path(), 0);
+        assert_eq!(fs::read(&path).expect("read"), b"", "the bodies are as they were");
+        assert_eq!(put(10), Ok(()));
+        assert_eq!(fs::read(&path).expect("read"), b"of another");
+    }
 }

@@ -60,22 +60,26 @@ impl Scanner {
 
 /// The first hold that is about a record in the file. What cannot be read is held: nobody can say that it is free.
 fn look(path: &Path, holds: &[Hold]) -> Hand {
+    let all = || Hand::Held(holds.first().map(|h| h.name.clone()).unwrap_or_default());
     let found = match segments::ends(path) {
         Ok(Some((first, last))) => {
             // Records are stamped before they are judged, and written up to their deadline later.
             let time = |text: &str| text.parse::<Timestamp>().ok();
             let least = time(first.as_str().min(&last)).and_then(|t| t.checked_sub(SLACK).ok()).map(rfc3339);
             let most = time(first.as_str().max(&last)).and_then(|t| t.checked_add(SLACK).ok()).map(rfc3339);
-            let (Some(least), Some(most)) = (least, most) else {
-                return Hand::Held(holds.first().map(|h| h.name.clone()).unwrap_or_default());
-            };
+            let (Some(least), Some(most)) = (least, most) else { return all() };
             let near: Vec<&Hold> = holds.iter().filter(|h| h.selection.reaches(&least, &most)).collect();
             match near.iter().find(|h| h.selection.is_of_time()) {
                 Some(hold) => Ok(Some(hold.name.clone())),
                 None => first_taken(path, &near),
             }
         }
-        Ok(None) => Ok(None),
+        // A segment that was only just begun has nothing that could be held; of another no record can be read.
+        Ok(None) if path.metadata().is_ok_and(|file| file.len() == 0) => Ok(None),
+        Ok(None) => {
+            tracing::warn!(path = %path.display(), "a segment is kept for the legal holds: its first or last record cannot be read");
+            return all();
+        }
         Err(error) => Err(error),
     };
     match found {
@@ -83,7 +87,7 @@ fn look(path: &Path, holds: &[Hold]) -> Hand {
         Ok(Some(name)) => Hand::Held(name),
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "a segment is kept: nobody can say which holds are about it");
-            Hand::Held(holds.first().map(|h| h.name.clone()).unwrap_or_default())
+            all()
         }
     }
 }
@@ -96,7 +100,9 @@ fn first_taken(path: &Path, holds: &[&Hold]) -> Result<Option<String>, LogError>
     let mut lines = Lines::open(path).map_err(fault)?;
     let mut name = None;
     while let Some(line) = lines.next_finished().map_err(fault)? {
-        let Ok(text) = std::str::from_utf8(line.bytes) else { continue };
+        let Ok(text) = std::str::from_utf8(line.bytes) else {
+            return Ok(holds.first().map(|h| h.name.clone()));
+        };
         let flow = taken(text, holds.iter().copied(), |hold| name = Some(hold.name.clone()));
         if flow.is_break() {
             break;
@@ -105,18 +111,18 @@ fn first_taken(path: &Path, holds: &[&Hold]) -> Result<Option<String>, LogError>
     Ok(name)
 }
 
-/// Whether one of `holds` is about the record in `line`.
+/// Whether one of `holds` is about the record in `line`, or may be.
 pub(super) fn taken<'h>(
     line: &str,
     holds: impl Iterator<Item = &'h Hold>,
     mut each: impl FnMut(&'h Hold),
 ) -> ControlFlow<()> {
-    let mut holds = holds.filter(|h| h.selection.may_take(line)).peekable();
+    let mut holds = holds.filter(|h| h.selection.could_be_of(line)).peekable();
     if holds.peek().is_none() {
         return ControlFlow::Continue(());
     }
-    let Some(record) = Record::parse(line) else { return ControlFlow::Continue(()) };
-    match holds.find(|h| h.selection.takes(&record)) {
+    let record = Record::parse(line);
+    match holds.find(|h| record.as_ref().is_none_or(|r| h.selection.could_take(r))) {
         Some(hold) => {
             each(hold);
             ControlFlow::Break(())
@@ -231,5 +237,46 @@ impl Writer {
         let first = self.segments.get(index).map_or(0, |s| s.first_seq);
         let next = self.segments.get(index + 1).map_or(self.next_seq, |s: &Segment| s.first_seq);
         self.kept.gone.iter().map(|(gone, _)| gone).find(|gone| (first + 1..next).contains(gone)).unwrap_or(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decisions::Selection;
+
+    #[test]
+    fn what_cannot_be_read_is_not_free() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("segment");
+        let selection = Selection { users: vec!["alice".to_owned()], ..Selection::default() };
+        let hold = Hold {
+            name: "case".to_owned(),
+            selection,
+            reason: String::new(),
+            ticket: String::new(),
+            by: String::new(),
+            placed: String::new(),
+            seq: 0,
+        };
+        let hand = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).expect("written");
+            look(&path, std::slice::from_ref(&hold))
+        };
+        let line = |seq: u64, kind: &str| {
+            format!(
+                "{{\"v\":1,\"type\":\"{kind}\",\"seq\":{seq},\"origin\":\"a\",\"labels\":{{}},\"timestamp\":\"2026-01-01T00:00:0{seq}Z\"}}\n"
+            )
+        };
+        let held = Hand::Held("case".to_owned());
+        let whole = line(0, "start") + &line(1, "stop");
+        assert_eq!((hand(b""), hand(whole.as_bytes())), (Hand::Free, Hand::Free));
+        assert_eq!(hand(b"nonsense\n"), held);
+        assert_eq!(hand(format!("nonsense\n{whole}").as_bytes()), held);
+        assert_eq!(hand(&[line(0, "start").as_bytes(), b"\xff\n", line(1, "stop").as_bytes()].concat()), held);
+        // A decision that is not as this version writes it says nothing of its user.
+        let strange = line(1, "decision").replace('}', ",\"alice\":\"alice\"}");
+        assert_eq!(hand((line(0, "start") + &strange + &line(2, "stop")).as_bytes()), held);
+        assert_eq!(look(&dir.path().join("none"), std::slice::from_ref(&hold)), held);
     }
 }

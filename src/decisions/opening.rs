@@ -60,11 +60,15 @@ pub(super) fn open(
         set_aside: None,
     };
     let signed = known.latest.as_ref().map(|(_, checkpoint)| checkpoint.clone());
-    // Of another key, as after a rotation, the list of holds is made again from the records: whoever can change it can
-    // change the list of keys.
-    let own = found.origin.as_ref().and_then(|origin| options.signing_seed.under(origin).ok());
-    let trusted: Vec<VerifierKey> = own.into_iter().map(|key| key.verifier().clone()).collect();
+    // Of a key that is not ours, the list of holds is made again from the records: whoever can change it can change the
+    // list of keys. Without records, the list is all there is.
+    let named = found.origin.as_ref().or(signed.as_ref().or(before).map(|c| &c.origin)).unwrap_or(&options.origin);
+    let seeds = [Some(options.signing_seed.clone()), options.signing_seed.previous()].into_iter().flatten();
+    let trusted: Vec<VerifierKey> = seeds.filter_map(|s| Some(s.under(named).ok()?.verifier().clone())).collect();
     let mut kept = Kept::read(dir, &found.segments, &trusted)?;
+    if found.origin.is_none() {
+        kept = Kept { holds: kept.holds, ..Kept::default() };
+    }
     let lost = signed.as_ref().or(before).filter(|c| found.origin.is_none() && c.size > 0).cloned();
     let resumed = match &lost {
         Some(_) => Err(Refused::Damaged("its records are gone".to_owned())),

@@ -65,6 +65,9 @@ pub struct Pruned {
     /// Some segments are still being looked up.
     #[serde(skip)]
     pub unknown: bool,
+    /// It stopped before all was looked at, to let answers through.
+    #[serde(skip)]
+    pub more: bool,
 }
 
 /// Something the writer is asked for.
@@ -131,7 +134,7 @@ impl DecisionLog {
     }
 
     /// Deletes the bodies and the segments whose last record is older, but for what is under legal hold. Waits until it
-    /// is done.
+    /// is done; decisions are written between every few files.
     ///
     /// # Errors
     /// What keeps a record from being written or a file from being deleted.
@@ -150,6 +153,9 @@ impl DecisionLog {
             all.segments += more.segments;
             all.bytes += more.bytes;
             all.holds = more.holds;
+            if more.more {
+                continue;
+            }
             if !more.unknown {
                 return Ok(all);
             }
@@ -172,7 +178,7 @@ impl Writer {
             What::Seal => self.seal().map(|()| Done::Nothing),
             What::Replace(rewritten) => self.put_in_place(&rewritten).map(|()| Done::Nothing),
             What::Older { bodies, records, author } => {
-                self.drop_older(bodies, records, Some(&author), usize::MAX).map(Done::Pruned)
+                self.drop_older(bodies, records, Some(&author)).map(Done::Pruned)
             }
         };
         // Whoever asked may have left.
@@ -194,6 +200,8 @@ impl Writer {
         hold.seq = self.state(&hold.record(HoldAction::Place, placed))?;
         self.kept.holds.push(hold.clone());
         self.holds_changed();
+        // Whoever placed it relies on it, also after a loss of power.
+        self.sync()?;
         Ok(hold)
     }
 
@@ -208,6 +216,7 @@ impl Writer {
         record.ticket = author.ticket.clone().unwrap_or_default();
         record.reason = author.note.clone().unwrap_or_default();
         self.state(&record)?;
+        self.sync()?;
         self.kept.holds.retain(|h| h.name != name);
         self.holds_changed();
         Ok(())

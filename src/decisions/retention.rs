@@ -31,7 +31,7 @@ const HEADROOM: u64 = TILE_BYTES + 4096;
 /// How often it is looked for what is too old.
 const LOOK: Duration = Duration::from_secs(1);
 /// Files deleted for their age between two writes: each has a record, and answers wait meanwhile.
-const FILES_AT_ONCE: usize = 8;
+const FILES_AT_ONCE: u64 = 8;
 /// A segment ends at this share of the shortest period, so that what is kept too long is not kept much too long.
 const SEGMENTS_A_PERIOD: u32 = 10;
 /// And at the latest after this.
@@ -130,16 +130,16 @@ impl Writer {
             return;
         }
         // An error is in the health; the next look tries again.
-        let _ = self.drop_older(bodies.and_then(ago), records.and_then(ago), None, FILES_AT_ONCE);
+        let _ = self.drop_older(bodies.and_then(ago), records.and_then(ago), None);
     }
 
-    /// Deletes bodies and segments whose last record is not younger than this, at most so many files.
+    /// Deletes bodies and segments whose last record is not younger than this; [`FILES_AT_ONCE`], and says whether it
+    /// stopped there.
     pub(super) fn drop_older(
         &mut self,
         bodies: Option<Timestamp>,
         records: Option<Timestamp>,
         author: Option<&Author>,
-        most: usize,
     ) -> Result<Pruned, LogError> {
         let mut pruned = Pruned::default();
         if let (Some(_), Some(active)) = (author, self.segments.last().map(|s| s.first_seq))
@@ -152,8 +152,8 @@ impl Writer {
             let sealed = self.segments.len().saturating_sub(1);
             let sealed: Vec<u64> = self.segments.iter().take(sealed).map(|s| s.first_seq).collect();
             for first_seq in sealed {
-                let files = pruned.bodies + pruned.segments;
-                if usize::try_from(files).is_ok_and(|files| files >= most) {
+                if pruned.bodies + pruned.segments >= FILES_AT_ONCE {
+                    pruned.more = true;
                     return Ok(pruned);
                 }
                 if self.last_of(first_seq).is_none_or(|last| last > before) || !self.has(first_seq, whole) {
@@ -313,9 +313,17 @@ impl Writer {
     fn delete(&mut self, oldest: &Oldest) -> Result<(), LogError> {
         let dir = &self.options.dir;
         let remove = |path: &Path| self.storage.remove(path).map_err(|e| LogError::io("delete", path, &e));
+        // What was deleted must not be back after a loss of power. Of leaf hashes it does not matter.
+        let remove_for_good = |path: &Path| {
+            remove(path)?;
+            if let Some(Err(error)) = path.parent().map(|dir| self.storage.sync_names(dir)) {
+                tracing::warn!(path = %path.display(), %error, "what was deleted may be back after a loss of power");
+            }
+            Ok::<(), LogError>(())
+        };
         match oldest {
             Oldest::Bodies(segment) => {
-                remove(&segments::body_path(dir, segment.first_seq))?;
+                remove_for_good(&segments::body_path(dir, segment.first_seq))?;
                 self.segments.iter_mut().filter(|s| s.first_seq == segment.first_seq).for_each(|s| s.bodies = None);
                 if let Some(index) = self.segments.iter().position(|s| s.first_seq == segment.first_seq) {
                     let end = self.end_of(index);
@@ -323,7 +331,7 @@ impl Writer {
                 }
             }
             Oldest::Segment(segment) => {
-                remove(&segments::envelope_path(dir, segment.first_seq))?;
+                remove_for_good(&segments::envelope_path(dir, segment.first_seq))?;
                 if let Some(index) = self.segments.iter().position(|s| s.first_seq == segment.first_seq) {
                     let end = self.end_of(index);
                     self.kept.gone.insert(segment.first_seq, end.saturating_sub(1));

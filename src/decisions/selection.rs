@@ -1,9 +1,14 @@
 //! Which records a legal hold keeps, or whose bodies an erasure takes. Knows records; must not know files.
+//!
+//! A record may leave things out: lists and names are cut to size, names may be masked. For an erasure, what is not said
+//! is not there: it takes only what it is surely about. For a hold it could be anything: what it may be about stays.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::decisions::clip;
 use crate::decisions::entry::rfc3339;
+use crate::decisions::mask::{COMMITMENT, MASKED, commitments};
 use crate::decisions::record::DecisionRecord;
 use crate::decisions::{Record, RecordType};
 use crate::policy::glob_matches;
@@ -50,31 +55,56 @@ impl Selection {
             && self.until.is_none_or(|t| rfc3339(t).as_str() >= first)
     }
 
-    /// Whether `record` is one of them.
+    /// Whether `record` says that it is one of them.
     #[must_use]
     pub fn takes(&self, record: &Record) -> bool {
+        self.judge(record, Unsaid::Nothing)
+    }
+
+    /// Whether `record` is one of them or may be, as far as it does not say.
+    pub(super) fn could_take(&self, record: &Record) -> bool {
+        self.judge(record, Unsaid::Anything)
+    }
+
+    fn judge(&self, record: &Record, unsaid: Unsaid) -> bool {
         let time = &record.head.timestamp;
-        self.reaches(time, time)
-            && (self.is_of_time() || record.decision().is_some_and(|d| self.asked_by(&d) && self.takes_but_user(&d)))
+        if !self.reaches(time, time) || self.is_of_time() {
+            return self.reaches(time, time);
+        }
+        if record.head.r#type != RecordType::Decision {
+            return false;
+        }
+        // Of a later version, which cannot be read, nothing is said.
+        let anything = unsaid == Unsaid::Anything;
+        record.decision().map_or(anything, |d| self.is_asked_by(&d, unsaid) && self.is_but_user(&d, unsaid))
     }
 
-    /// Whether the user is one of them.
+    /// Whether the user is surely one of them.
     pub(super) fn asked_by(&self, d: &DecisionRecord) -> bool {
-        let user = &d.request.user;
-        self.users.is_empty()
-            || self.users.iter().any(|wanted| {
-                glob_matches(wanted, &user.username) || user.extra.values().flatten().any(|v| glob_matches(wanted, v))
-            })
+        self.is_asked_by(d, Unsaid::Nothing)
     }
 
-    /// All but time and user.
+    /// Whether all but time and user surely holds.
     pub(super) fn takes_but_user(&self, d: &DecisionRecord) -> bool {
+        self.is_but_user(d, Unsaid::Nothing)
+    }
+
+    fn is_asked_by(&self, d: &DecisionRecord, unsaid: Unsaid) -> bool {
+        let user = &d.request.user;
+        let mut names = std::iter::once(&user.username).chain(user.extra.values().flatten());
+        self.users.is_empty()
+            || names.any(|name| unsaid.is_one(&self.users, name))
+            || (unsaid == Unsaid::Anything && user.extra_omitted > 0)
+    }
+
+    fn is_but_user(&self, d: &DecisionRecord, unsaid: Unsaid) -> bool {
         let found = d.violations.iter().map(|v| &v.policy).chain(d.errors.iter().map(|e| &e.policy));
         let mut policies = found.chain(d.exceptions.iter().map(|e| &e.policy));
-        let one = |wanted: &[String], has: &str| wanted.is_empty() || wanted.iter().any(|w| glob_matches(w, has));
-        one(&self.namespaces, &d.request.namespace)
+        let omitted = [d.violations_omitted, d.errors_omitted, d.exceptions_omitted];
+        let cut = unsaid == Unsaid::Anything && omitted.iter().any(|n| *n > 0);
+        (self.namespaces.is_empty() || unsaid.is_one(&self.namespaces, &d.request.namespace))
             && (self.ids.is_empty() || self.ids.iter().any(|id| id.eq_ignore_ascii_case(&d.decision_id)))
-            && (self.policies.is_empty() || policies.any(|p| self.policies.iter().any(|w| glob_matches(w, p))))
+            && (self.policies.is_empty() || cut || policies.any(|p| unsaid.is_one(&self.policies, p)))
     }
 
     /// Whether a line can be of such a record, as far as its text says without reading it.
@@ -88,8 +118,30 @@ impl Selection {
         })
     }
 
+    /// The same for a record that may be one of them.
+    pub(super) fn could_be_of(&self, line: &str) -> bool {
+        self.may_take(line) || [r#"_omitted":"#, clip::END, MASKED, COMMITMENT].iter().any(|text| line.contains(text))
+    }
+
     fn names(&self) -> impl Iterator<Item = &Vec<String>> {
         [&self.namespaces, &self.users, &self.policies, &self.ids].into_iter()
+    }
+}
+
+/// What a record does not say, because it was cut or masked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unsaid {
+    /// Is not there.
+    Nothing,
+    /// Could be anything.
+    Anything,
+}
+
+impl Unsaid {
+    /// Whether `name` is one of those that are wanted.
+    fn is_one(self, wanted: &[String], name: &str) -> bool {
+        let hidden = || name.ends_with(clip::END) || name.contains(MASKED) || !commitments(name).is_empty();
+        wanted.iter().any(|w| glob_matches(w, name)) || (self == Self::Anything && hidden())
     }
 }
 

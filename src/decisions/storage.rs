@@ -28,11 +28,20 @@ pub trait Storage: Send + Sync + 'static {
     /// Whatever the system says.
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
-    /// Deletes the file or the directory `path` with all that is in it; fine if it is not there.
+    /// Deletes the file or the directory `path` with all that is in it; fine if it is not there. Does not wait for the
+    /// disk.
     ///
     /// # Errors
     /// Whatever the system says.
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Returns once the names in `dir` as they are now, and those that are gone from it, survive a loss of power.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn sync_names(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
 
     /// Puts the file `from` in the place of `to`, and returns once that survives a loss of power.
     ///
@@ -40,7 +49,7 @@ pub trait Storage: Send + Sync + 'static {
     /// Whatever the system says.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)?;
-        to.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+        to.parent().map_or(Ok(()), |dir| self.sync_names(dir))
     }
 }
 

@@ -3,21 +3,25 @@
 //!
 //! Reviews come first: few readings run at once, on threads of their own kind, each within a time and a size.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+mod sending;
+mod turns;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::routing::get;
-use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
+
+use self::sending::sent;
+use self::turns::{Turn, Turns};
 
 use crate::decisions::{
     BodyState, Caller, CallerRecord, DecisionLog, Durability, Entry, Filter, Found, LogReader, PageBounds, ReadAction,
@@ -27,8 +31,9 @@ use crate::engine::{Cause, Verdict};
 use crate::server::refusal::json_response;
 use crate::server::routes::caller;
 use crate::telemetry::Metrics;
+use crate::units::{Bound, bound};
 
-/// Readings that look through the log at once.
+/// Readings that look through the log at once; of one reader one, so that there is room for another.
 const AT_ONCE: usize = 2;
 /// Answers that are being sent at once, each of [`MOST_BYTES`] at most.
 const ANSWERS: usize = 16;
@@ -42,11 +47,6 @@ const MOST_BYTES: usize = 4 << 20;
 const LONGEST: Duration = Duration::from_secs(10);
 /// How long the log may take to write the record of a reading.
 const RECORD_PATIENCE: Duration = Duration::from_secs(5);
-/// Readings of one reader that may come at once, and how many a second from then on: each writes a record.
-const BURST: f64 = 50.0;
-const A_SECOND: f64 = 10.0;
-/// Answers are sent in pieces, so that the room they take is free when the last has left.
-const PIECE: usize = 64 << 10;
 
 struct Readings {
     readers: ReadersFile,
@@ -54,8 +54,8 @@ struct Readings {
     metrics: Metrics,
     room: Arc<Semaphore>,
     answers: Arc<Semaphore>,
-    /// What each reader may still ask, and when that was.
-    rates: Mutex<HashMap<String, (f64, Instant)>>,
+    /// What each reader may still ask.
+    turns: Turns,
 }
 
 /// Why a reading gets no answer.
@@ -75,6 +75,8 @@ enum Refused {
     TooFast,
     #[error("others are reading; try again in a second")]
     Crowded,
+    #[error("the log could not be looked through in {} s; ask for a page of the time", LONGEST.as_secs())]
+    Late,
     #[error("the reading could not be recorded, so there is no answer")]
     Unrecorded,
     #[error("the log could not be read; see the server's messages")]
@@ -90,6 +92,7 @@ impl Refused {
             Self::Absent | Self::NoFile => (StatusCode::NOT_FOUND, "not_found"),
             Self::TooFast => (StatusCode::TOO_MANY_REQUESTS, "too_many_reads"),
             Self::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "too_many_readers"),
+            Self::Late => (StatusCode::SERVICE_UNAVAILABLE, "too_late"),
             Self::Unrecorded => (StatusCode::SERVICE_UNAVAILABLE, "log"),
             Self::Unreadable => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
@@ -165,7 +168,7 @@ pub fn reading_router(readers: ReadersFile, log: DecisionLog, metrics: Metrics) 
         metrics,
         room: Arc::new(Semaphore::new(AT_ONCE)),
         answers: Arc::new(Semaphore::new(ANSWERS)),
-        rates: Mutex::default(),
+        turns: Turns::default(),
     });
     Router::new()
         .route("/v1/decisions", get(page))
@@ -182,7 +185,7 @@ async fn page(
 ) -> Response<Body> {
     let call = Call::of(request);
     let answer = async {
-        let reader = readings.reader(&call)?;
+        let (reader, turn) = readings.reader(&call)?;
         let Query(asked) = asked.map_err(|e| Refused::Query(e.body_text()))?;
         let filter = filter(&asked)?;
         let limit = asked.limit.unwrap_or(PAGE);
@@ -214,7 +217,7 @@ async fn page(
                 status: StatusCode::OK,
             })
         };
-        readings.answer(&reader, &call, look).await
+        readings.answer((&reader, &turn), &call, look).await
     };
     readings.shown(answer.await, &call)
 }
@@ -227,7 +230,7 @@ async fn one(
 ) -> Response<Body> {
     let call = Call::of(request);
     let answer = async {
-        let reader = readings.reader(&call)?;
+        let (reader, turn) = readings.reader(&call)?;
         let Query(One { body: with_body }) = asked.map_err(|e| Refused::Query(e.body_text()))?;
         let id =
             uuid::Uuid::try_parse(&id).map_err(|_| Refused::Query("write the whole id of a decision".to_owned()))?;
@@ -235,11 +238,14 @@ async fn one(
             return Err(Refused::Forbidden("you may not read bodies"));
         }
         let seen = reader.clone();
-        let look = move |log: LogReader| match log.find(&id.to_string()).map_err(unreadable)? {
-            Found::One(record) if seen.may_see(&record) => whole(&log, &record, with_body),
-            _ => Ok(absent()),
+        let look = move |log: LogReader| {
+            let until = Some(Instant::now() + LONGEST);
+            match log.find_until(&id.to_string(), until).map_err(unreadable)?.ok_or(Refused::Late)? {
+                Found::One(record) if seen.may_see(&record) => whole(&log, &record, with_body),
+                _ => Ok(absent()),
+            }
         };
-        readings.answer(&reader, &call, look).await
+        readings.answer((&reader, &turn), &call, look).await
     };
     readings.shown(answer.await, &call)
 }
@@ -299,27 +305,22 @@ async fn tree(State(readings): State<Arc<Readings>>, Path(file): Path<String>, r
 
 impl Readings {
     /// Who asks, if they may ask now.
-    fn reader(&self, call: &Call) -> Result<Reader, Refused> {
+    fn reader(&self, call: &Call) -> Result<(Reader, Turn), Refused> {
         let token = call.token.as_deref().ok_or(Refused::Unauthorized)?;
         let reader = self.readers.find(token).ok_or(Refused::Unauthorized)?;
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let (left, since) = rates.get(&reader.name).copied().unwrap_or((BURST, now));
-        let left = (left + now.duration_since(since).as_secs_f64() * A_SECOND).min(BURST);
-        let granted = left >= 1.0;
-        rates.insert(reader.name.clone(), (if granted { left - 1.0 } else { left }, now));
-        if granted { Ok(reader) } else { Err(Refused::TooFast) }
+        let turn = self.turns.turn(&reader.name)?;
+        Ok((reader, turn))
     }
 
     /// Looks, writes down that it did, and only then answers.
     async fn answer(
         &self,
-        reader: &Reader,
+        (reader, turn): (&Reader, &Turn),
         call: &Call,
         look: impl FnOnce(LogReader) -> Result<Handed, Refused> + Send + 'static,
     ) -> Result<Response<Body>, Refused> {
-        let sending = Arc::clone(&self.answers).try_acquire_owned().map_err(|_| Refused::Crowded)?;
-        let handed = self.look(look).await?;
+        let room = turn.room(&self.answers)?;
+        let handed = self.look(turn, look).await?;
         let record = ReadRecord {
             timestamp: String::new(),
             action: ReadAction::Read,
@@ -341,19 +342,18 @@ impl Readings {
         if self.log.durability() == Durability::BestEffort && !self.log.health().writable {
             return Err(Refused::Unrecorded);
         }
-        Ok(sent(handed, sending))
+        Ok(sent(handed, room))
     }
 
     async fn look(
         &self,
+        turn: &Turn,
         look: impl FnOnce(LogReader) -> Result<Handed, Refused> + Send + 'static,
     ) -> Result<Handed, Refused> {
-        let permit = Arc::clone(&self.room).acquire_owned();
-        let permit = tokio::time::timeout(LONGEST, permit).await.map_err(|_| Refused::Crowded)?;
-        let permit = permit.map_err(|_| Refused::Crowded)?;
+        let room = turn.look(&self.room, LONGEST).await?;
         let dir = self.log.dir().to_path_buf();
         let looked = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _room = room;
             look(LogReader::open(&dir).map_err(unreadable)?)
         });
         looked.await.unwrap_or(Err(Refused::Unreadable))
@@ -361,18 +361,18 @@ impl Readings {
 
     /// A checkpoint or a tile: hashes, which say nothing of what was decided, so no record is written.
     async fn file(&self, call: &Call, name: &str) -> Result<Response<Body>, Refused> {
-        let reader = self.reader(call)?;
+        let (reader, turn) = self.reader(call)?;
         if !reader.sees_all() && name != "checkpoint" {
             return Err(Refused::Forbidden("you may read decisions of some namespaces only"));
         }
-        let sending = Arc::clone(&self.answers).try_acquire_owned().map_err(|_| Refused::Crowded)?;
+        let room = turn.room(&self.answers)?;
         let (dir, name) = (self.log.dir().to_path_buf(), name.to_owned());
         let kind = if name == "checkpoint" { "text/plain; charset=utf-8" } else { "application/octet-stream" };
         let read = tokio::task::spawn_blocking(move || tree_file(&dir, &name));
         let body = read.await.map_err(|_| Refused::Unreadable)?.map_err(unreadable)?.ok_or(Refused::NoFile)?;
         let handed =
             Handed { body, kind, headers: Vec::new(), span: None, count: 0, bodies: false, status: StatusCode::OK };
-        Ok(sent(handed, sending))
+        Ok(sent(handed, room))
     }
 
     fn shown(&self, answer: Result<Response<Body>, Refused>, call: &Call) -> Response<Body> {
@@ -390,7 +390,7 @@ impl Readings {
             Refused::Unauthorized => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Refused::TooFast | Refused::Crowded => {
+            Refused::TooFast | Refused::Crowded | Refused::Late => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
@@ -416,30 +416,6 @@ fn caller_record(caller: &Caller) -> CallerRecord {
     }
 }
 
-/// The response; the room that its body takes is given back with its last piece.
-fn sent(handed: Handed, sending: OwnedSemaphorePermit) -> Response<Body> {
-    let length = handed.body.len();
-    let pieces = futures::stream::unfold((Bytes::from(handed.body), sending), |(mut rest, sending)| async move {
-        if rest.is_empty() {
-            return None;
-        }
-        let piece = rest.split_to(rest.len().min(PIECE));
-        Some((Ok::<_, std::convert::Infallible>(piece), (rest, sending)))
-    });
-    let mut response = Response::new(Body::from_stream(pieces));
-    *response.status_mut() = handed.status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(handed.kind));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    for (name, value) in handed.headers {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    }
-    response
-}
-
 fn filter(asked: &Asked) -> Result<Filter, Refused> {
     let kind = match asked.r#type.as_deref() {
         None => Some(RecordType::Decision),
@@ -450,8 +426,8 @@ fn filter(asked: &Asked) -> Result<Filter, Refused> {
         }
     };
     let filter = Filter {
-        since: time("since", asked.since.as_deref())?,
-        until: time("until", asked.until.as_deref())?,
+        since: time("since", asked.since.as_deref(), Bound::First)?,
+        until: time("until", asked.until.as_deref(), Bound::Last)?,
         namespace: asked.namespace.clone(),
         user: asked.user.clone(),
         policy: asked.policy.clone(),
@@ -466,11 +442,10 @@ fn filter(asked: &Asked) -> Result<Filter, Refused> {
     Ok(filter)
 }
 
-fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Refused> {
+fn time(name: &str, text: Option<&str>, end: Bound) -> Result<Option<Timestamp>, Refused> {
     let Some(text) = text else { return Ok(None) };
-    let day = || format!("{text}T00:00:00Z").parse();
     let shown: String = text.chars().take(40).collect();
-    text.parse().or_else(|_| day()).map(Some).map_err(|_| {
+    bound(text, end).map(Some).ok_or_else(|| {
         Refused::Query(format!(
             "`{name}` is `{shown}`; write an RFC 3339 time such as `2026-01-31T12:00:00Z`, or a date"
         ))

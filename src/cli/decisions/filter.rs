@@ -7,15 +7,16 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::decisions::{Filter, RecordType};
 use crate::engine::{Cause, Verdict};
+use crate::units::{Bound, bound};
 
 /// Which records. All that is given must hold; names may be globs.
 #[derive(Debug, Args)]
 pub(super) struct FilterArgs {
     /// Not older than this: a duration (`90s`, `10m`, `2h`, `7d`), an RFC 3339 time or a date (UTC).
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Timestamp>,
-    /// Not younger than this, likewise.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// Not younger than this, likewise; of a date, the end of that day.
+    #[arg(long, value_name = "TIME", value_parser = until)]
     until: Option<Timestamp>,
     /// Namespace of the request.
     #[arg(short, long)]
@@ -115,12 +116,18 @@ impl FilterArgs {
     }
 }
 
-/// A duration before now, an RFC 3339 time, or a date.
-pub(super) fn time(text: &str) -> Result<Timestamp, String> {
-    if let Ok(timestamp) = text.parse::<Timestamp>() {
-        return Ok(timestamp);
-    }
-    if let Ok(timestamp) = format!("{text}T00:00:00Z").parse::<Timestamp>() {
+/// A duration before now, an RFC 3339 time, or the beginning of a date.
+pub(super) fn since(text: &str) -> Result<Timestamp, String> {
+    time(text, Bound::First)
+}
+
+/// The same with the end of a date.
+pub(super) fn until(text: &str) -> Result<Timestamp, String> {
+    time(text, Bound::Last)
+}
+
+fn time(text: &str, end: Bound) -> Result<Timestamp, String> {
+    if let Some(timestamp) = bound(text, end) {
         return Ok(timestamp);
     }
     let wrong =
@@ -146,14 +153,15 @@ mod tests {
     #[test]
     fn times_are_read() {
         let now = Timestamp::now();
-        let ago = |text: &str| now.duration_since(time(text).expect(text)).as_secs();
+        let ago = |text: &str| now.duration_since(until(text).expect(text)).as_secs();
         for (text, seconds) in [("90s", 90), ("10m", 600), ("2h", 7200), ("7d", 604_800), ("1w", 604_800)] {
             assert!((ago(text) - seconds).abs() <= 2, "{text}");
         }
-        assert_eq!(time("2026-01-31").expect("a date").to_string(), "2026-01-31T00:00:00Z");
-        assert_eq!(time("2026-01-31T12:00:00+02:00").expect("a time").to_string(), "2026-01-31T10:00:00Z");
+        assert_eq!(since("2026-01-31").expect("a date").to_string(), "2026-01-31T00:00:00Z");
+        assert_eq!(until("2026-01-31").expect("a date").to_string(), "2026-01-31T23:59:59.999999999Z");
+        assert_eq!(until("2026-01-31T12:00:00+02:00").expect("a time").to_string(), "2026-01-31T10:00:00Z");
         for wrong in ["", "10", "m", "ten minutes", "-5m", "10y"] {
-            assert!(time(wrong).is_err(), "{wrong}");
+            assert!(since(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::filter::time;
+use super::filter::{since, until};
 use super::output::ShortOutput;
 use super::reach::{Reached, WriterArgs, reach};
 use super::show::find;
@@ -126,10 +126,10 @@ pub(super) struct PruneArgs {
 #[derive(Debug, Args)]
 struct SelectionArgs {
     /// Not older than this: a duration (`2h`, `7d`), an RFC 3339 time or a date (UTC)
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Timestamp>,
-    /// Not younger than this, likewise
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// Not younger than this, likewise; of a date, the end of that day
+    #[arg(long, value_name = "TIME", value_parser = until)]
     until: Option<Timestamp>,
     /// Namespace of the request; repeatable
     #[arg(short, long)]

@@ -1,19 +1,26 @@
 //! Anchors in the cluster: a ConfigMap with a bounded history, or an annotation of a Lease with the latest. Knows the
 //! two objects; each log has a key of its own in them, so replicas do not stand in one another's way.
 
+use std::fmt::Debug;
+
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use serde_json::json;
+use kube::{Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use crate::causes::chain;
 use crate::decisions::SignedCheckpoint;
 use crate::decisions::anchor::history::{self, HistoryLine};
-use crate::decisions::anchor::{AnchorError, name_of};
+use crate::decisions::anchor::{AnchorError, leads, name_of};
 
 /// Before the slash of the annotation.
 const DOMAIN: &str = "checkpoint.portcullis.io";
+/// Times that an object is read and changed, when others change it meanwhile: replicas share it.
+const TRIES: usize = 8;
 
 /// Adds a checkpoint to the history in a ConfigMap, which is made if it is not there.
 pub(super) async fn config_map(
@@ -25,14 +32,12 @@ pub(super) async fn config_map(
 ) -> Result<(), AnchorError> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let (key, line) = (name_of(&signed.checkpoint.origin), HistoryLine::encode(signed, now));
-    let found = api.get_opt(name).await.map_err(fault("read"))?;
-    let before = found.as_ref().and_then(|map| map.data.as_ref()?.get(&key)).map_or("", String::as_str);
-    let data = json!({ key: history::with(before, &line) });
-    if found.is_some() {
-        return patch(&api, name, json!({ "data": data })).await;
-    }
-    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
-    create(&api, name, map, json!({ "data": data })).await
+    put(&api, name, json!({"apiVersion": "v1", "kind": "ConfigMap"}), |found| {
+        let before = found.and_then(|map| map.data.as_ref()?.get(&key)).map_or("", String::as_str);
+        leads(before.lines().filter_map(HistoryLine::parse).map(|line| line.note), &signed.checkpoint, &key)?;
+        Ok(json!({ "data": { &key: history::with(before, &line) } }))
+    })
+    .await
 }
 
 /// Writes a checkpoint over the one in a Lease, which is made if it is not there.
@@ -44,45 +49,63 @@ pub(super) async fn lease(
 ) -> Result<(), AnchorError> {
     let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let key = format!("{DOMAIN}/{}", name_of(&signed.checkpoint.origin));
-    let annotations = json!({ key: signed.note.to_string() });
-    let change = json!({"metadata": {"annotations": annotations}});
-    if api.get_opt(name).await.map_err(fault("read"))?.is_some() {
-        return patch(&api, name, change).await;
-    }
-    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name, "annotations": annotations}});
-    create(&api, name, lease, change).await
+    put(&api, name, json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}), |found| {
+        leads(found.and_then(|lease| lease.annotations().get(&key)), &signed.checkpoint, &key)?;
+        Ok(json!({ "metadata": { "annotations": { &key: signed.note.to_string() } } }))
+    })
+    .await
 }
 
-async fn patch<K>(api: &Api<K>, name: &str, change: serde_json::Value) -> Result<(), AnchorError>
-where
-    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
-{
-    // Only our own key changes, and nobody else writes it.
-    let patched = api.patch(name, &PatchParams::default(), &Patch::Merge(change)).await;
-    patched.map(drop).map_err(fault("change"))
-}
-
-async fn create<K>(
+/// Reads the object, asks what is to change, and changes it if it is still the same; makes it if it is not there.
+async fn put<K>(
     api: &Api<K>,
     name: &str,
-    object: serde_json::Value,
-    change: serde_json::Value,
+    empty: Value,
+    change: impl Fn(Option<&K>) -> Result<Value, AnchorError>,
 ) -> Result<(), AnchorError>
 where
-    K: Clone + serde::de::DeserializeOwned + serde::Serialize + std::fmt::Debug,
+    K: Resource + Clone + DeserializeOwned + Serialize + Debug,
 {
-    let object: K = serde_json::from_value(object).map_err(|e| AnchorError(e.to_string()))?;
-    match api.create(&PostParams::default(), &object).await {
-        Ok(_) => Ok(()),
-        // Another replica was faster.
-        Err(kube::Error::Api(status)) if status.code == 409 => patch(api, name, change).await,
-        Err(error) => Err(fault("create")(error)),
+    for _ in 0..TRIES {
+        let found = api.get_opt(name).await.map_err(|e| fault("read", &e))?;
+        let mut wanted = change(found.as_ref())?;
+        let (what, done) = match found {
+            Some(object) => {
+                if let Some(version) = object.resource_version() {
+                    set(&mut wanted, "resourceVersion", version);
+                }
+                ("change", api.patch(name, &PatchParams::default(), &Patch::Merge(wanted)).await)
+            }
+            None => {
+                set(&mut wanted, "name", name.to_owned());
+                if let (Some(wanted), Some(empty)) = (wanted.as_object_mut(), empty.as_object()) {
+                    wanted.extend(empty.clone());
+                }
+                let object: K = serde_json::from_value(wanted).map_err(|e| AnchorError(e.to_string()))?;
+                ("create", api.create(&PostParams::default(), &object).await)
+            }
+        };
+        match done {
+            Ok(_) => return Ok(()),
+            // Another replica was faster.
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => return Err(fault(what, &error)),
+        }
+    }
+    Err(AnchorError("cannot change it: others change it all the time".to_owned()))
+}
+
+/// Sets a text in the metadata of an object or a change.
+fn set(object: &mut Value, member: &str, text: String) {
+    let Some(object) = object.as_object_mut() else { return };
+    if let Some(metadata) = object.entry("metadata").or_insert_with(|| json!({})).as_object_mut() {
+        metadata.insert(member.to_owned(), Value::String(text));
     }
 }
 
-fn fault(what: &'static str) -> impl Fn(kube::Error) -> AnchorError {
-    move |error| match error {
+fn fault(what: &'static str, error: &kube::Error) -> AnchorError {
+    match error {
         kube::Error::Api(status) => AnchorError(format!("cannot {what} it: {}", status.message)),
-        other => AnchorError(format!("cannot {what} it: {}", chain(&other))),
+        other => AnchorError(format!("cannot {what} it: {}", chain(other))),
     }
 }

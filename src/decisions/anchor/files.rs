@@ -50,8 +50,13 @@ pub(super) fn add(dir: &Path, signed: &SignedCheckpoint) -> Result<(), AnchorErr
             file.write_all(signed.note.to_string().as_bytes()).and_then(|()| file.sync_all()).map_err(fault)
         }
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            let there = std::fs::read_to_string(&path).map_err(fault)?;
-            same(&there, signed, &path.display().to_string())
+            let (there, note) = (std::fs::read(&path).map_err(fault)?, signed.note.to_string());
+            // What was cut off while it was written is finished.
+            if let Some(rest) = note.as_bytes().strip_prefix(there.as_slice()) {
+                let mut file = OpenOptions::new().append(true).open(&path).map_err(fault)?;
+                return file.write_all(rest).and_then(|()| file.sync_all()).map_err(fault);
+            }
+            same(&String::from_utf8_lossy(&there), signed, &path.display().to_string())
         }
         Err(e) => Err(fault(e)),
     }

@@ -18,6 +18,7 @@ pub(super) use history::HistoryLine;
 
 use crate::decisions::SignedCheckpoint;
 use crate::policy::Digest;
+use crate::tlog::{Checkpoint, Note};
 
 /// Why a checkpoint was not put, for the person who runs the server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -111,6 +112,24 @@ pub(super) fn name_of(origin: &str) -> String {
     let readable: String = origin.chars().take(READABLE).map(plain).collect();
     let digest: String = Digest::of(origin.as_bytes()).hex().chars().take(8).collect();
     format!("{}.{digest}", readable.trim_matches('.'))
+}
+
+/// That what is there, checkpoints one over another, leads to what is to be put: a log that was cut back or changed must
+/// not write over what shows it. Texts that are no checkpoints say nothing.
+fn leads(there: impl IntoIterator<Item = impl AsRef<str>>, signed: &Checkpoint, key: &str) -> Result<(), AnchorError> {
+    let read = |text: &str| Checkpoint::parse(&Note::parse(text).ok()?.text).ok().filter(|c| c.origin == signed.origin);
+    let found = there.into_iter().filter_map(|text| read(text.as_ref()));
+    let against = found.filter(|c| c.size > signed.size || (c.size == signed.size && c.root != signed.root));
+    let Some(largest) = against.max_by_key(|c| c.size) else { return Ok(()) };
+    let what = if largest.size > signed.size {
+        format!("a checkpoint of {} records, and the log has {}", largest.size, signed.size)
+    } else {
+        format!("another checkpoint of {} records", largest.size)
+    };
+    Err(AnchorError(format!(
+        "`{key}` in it holds {what}: the log was changed or cut back, see `portcullis decisions verify --checkpoint`; if it \
+         was begun anew on purpose, keep a copy and remove `{key}`"
+    )))
 }
 
 /// The name of the file or object of a checkpoint of so many records.

@@ -128,23 +128,24 @@ pub fn commitment(k: &[u8; 32], value: &[u8]) -> String {
     // HMAC takes keys of every length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(k) else { return MASKED.to_owned() };
     mac.update(value);
-    format!("hmac-sha256:{}", HEXLOWER.encode(&mac.finalize().into_bytes()))
+    format!("{COMMITMENT}{}", HEXLOWER.encode(&mac.finalize().into_bytes()))
 }
 
 /// Where commitments stand in a text.
 pub(in crate::decisions) fn commitments(text: &str) -> Vec<Range<usize>> {
-    const PREFIX: &str = "hmac-sha256:";
-    const LENGTH: usize = PREFIX.len() + 64;
+    const LENGTH: usize = COMMITMENT.len() + 64;
     let whole = |at: usize| {
         let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         let found = text.get(at..at + LENGTH)?;
-        found.bytes().skip(PREFIX.len()).all(hex).then_some(at..at + LENGTH)
+        found.bytes().skip(COMMITMENT.len()).all(hex).then_some(at..at + LENGTH)
     };
-    text.match_indices(PREFIX).filter_map(|(at, _)| whole(at)).collect()
+    text.match_indices(COMMITMENT).filter_map(|(at, _)| whole(at)).collect()
 }
 
 /// What stands where there is no commitment.
-pub(super) const MASKED: &str = "[masked]";
+pub(in crate::decisions) const MASKED: &str = "[masked]";
+/// What every commitment begins with.
+pub(in crate::decisions) const COMMITMENT: &str = "hmac-sha256:";
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ mod secrets;
 mod shapes;
 mod walk;
 
-pub(in crate::decisions) use key::commitments;
+pub(in crate::decisions) use key::{COMMITMENT, MASKED, commitments};
 pub use key::{MaskKey, commitment};
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::admission::Request;
-use key::{MASKED, Prk};
+use key::Prk;
 use secrets::Strength;
 use shapes::Place;
 use walk::{MANAGED_FIELDS, Walk, push_segment};

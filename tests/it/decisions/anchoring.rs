@@ -150,6 +150,14 @@ fn a_note_that_was_put_is_never_written_over() {
     assert_eq!(code, 2, "{error}");
     let (code, _, error) = cli(dir.path(), &["decisions", "anchor", "--decision-log", "none"]);
     assert_eq!(code, 2, "{error}");
+    // A file that a crash cut off is finished.
+    let note = files(&dir.path().join("notes")).pop().expect("one");
+    let whole = fs::read_to_string(&note).expect("read");
+    for cut in [0, 20, whole.len() - 1] {
+        fs::write(&note, &whole[..cut]).expect("written");
+        assert_eq!(put("log").0, 0);
+        assert_eq!(fs::read_to_string(&note).expect("read"), whole);
+    }
     // A line that a crash left half written is passed over.
     let anchor = dir.path().join("one");
     let text = fs::read_to_string(&anchor).expect("read");
@@ -239,15 +247,27 @@ fn a_config_map_holds_a_history_and_a_lease_the_latest() {
         let mut objects = shared.lock().expect("whole");
         let body: Value = serde_json::from_str(&asked.body).unwrap_or_default();
         let not_found = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "not found", "reason": "NotFound", "code": 404});
+        let conflict = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "changed", "reason": "Conflict", "code": 409});
         let (status, answer) = match (asked.method.as_str(), objects.get_mut(&asked.path)) {
             ("GET", Some(object)) => (200, object.clone()),
+            // Another replica changes it between, once.
+            ("PATCH", Some(object)) if object["metadata"]["resourceVersion"] == "1" => {
+                merge(object, &json!({"metadata": {"resourceVersion": "2"}, "data": {"other": "theirs"}}));
+                (409, conflict)
+            }
             ("PATCH", Some(object)) => {
                 assert_eq!(asked.header("content-type"), Some("application/merge-patch+json"));
+                let version = object["metadata"]["resourceVersion"].as_str().expect("a version").to_owned();
+                assert_eq!(body["metadata"]["resourceVersion"], version.as_str(), "what was read is named");
                 merge(object, &body);
+                let next = version.parse::<u64>().expect("a number") + 1;
+                object["metadata"]["resourceVersion"] = next.to_string().into();
                 (200, object.clone())
             }
             ("POST", None) => {
                 let path = format!("{}/{}", asked.path, body["metadata"]["name"].as_str().expect("a name"));
+                let mut body = body;
+                body["metadata"]["resourceVersion"] = "1".into();
                 objects.insert(path, body.clone());
                 (201, body)
             }
@@ -263,27 +283,24 @@ fn a_config_map_holds_a_history_and_a_lease_the_latest() {
     });
     fs::write(dir.path().join("kubeconfig"), kubeconfig.to_string()).expect("written");
     let log = dir.path().join("log");
+    let anchor = |log: &str, to: &str| {
+        let args = ["decisions", "anchor", "--decision-log", log, "--kubeconfig", "kubeconfig", "--to", to];
+        let (code, _, error) = cli(dir.path(), &args);
+        (code, error)
+    };
+    let places = ["configmap://ns/checkpoints", "lease://ns/checkpoints"];
     for _ in 0..3 {
         grow(options(&log), 3);
-        let args = [
-            "decisions",
-            "anchor",
-            "--decision-log",
-            "log",
-            "--kubeconfig",
-            "kubeconfig",
-            "--to",
-            "configmap://ns/checkpoints",
-            "--to",
-            "lease://ns/checkpoints",
-        ];
-        let (code, _, error) = cli(dir.path(), &args);
-        assert_eq!(code, 0, "{error}");
+        for place in places {
+            let (code, error) = anchor("log", place);
+            assert_eq!(code, 0, "{error}");
+        }
     }
     let found = objects.lock().expect("whole").clone();
     let map = &found["/api/v1/namespaces/ns/configmaps/checkpoints"];
     let lease = &found["/apis/coordination.k8s.io/v1/namespaces/ns/leases/checkpoints"];
-    let (key, history) = map["data"].as_object().expect("data").iter().next().expect("one");
+    assert_eq!(map["data"]["other"], "theirs", "what others wrote stays");
+    let (key, history) = map["data"].as_object().expect("data").iter().find(|(key, _)| *key != "other").expect("one");
     assert!(key.starts_with("test.r.0.") && history.as_str().is_some_and(|h| h.lines().count() == 3), "{map}");
     // As `kubectl get -o json` and `-o yaml` print them, alone and in a list.
     let block: String = history.as_str().expect("text").lines().map(|line| format!("    {line}\n")).collect();
@@ -303,6 +320,19 @@ fn a_config_map_holds_a_history_and_a_lease_the_latest() {
     // The log as it was at the first of them lacks the rest.
     let short = dir.path().join("short");
     grow(options(&short), 3);
+    // It, and one of the same size with other records, do not write over what shows it.
+    grow(options(&dir.path().join("other")), 13);
+    for place in places {
+        assert_eq!(anchor("log", place).0, 0, "the same again is fine");
+        let before = objects.lock().expect("whole").clone();
+        let (code, error) = anchor("short", place);
+        assert_eq!(code, 2);
+        assert!(error.contains("holds a checkpoint of 15 records, and the log has 5: the log was changed"), "{error}");
+        let (code, error) = anchor("other", place);
+        assert_eq!(code, 2);
+        assert!(error.contains("holds another checkpoint of 15 records"), "{error}");
+        assert_eq!(*objects.lock().expect("whole"), before);
+    }
     let report = check(&short, &[&dir.path().join("map.yaml")]);
     assert_eq!(codes(&report), [FindingCode::Anchor, FindingCode::Truncated, FindingCode::Truncated], "{report:#?}");
 }

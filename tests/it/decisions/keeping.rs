@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 
 use super::{allowed, masker, meta, options, records, review, runtime, segment_files, soon, types};
 
-fn temp() -> tempfile::TempDir {
+pub(super) fn temp() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }
 
 /// A decision on a Pod of `user` in `namespace` that was made `ago` seconds ago; its body says `said`.
-fn entry_of(user: &str, namespace: &str, ago: i64, said: &str) -> Entry {
+pub(super) fn entry_of(user: &str, namespace: &str, ago: i64, said: &str) -> Entry {
     let request = review(json!({
         "uid": "u-1", "operation": "CREATE", "namespace": namespace, "name": "thing",
         "kind": {"group": "", "version": "v1", "kind": "Pod"},
@@ -31,25 +31,25 @@ fn entry_of(user: &str, namespace: &str, ago: i64, said: &str) -> Entry {
     Entry::decision(&DecisionMeta { timestamp, ..meta() }, &request, &allowed(), &masker())
 }
 
-fn author() -> Author {
+pub(super) fn author() -> Author {
     Author { by: "uid 1000 (olga)".to_owned(), ticket: Some("LEGAL-7".to_owned()), note: Some("asked".to_owned()) }
 }
 
-fn hold(name: &str, selection: Selection) -> HoldRequest {
+pub(super) fn hold(name: &str, selection: Selection) -> HoldRequest {
     HoldRequest { name: name.to_owned(), selection, reason: "a case".to_owned() }
 }
 
-fn of_namespace(namespace: &str) -> Selection {
+pub(super) fn of_namespace(namespace: &str) -> Selection {
     Selection { namespaces: vec![namespace.to_owned()], ..Selection::default() }
 }
 
-fn of_user(user: &str) -> Selection {
+pub(super) fn of_user(user: &str) -> Selection {
     Selection { users: vec![user.to_owned()], ..Selection::default() }
 }
 
 /// Fails unless the log is what was signed and its readers miss nothing; gives how many bodies are (intact, deleted,
 /// erased).
-fn verified(dir: &Path) -> (u64, u64, u64) {
+pub(super) fn verified(dir: &Path) -> (u64, u64, u64) {
     let options = VerifyOptions { dir: dir.to_path_buf(), keys: Vec::new(), anchors: Vec::new() };
     let report = verify(&options, &mut |_| {}).expect("can be read");
     assert_eq!(report.findings, []);
@@ -60,7 +60,7 @@ fn verified(dir: &Path) -> (u64, u64, u64) {
     (bodies.intact, bodies.deleted, bodies.erased)
 }
 
-fn prunes(dir: &Path) -> Vec<PruneRecord> {
+pub(super) fn prunes(dir: &Path) -> Vec<PruneRecord> {
     all(dir).iter().filter_map(Record::prune).collect()
 }
 
@@ -81,12 +81,12 @@ fn all(dir: &Path) -> Vec<Record> {
 }
 
 /// Who asked for what is left.
-fn users(dir: &Path) -> BTreeSet<String> {
+pub(super) fn users(dir: &Path) -> BTreeSet<String> {
     all(dir).iter().filter_map(|r| Some(r.decision()?.request.user.username)).collect()
 }
 
 /// Waits until `done`, at most for ten seconds.
-async fn wait(what: &str, mut done: impl FnMut() -> bool) {
+pub(super) async fn wait(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
         assert!(begun.elapsed() < Duration::from_secs(10), "{what}");
@@ -95,7 +95,7 @@ async fn wait(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// Decisions of these users, each in a segment of its own, of an hour ago.
-async fn filled(options: LogOptions, users: &[&str]) -> DecisionLog {
+pub(super) async fn filled(options: LogOptions, users: &[&str]) -> DecisionLog {
     let log = DecisionLog::open(LogOptions { segment_bytes: 1, ..options }).expect("opens");
     for user in users {
         log.append(entry_of(user, user, 3600, user), soon()).await.expect("appends");
@@ -152,6 +152,8 @@ fn records_go_with_their_bodies_and_the_rest_can_still_be_proven() {
     assert_eq!(users(dir.path()), BTreeSet::from(["young".to_owned()]));
     let reader = LogReader::open(dir.path()).expect("opens");
     let portcullis::decisions::Found::One(record) = reader.find(&id).expect("reads") else { panic!("it is there") };
+    // Within a time that is up nobody can say that it is not.
+    assert_eq!(reader.find_until("none", Some(Instant::now())).expect("reads"), None);
     let proof = prove(dir.path(), &record).expect("a proof");
     let keys = portcullis::decisions::log_keys(dir.path()).expect("keys");
     proof.verify(record.line.as_bytes(), &keys).expect("is valid");

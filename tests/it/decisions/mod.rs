@@ -4,6 +4,7 @@ mod anchoring;
 mod asking;
 mod commanding;
 mod crash;
+mod holding;
 mod joining;
 mod keeping;
 mod masking;

@@ -73,7 +73,7 @@ fn log(dir: &Path) -> Vec<String> {
 fn filters_take_what_they_say() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let ids = log(dir.path());
-    let cases: [(&[&str], &[usize]); 20] = [
+    let cases: [(&[&str], &[usize]); 21] = [
         (&[], &[0, 1, 2, 3]),
         (&["--verdict", "deny"], &[1, 2]),
         (&["--verdict", "allow"], &[0, 3]),
@@ -91,7 +91,8 @@ fn filters_take_what_they_say() {
         (&["--since", "2026-03-01T11:00:00Z"], &[1, 2, 3]),
         (&["--since", "2026-03-01T11:00:00Z", "--until", "2026-03-01T12:00:00Z"], &[1, 2]),
         (&["--since", "5m"], &[]),
-        (&["--until", "2026-03-01"], &[]),
+        (&["--until", "2026-02-28"], &[]),
+        (&["--since", "2026-03-01", "--until", "2026-03-01"], &[0, 1, 2, 3]),
         (&["--limit", "2"], &[2, 3]),
         (&["--limit", "1", "--verdict", "deny"], &[2]),
     ];

@@ -175,6 +175,33 @@ fn a_witness_that_does_not_know_the_log_or_signs_wrongly_is_told_of() {
 }
 
 #[test]
+fn a_witness_that_said_a_wrong_size_once_is_asked_again() {
+    let dir = temp();
+    grow(options(dir.path()), 5);
+    let signer = CosigningKey::from_seed("w.example/1", &[1; 32]).expect("a key");
+    let (key, times) = (signer.verifier().to_string(), std::sync::atomic::AtomicU32::new(0));
+    let listener = Listener::start(move |asked| {
+        if times.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+            return (409, "text/x.tlog.size", "1000000\n".to_owned());
+        }
+        let (old, note) = asked.body.split_once("\n\n").expect("a request");
+        assert_eq!(old, "old 0");
+        let note = Note::parse(note).expect("a note");
+        let signed = Note { signatures: vec![signer.cosign(&note.text, 1)], text: note.text };
+        (200, "text/plain", signed.to_string().rsplit_once("\n\n").expect("signatures").1.to_owned())
+    });
+    runtime().block_on(async {
+        let witness = Witness::new(&listener.url(""), &key).expect("a witness");
+        let witnesses = Witnesses::new(dir.path(), vec![witness]).expect("a client");
+        let mut round = witnesses.round(latest_checkpoint(dir.path()).expect("signed"));
+        let refused = witnesses.ask(&mut round).await.remove(0).1.expect_err("a wrong size").to_string();
+        assert!(refused.contains("it says that it has seen 1000000 records"), "{refused}");
+        assert_eq!(witnesses.ask(&mut round).await.remove(0).1, Ok(()));
+    });
+    assert!(dir.path().join("cosigned").exists());
+}
+
+#[test]
 fn what_lies_in_the_log_as_cosigned_is_checked_as_well() {
     let witness = TestWitness::start("w.example/1", 1, key());
     let dir = temp();
