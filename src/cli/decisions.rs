@@ -8,6 +8,7 @@ mod join;
 mod keep;
 mod key;
 mod output;
+mod progress;
 mod prove;
 mod query;
 mod reach;

@@ -18,10 +18,19 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
     EnvFilter::try_new(filter).map(drop).map_err(|e| e.to_string())
 }
 
+/// What libraries say of what we say ourselves, with its reason: every try to reach a broker.
+const QUIET: &str = "rskafka=error";
+
+/// A filter with what is quiet unless more is asked for than `info`.
+fn quiet(filter: &str) -> String {
+    let loud = ["debug", "trace", "rskafka"].iter().any(|word| filter.to_lowercase().contains(word));
+    if loud { filter.to_owned() } else { format!("{QUIET},{filter}") }
+}
+
 /// Sets the subscriber of the process; `json`: one object a line. Only the first call counts, and a filter that
 /// [`check_filter`] refuses is read as `info`.
 pub fn init(filter: &str, json: bool) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(quiet(filter)).unwrap_or_else(|_| EnvFilter::new("info"));
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let done = if json {
         base.json().flatten_event(true).with_current_span(false).try_init()

@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::output::Output;
-use super::{mention_flaws, plain};
+use super::{mention_flaws, plain, progress};
 use crate::cli::style::Style;
 use crate::cli::{Exit, PolicyArgs};
 use crate::decisions::join::{Finding, FindingKind, Join, Registered, Report, read_audit};
@@ -90,6 +90,7 @@ fn fill(args: &JoinArgs, join: &mut Join) -> anyhow::Result<()> {
         dirs.push(args.state_dir.join("decisions"));
     }
     let style = Style::stderr();
+    let bar = progress::count("decisions and events read");
     join.fill(|filling| {
         for dir in &dirs {
             let reader = LogReader::open(dir).with_context(|| {
@@ -98,13 +99,17 @@ fn fill(args: &JoinArgs, join: &mut Join) -> anyhow::Result<()> {
             let mut failed = Ok(());
             let flaws = reader.for_each(&Filter::default(), |record| {
                 failed = filling.record(&record);
+                bar.inc(1);
                 if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
             failed?;
             mention_flaws(&flaws, &format!("`{}`", dir.display()));
         }
         for path in &args.kube_audit {
-            let unreadable = read_audit(path, |event| Ok::<(), anyhow::Error>(filling.event(&event)?))?;
+            let unreadable = read_audit(path, |event| {
+                bar.inc(1);
+                Ok::<(), anyhow::Error>(filling.event(&event)?)
+            })?;
             if unreadable > 0 {
                 let path = path.display();
                 eprintln!("{}: {unreadable} lines of `{path}` are no audit events", style.yellow("warning"));
@@ -112,7 +117,10 @@ fn fill(args: &JoinArgs, join: &mut Join) -> anyhow::Result<()> {
         }
         Ok::<(), anyhow::Error>(())
     })?;
-    Ok(join.finish()?)
+    bar.set_message("matched");
+    let finished = join.finish();
+    bar.finish_and_clear();
+    Ok(finished?)
 }
 
 fn registered(args: &JoinArgs) -> anyhow::Result<Registered> {

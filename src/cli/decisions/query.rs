@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::output::Output;
-use super::plain;
+use super::{plain, progress};
 use crate::cli::Exit;
 use crate::cli::style::Style;
 use crate::decisions::LogReader;
@@ -65,7 +65,10 @@ pub(super) fn query(args: &QueryArgs) -> anyhow::Result<Exit> {
         sql => sql,
     };
     index.check(sql)?;
-    let updated = index.update(&dirs)?;
+    let bar = progress::count("records read into the index");
+    let updated = index.update(&dirs, &mut || bar.inc(1));
+    bar.finish_and_clear();
+    let updated = updated?;
     if updated.unreadable > 0 {
         eprintln!("{}: {} lines of the log are no records", Style::stderr().yellow("warning"), updated.unreadable);
     }

@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use crate::cli::Exit;
 use crate::cli::decisions::witness::{self, WitnessArgs};
-use crate::cli::decisions::{LogArgs, plain};
+use crate::cli::decisions::{LogArgs, plain, progress};
 use crate::cli::style::Style;
 use crate::decisions::{self, Finding, Neighbour, Report, VerifyOptions};
 use crate::tlog::{VerifierKey, WitnessKey};
@@ -57,7 +56,7 @@ pub(super) fn verify(args: &VerifyArgs) -> anyhow::Result<Exit> {
     }
     let options = VerifyOptions { dir, keys: keys(&args.key)?, anchors: args.checkpoint.clone() };
     let policy = args.witnesses.policy()?;
-    let bar = bar();
+    let bar = progress::bytes();
     let report = decisions::verify_witnessed(&options, &policy, &mut |progress| {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
@@ -70,13 +69,6 @@ pub(super) fn verify(args: &VerifyArgs) -> anyhow::Result<Exit> {
         VerifyOutput::Json => writeln!(out, "{}", serde_json::to_string_pretty(&as_json(&report))?)?,
     }
     Ok(if report.is_fine() { Exit::Fine } else { Exit::Finding })
-}
-
-/// On a terminal only; nothing of it elsewhere.
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Keys as they are given: verifier keys, or files with one a line.

@@ -18,7 +18,7 @@ struct Known {
     bytes: u64,
 }
 
-pub(super) fn update(db: &mut Connection, dirs: &[PathBuf]) -> Result<Updated, LogError> {
+pub(super) fn update(db: &mut Connection, dirs: &[PathBuf], each: &mut dyn FnMut()) -> Result<Updated, LogError> {
     let mut updated = Updated::default();
     for dir in dirs {
         let name = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone());
@@ -37,7 +37,11 @@ pub(super) fn update(db: &mut Connection, dirs: &[PathBuf]) -> Result<Updated, L
                 return Err(LogError::Foreign { path, message: message.to_owned() });
             }
             if from < segment.envelopes {
-                let read = read(&path, from, segment, &mut Filling::new(&transaction)?, &mut updated)?;
+                let read = read(&path, from, segment, &mut Filling::new(&transaction)?, &mut || {
+                    updated.records += 1;
+                    each();
+                })?;
+                updated.unreadable += read.unreadable;
                 let origin = read.origin.or(known.map(|k| k.origin)).unwrap_or_default();
                 transaction.execute(
                     "INSERT OR REPLACE INTO segment VALUES (?1, ?2, ?3, ?4)",
@@ -91,6 +95,8 @@ fn origin(path: &Path) -> Option<String> {
 struct ReadUntil {
     bytes: u64,
     origin: Option<String>,
+    /// Lines that are no records.
+    unreadable: u64,
 }
 
 fn read(
@@ -98,12 +104,12 @@ fn read(
     from: u64,
     segment: &Segment,
     filling: &mut Filling<'_>,
-    updated: &mut Updated,
+    each: &mut dyn FnMut(),
 ) -> Result<ReadUntil, LogError> {
     let fault = |e: std::io::Error| LogError::io("read", path, &e);
     let mut reader = BufReader::with_capacity(256 * 1024, File::open(path).map_err(fault)?);
     reader.seek(SeekFrom::Start(from)).map_err(fault)?;
-    let mut until = ReadUntil { bytes: from, origin: None };
+    let mut until = ReadUntil { bytes: from, origin: None, unreadable: 0 };
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -114,10 +120,10 @@ fn read(
         match std::str::from_utf8(text).ok().and_then(Record::parse) {
             Some(record) => {
                 filling.put(&record, signed(segment.first_seq))?;
-                updated.records += 1;
+                each();
                 until.origin.get_or_insert(record.head.origin);
             }
-            None => updated.unreadable += 1,
+            None => until.unreadable += 1,
         }
     }
 }

@@ -55,12 +55,12 @@ impl Index {
         Ok(Self { db, path: path.to_path_buf() })
     }
 
-    /// Brings the index up to what the logs in `dirs` hold now.
+    /// Brings the index up to what the logs in `dirs` hold now; tells of each record.
     ///
     /// # Errors
     /// [`LogError`]; [`LogError::Foreign`] when a log is not the one that was read before.
-    pub fn update(&mut self, dirs: &[PathBuf]) -> Result<Updated, LogError> {
-        follow::update(&mut self.db, dirs)
+    pub fn update(&mut self, dirs: &[PathBuf], each: &mut dyn FnMut()) -> Result<Updated, LogError> {
+        follow::update(&mut self.db, dirs, each)
     }
 
     /// Whether a `SELECT` can be answered, so that nobody waits for the index to learn that it cannot.

@@ -147,6 +147,7 @@ async fn in_time<T>(asked: impl Future<Output = Result<T, Failure>>) -> Result<T
 }
 
 fn failure(error: &Error) -> Failure {
+    let text = chain(error);
     let reason = match error {
         Error::ServerError { protocol_error, .. } => match protocol_error {
             ProtocolError::MessageTooLarge | ProtocolError::RecordListTooLarge => Reason::TooLarge,
@@ -154,7 +155,9 @@ fn failure(error: &Error) -> Failure {
             ProtocolError::UnknownTopicOrPartition => Reason::Refused,
             _ => Reason::Server,
         },
+        // The client has no type for it that we could ask for.
+        _ if text.contains("SaslAuthenticationFailed") => Reason::Denied,
         _ => Reason::Network,
     };
-    Failure::new(reason, chain(error))
+    Failure::new(reason, text)
 }

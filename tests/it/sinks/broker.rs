@@ -1,11 +1,12 @@
-//! As much of a Kafka broker as a producer needs: ApiVersions, Metadata and Produce, over TCP or TLS. It keeps what it is
-//! sent. The messages are those of <https://kafka.apache.org/protocol>.
+//! As much of a Kafka broker as a producer needs: ApiVersions, SaslHandshake, SaslAuthenticate, Metadata and Produce, over
+//! TCP or TLS. It keeps what it is sent. The messages are those of <https://kafka.apache.org/protocol>.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use super::scram::Scram;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// A message as it came.
@@ -38,7 +39,9 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    pub(super) fn start(tls: Option<Arc<ServerConfig>>) -> Self {
+    /// With a user, nobody else may do anything.
+    pub(super) fn start(tls: Option<Arc<ServerConfig>>, user: Option<(&str, &str)>) -> Self {
+        let user = user.map(|(name, password)| (name.to_owned(), password.to_owned()));
         let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
         let port = listener.local_addr().expect("an address").port();
         let state = Arc::<Mutex<State>>::default();
@@ -46,11 +49,12 @@ impl Broker {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (state, tls) = (Arc::clone(&shared), tls.clone());
+                let scram = user.as_ref().map(Scram::new);
                 std::thread::spawn(move || match tls {
-                    None => serve(stream, port, &state),
+                    None => serve(stream, port, &state, scram),
                     Some(tls) => {
                         let connection = ServerConnection::new(tls).expect("a connection");
-                        serve(StreamOwned::<_, TcpStream>::new(connection, stream), port, &state);
+                        serve(StreamOwned::<_, TcpStream>::new(connection, stream), port, &state, scram);
                     }
                 });
             }
@@ -77,7 +81,7 @@ impl Broker {
 }
 
 /// Answers until the client leaves.
-fn serve(mut stream: impl Read + Write, port: u16, state: &Mutex<State>) {
+fn serve(mut stream: impl Read + Write, port: u16, state: &Mutex<State>, mut scram: Option<Scram>) {
     loop {
         let mut size = [0; 4];
         if stream.read_exact(&mut size).is_err() {
@@ -90,6 +94,9 @@ fn serve(mut stream: impl Read + Write, port: u16, state: &Mutex<State>) {
         let _client = request.string();
         let mut answer = Answer(correlation.to_be_bytes().to_vec());
         match (api, version) {
+            (0 | 3, _) if scram.as_ref().is_some_and(|s| !s.is_done()) => return,
+            (17, 1) => handshake(&mut request, &mut answer),
+            (36, 1) => authenticate(&mut request, &mut answer, scram.as_mut().expect("nobody has to say who they are")),
             (0, 3) => produce(&mut request, &mut answer, state),
             (3, 1) => metadata(&mut answer, port),
             (18, 3) => versions(&mut answer),
@@ -102,11 +109,25 @@ fn serve(mut stream: impl Read + Write, port: u16, state: &Mutex<State>) {
 }
 
 fn versions(answer: &mut Answer) {
-    answer.i16(0).varint(4);
-    for (api, version) in [(0, 3), (3, 1), (18, 3)] {
+    answer.i16(0).varint(6);
+    for (api, version) in [(0, 3), (3, 1), (17, 1), (18, 3), (36, 1)] {
         answer.i16(api).i16(version).i16(version).varint(0);
     }
     answer.i32(0).varint(0);
+}
+
+fn handshake(request: &mut Bytes<'_>, answer: &mut Answer) {
+    assert_eq!(request.string().as_deref(), Some("SCRAM-SHA-512"));
+    answer.i16(0).i32(1).string("SCRAM-SHA-512");
+}
+
+fn authenticate(request: &mut Bytes<'_>, answer: &mut Answer, scram: &mut Scram) {
+    let size = usize::try_from(request.i32()).expect("a size");
+    match scram.step(request.take(size)) {
+        Some(said) => answer.i16(0).i16(-1).bytes(&said).i64(0),
+        // `SASL_AUTHENTICATION_FAILED`.
+        None => answer.i16(58).string("wrong").bytes(&[]).i64(0),
+    };
 }
 
 fn metadata(answer: &mut Answer, port: u16) {
@@ -227,6 +248,11 @@ impl Answer {
 
     fn string(&mut self, text: &str) -> &mut Self {
         self.i16(i16::try_from(text.len()).expect("short")).0.extend(text.as_bytes());
+        self
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.i32(i32::try_from(bytes.len()).expect("short")).0.extend(bytes);
         self
     }
 

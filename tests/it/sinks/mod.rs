@@ -3,6 +3,8 @@
 #[cfg(feature = "kafka")]
 mod broker;
 mod receiver;
+#[cfg(feature = "kafka")]
+mod scram;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -372,17 +374,39 @@ fn what_otlp_calls_bad_is_left_out_alone() {
 fn a_topic_gets_every_record_in_order() {
     let (config, authority) = tls();
     for secure in [false, true] {
-        let broker = broker::Broker::start(secure.then(|| Arc::clone(&config)));
+        let user = secure.then_some(("audit", "a pass:word"));
+        let broker = broker::Broker::start(secure.then(|| Arc::clone(&config)), user);
         // The leader has moved.
         broker.will_answer(&[6]);
         let dir = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join("ca.pem"), &authority).expect("written");
-        let (scheme, ca) = if secure { ("kafka+tls", ", ca: ca.pem") } else { ("kafka", "") };
+        // A password that is wrong at first is told of, and read again.
+        fs::write(dir.path().join("user"), "audit:wrong").expect("written");
+        let (scheme, ca) = if secure { ("kafka+tls", ", ca: ca.pem, tokenFile: user") } else { ("kafka", "") };
         let port = broker.port;
         let sinks = format!("sinks: [{{url: '{scheme}://localhost:{port}/decisions', interval: 1s{ca}}}]\n");
         fs::write(dir.path().join("config.yaml"), sinks).expect("written");
         let server = Server::start_in(dir, &["--config", "config.yaml"]);
         post(&server, 40);
+        if secure {
+            let begun = Instant::now();
+            let told = || {
+                let messages = server.messages();
+                let of_ours = messages.lines().find(|l| l.contains("could not be delivered"));
+                of_ours.is_some_and(|l| l.contains("denied") && l.contains("SaslAuthenticationFailed"))
+            };
+            while !told() {
+                assert!(begun.elapsed() < Duration::from_secs(30), "{}", server.messages());
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            let messages = server.messages();
+            assert!(!messages.contains("wrong") && !messages.contains("Establishing"), "{messages}");
+            fs::write(server.dir().join("user"), "audit:a pass:word\n").expect("written");
+            while broker.messages().len() < 40 {
+                assert!(begun.elapsed() < Duration::from_secs(60), "{}", server.messages());
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
         let dir = stop(server);
         let records = records(&log(dir.path()));
         let messages = broker.messages();

@@ -3,14 +3,11 @@
 
 use std::ops::ControlFlow;
 use std::thread;
-use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::print::Summary;
 use super::{FailOn, ReplayArgs, filter, named, print};
 use crate::cli::Exit;
-use crate::cli::decisions::mention_flaws;
+use crate::cli::decisions::{mention_flaws, progress};
 use crate::decisions::replay::{BodyCursor, Judge, Status};
 use crate::decisions::{BodyState, DecisionRecord, Record};
 
@@ -53,7 +50,7 @@ pub(super) fn each_batch(
     mut take: impl FnMut(Vec<Item>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Exit> {
     let mut cursor = BodyCursor::new(&args.log.dir());
-    let bar = bar();
+    let bar = progress::count("decisions");
     let (mut batch, mut bytes, mut failed) = (Vec::new(), 0, Ok(()));
     let mut add = |record: Record| -> anyhow::Result<()> {
         let Some(decision) = record.decision() else { return Ok(()) };
@@ -84,14 +81,6 @@ pub(super) fn each_batch(
     take(batch)?;
     bar.finish_and_clear();
     Ok(Exit::Fine)
-}
-
-/// On a terminal only.
-pub(super) fn bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{spinner} {human_pos} decisions {per_sec}");
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
 
 /// Makes the decisions again and prints what came of it.
