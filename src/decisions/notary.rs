@@ -140,6 +140,17 @@ impl Notary {
         Ok(())
     }
 
+    /// Brings to the disk what the tree goes on from: once lines are deleted, their hashes are nowhere else. Full tiles are
+    /// there before anything is signed.
+    pub(super) fn settle(&self) -> Result<(), LogError> {
+        let [latest, _] = &self.partial;
+        let tiles = latest.iter().map(|id| tile_path(&self.dir, *id));
+        for path in tiles.chain([checkpoint_path(&self.dir)]) {
+            std::fs::File::open(&path).and_then(|f| f.sync_all()).map_err(|e| LogError::io("sync", &path, &e))?;
+        }
+        Ok(())
+    }
+
     /// Deletes partial tiles that nobody needs any more. What cannot be deleted does no harm.
     fn remove_partial(&self, old: &[TileId], size: u64) {
         let kept = |id: &&TileId| !self.partial.iter().flatten().any(|k| k == *id);

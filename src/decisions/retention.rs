@@ -173,6 +173,20 @@ impl Writer {
         self.segments.iter().any(|s| s.first_seq == first_seq && (whole || s.bodies.is_some()))
     }
 
+    /// Sees to it that a checkpoint covers all records of a segment and that all it goes on from is on the disk: until then
+    /// their lines are what the tree is made of again after a crash.
+    fn vouch(&mut self, first_seq: u64) -> Result<(), LogError> {
+        let index = self.segments.iter().position(|s| s.first_seq == first_seq);
+        let signed = self.notary.signed().map_or(0, |c| c.size);
+        if index.is_some_and(|index| self.end_of(index) > signed) {
+            self.sync()?;
+            let signed = self.notary.sign_now();
+            self.publish(signed.clone());
+            signed?;
+        }
+        self.notary.settle()
+    }
+
     fn drop_segment(
         &mut self,
         first_seq: u64,
@@ -311,6 +325,9 @@ impl Writer {
     }
 
     fn delete(&mut self, oldest: &Oldest) -> Result<(), LogError> {
+        if let Oldest::Segment(segment) = oldest {
+            self.vouch(segment.first_seq)?;
+        }
         let dir = &self.options.dir;
         let remove = |path: &Path| self.storage.remove(path).map_err(|e| LogError::io("delete", path, &e));
         // What was deleted must not be back after a loss of power. Of leaf hashes it does not matter.

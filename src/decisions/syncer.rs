@@ -7,12 +7,16 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::decisions::Appendable;
 use crate::decisions::log::Shared;
 
 type File = Arc<dyn Appendable>;
+
+/// How long somebody waits for a sync that does not come to an end.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(1);
 
 pub(super) struct Syncer {
     shared: Arc<Dirty>,
@@ -37,6 +41,8 @@ struct State {
     tiles: Vec<PathBuf>,
     /// Records in all of them and before them.
     records: u64,
+    /// Somebody waits: no more writes are waited for.
+    hurry: bool,
     ended: bool,
 }
 
@@ -81,6 +87,30 @@ impl Syncer {
         self.shared.synced.load(Ordering::Acquire)
     }
 
+    /// Returns once all that it was told of is on the disk.
+    ///
+    /// # Errors
+    /// It could not be synced, or not within five seconds.
+    pub(super) fn settle(&self) -> io::Result<()> {
+        let begun = Instant::now();
+        let wanted = {
+            let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.hurry = true;
+            self.shared.written.notify_one();
+            state.records
+        };
+        while self.synced() < wanted {
+            if self.shared.failed.load(Ordering::Acquire) {
+                return Err(io::Error::other("what was written before could not be synced"));
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
     /// Whether a sync failed since this was last asked.
     pub(super) fn take_failure(&self) -> bool {
         self.shared.failed.swap(false, Ordering::AcqRel)
@@ -103,8 +133,9 @@ fn run(shared: &Dirty, delay: Duration, log: &Shared) {
         let idle = |s: &mut State| s.is_idle() && !s.ended;
         let state = shared.written.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
         // Writes during the delay join this sync; an end cuts it short.
-        let waited = shared.written.wait_timeout_while(state, delay, |s| !s.ended);
+        let waited = shared.written.wait_timeout_while(state, delay, |s| !s.ended && !s.hurry);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.hurry = false;
         let (files, tiles) = (std::mem::take(&mut state.files), std::mem::take(&mut state.tiles));
         let (records, mut all) = (state.records, true);
         let ended = state.ended;

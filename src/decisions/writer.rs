@@ -224,7 +224,7 @@ impl Writer {
     }
 
     /// Shows the latest checkpoint, or why there is no later one.
-    fn publish(&self, signed: Result<(), LogError>) {
+    pub(super) fn publish(&self, signed: Result<(), LogError>) {
         let mut status = self.shared.status();
         status.checkpoint = self.notary.signed().cloned();
         status.signed = self.notary.signed_note();
@@ -430,11 +430,13 @@ impl Writer {
         written.and(signed)
     }
 
+    /// Returns once all that was written is on the disk: the active segment, and what waits for the syncer of those before.
     pub(super) fn sync(&mut self) -> Result<(), LogError> {
         let Some(files) = &self.files else { return Ok(()) };
         let fault = |e| LogError::io("sync", &self.options.dir, &e);
         files.bodies.sync().map_err(fault)?;
         files.envelopes.sync().map_err(fault)?;
+        self.syncer.as_ref().map_or(Ok(()), Syncer::settle).map_err(fault)?;
         self.synced = self.next_seq;
         Ok(())
     }

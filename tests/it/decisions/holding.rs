@@ -243,6 +243,30 @@ fn one_order_deletes_all_and_decisions_are_written_meanwhile() {
 }
 
 #[test]
+fn records_go_only_when_they_are_signed() {
+    let dir = temp();
+    runtime().block_on(async {
+        let log = DecisionLog::open(LogOptions { segment_bytes: 1, ..options(dir.path()) }).expect("opens");
+        for round in 0..5 {
+            for n in 0..round {
+                log.append(entry_of(&format!("user-{n}"), "a", 0, ""), soon()).await.expect("appends");
+            }
+            let pruned =
+                aside(&log, |log| log.prune_older(None, Some(Timestamp::now()), &author()).expect("prunes")).await;
+            assert!(pruned.segments > 0, "{pruned:?}");
+            // As a crash in this moment would leave it.
+            let crashed = temp();
+            super::proving::copy(dir.path(), crashed.path());
+            let after = DecisionLog::open(options(crashed.path())).expect("opens");
+            assert_eq!(*after.origin(), *log.origin(), "the tree goes on");
+            after.close("test").await.expect("closes");
+            verified(crashed.path());
+        }
+        log.close("test").await.expect("closes");
+    });
+}
+
+#[test]
 fn what_a_full_disk_took_is_on_record_also_when_nothing_comes_after() {
     let dir = temp();
     runtime().block_on(async {
