@@ -7,7 +7,7 @@ use anyhow::anyhow;
 
 use crate::config::Options;
 use crate::decisions::DecisionLog;
-use crate::decisions::sinks::{Observer, Reason, Sinks, SinksOptions};
+use crate::decisions::sinks::{Observer, Reason, Sinks, SinksOptions, Target};
 use crate::telemetry::{Metrics, SinkMetrics};
 
 /// Shows in the metrics how sinks are.
@@ -16,8 +16,7 @@ struct Shown(SinkMetrics);
 impl Observer for Shown {
     fn delivered(&self, sink: &str, records: u64) {
         self.0.delivered.with_label_values(&[sink]).inc_by(records);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.0.last_success.with_label_values(&[sink]).set(now.as_secs_f64());
+        self.0.last_success.with_label_values(&[sink]).set(now());
     }
 
     fn failed(&self, sink: &str, reason: Reason) {
@@ -38,6 +37,19 @@ impl Observer for Shown {
     }
 }
 
+fn now() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+fn is_loopback(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
 /// Starts the sinks of the configuration; they follow the log from here on.
 pub(super) fn start(options: &Options, log: &DecisionLog, metrics: &Metrics) -> anyhow::Result<Option<Sinks>> {
     if options.sinks.is_empty() {
@@ -46,8 +58,21 @@ pub(super) fn start(options: &Options, log: &DecisionLog, metrics: &Metrics) -> 
     let shown = SinkMetrics::register(metrics.registry())?;
     // They are seen from the start, also those that never had anything to do.
     for spec in &options.sinks {
-        shown.delivered.with_label_values(&[spec.name.as_str()]).inc_by(0);
-        shown.lost.with_label_values(&[spec.name.as_str()]).inc_by(0);
+        let name = spec.name.as_str();
+        for counter in [&shown.delivered, &shown.lost, &shown.refused] {
+            counter.with_label_values(&[name]).inc_by(0);
+        }
+        for reason in Reason::ALL {
+            shown.failures.with_label_values(&[name, reason.as_str()]).inc_by(0);
+        }
+        shown.last_success.with_label_values(&[name]).set(now());
+        if let (Some(file), Target::Http(url) | Target::Opa { url, .. } | Target::Otlp(url)) =
+            (&spec.token_file, &spec.target)
+            && url.scheme() == "http"
+            && !is_loopback(url)
+        {
+            tracing::warn!(sink = name, file = %file.display(), "the token is sent without TLS; write https:// if you can");
+        }
         tracing::info!(sink = spec.name, to = spec.shown(), format = spec.format.as_str(), "records are sent on");
     }
     let options = SinksOptions {

@@ -84,6 +84,14 @@ pub(super) fn check(flags: &[String], file: &[SinkSettings]) -> Result<Vec<SinkS
             }
             spec.interval = interval;
         }
+        if matches!(spec.target, Target::Objects(_)) && (setting.token_file.is_some() || setting.ca.is_some()) {
+            return Err(wrong(format!(
+                "`{}` takes neither `tokenFile` nor `ca`: object storage has its credentials from the environment, and its \
+                 authorities from SSL_CERT_FILE",
+                spec.target
+            )));
+        }
+        spec.named = setting.name.is_some();
         spec.bodies = setting.bodies;
         spec.token_file = setting.token_file;
         spec.ca = setting.ca;

@@ -18,7 +18,7 @@ pub struct SinkMetrics {
     pub lag_records: IntGaugeVec,
     /// How old the oldest of them is, seconds.
     pub lag_seconds: GaugeVec,
-    /// When records were taken last, seconds since the Unix epoch.
+    /// When records were taken last, at first when the sink was started; seconds since the Unix epoch.
     pub last_success: GaugeVec,
 }
 

@@ -39,10 +39,20 @@ impl BodyCursor {
             return Ok(BodyState::Deleted);
         }
         let path = segments::body_path(&self.dir, segment);
-        let body = match self.held.remove(&decision.decision_id) {
+        let id = &decision.decision_id;
+        let fault = |e| LogError::io("read", &path, &e);
+        let mut body = match self.held.remove(id) {
             Some(body) => Some(body),
-            None => self.read_to(&decision.decision_id).map_err(|e| LogError::io("read", &path, &e))?,
+            None => self.read_to(id).map_err(fault)?,
         };
+        // A segment that was begun since is not among those that are known.
+        if body.is_none() && self.known.last() == Some(&segment) {
+            self.known.clear();
+            self.go_to(record.head.seq)?;
+            if self.segment != Some(segment) {
+                body = self.read_to(id).map_err(fault)?;
+            }
+        }
         Ok(match body {
             None => BodyState::Missing,
             Some(None) => BodyState::Erased,

@@ -22,6 +22,18 @@ pub(super) struct Progress {
     /// Records that the log had deleted before they were delivered.
     #[serde(default)]
     pub lost: u64,
+    /// Where they go, as a digest: names of sinks that nobody named change with the order of the settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Whether somebody gave the sink its name.
+    #[serde(default)]
+    pub named: bool,
+    /// The leaf of the last record that was delivered: another log of the same name has another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaf: Option<String>,
+    /// The first record that was delivered, maybe, without a record in the log that says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<u64>,
 }
 
 /// The file of one sink.
@@ -34,6 +46,14 @@ impl Cursor {
     /// Of the sink `name`, below the directory of all cursors.
     pub(super) fn new(dir: &Path, name: &str) -> Self {
         Self { path: dir.join(format!("{name}.json")) }
+    }
+
+    /// Cursors of other sinks, as far as they can be read.
+    pub(super) fn others(&self) -> Vec<Progress> {
+        let dir = self.path.parent().and_then(|dir| fs::read_dir(dir).ok());
+        let paths = dir.into_iter().flatten().flatten().map(|entry| entry.path());
+        let others = paths.filter(|p| *p != self.path && p.extension().is_some_and(|e| e == "json"));
+        others.filter_map(|p| serde_json::from_slice(&fs::read(p).ok()?).ok()).collect()
     }
 
     /// What was saved; nothing at the first start.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use jiff::Timestamp;
 use prost::Message as _;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
@@ -157,10 +158,18 @@ impl Asked {
             s if s.is_server_error() => Reason::Server,
             _ => Reason::Refused,
         };
-        let after =
-            response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+        let after = response.headers().get(RETRY_AFTER).and_then(|v| later(v.to_str().ok()?, Timestamp::now()));
         Err(Failure { after, ..Failure::new(reason, format!("the service answered {status}")) })
     }
+}
+
+/// What `Retry-After` says: seconds, or a date (RFC 9110 section 10.2.3).
+fn later(text: &str, now: Timestamp) -> Option<Duration> {
+    let of_date = || {
+        let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+        Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
+    };
+    text.parse().ok().map(Duration::from_secs).or_else(of_date)
 }
 
 async fn answer(mut response: Response) -> Vec<u8> {
@@ -178,4 +187,23 @@ async fn answer(mut response: Response) -> Vec<u8> {
 fn gzip(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).and_then(|()| encoder.finish()).map_err(|e| Failure::new(Reason::Local, e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = "1994-11-06T08:49:07Z".parse().expect("a time");
+        for (text, seconds) in [
+            ("7", Some(7)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(30)),
+            ("Sun, 06 Nov 1994 08:48:37 GMT", Some(0)),
+            ("soon", None),
+            ("-3", None),
+        ] {
+            assert_eq!(later(text, now), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
 }

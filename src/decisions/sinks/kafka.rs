@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls_platform_verifier::ConfigVerifierExt as _;
 
 use super::chunks::Chunks;
-use super::{Event, Failure, Reason, Sent, SinkSpec};
+use super::{Event, Failure, Format, Reason, Sent, SinkSpec};
 use crate::causes::chain;
 use crate::decisions::web::settle_cryptography;
 use crate::policy::Digest;
@@ -80,7 +80,11 @@ impl Way {
     fn record(&self, event: &Event) -> Option<Record> {
         let value = self.spec.format.write(event)?.into_bytes();
         let key = event.decision.as_ref().map(|d| d.decision_id.clone().into_bytes());
-        let headers = BTreeMap::from([("leaf".to_owned(), event.leaf().into_bytes())]);
+        let mut headers = BTreeMap::from([("leaf".to_owned(), event.leaf().into_bytes())]);
+        if self.spec.format == Format::CloudEvents {
+            // Structured mode (CloudEvents, Kafka protocol binding 1.0, section 3.3).
+            headers.insert("content-type".to_owned(), b"application/cloudevents+json; charset=UTF-8".to_vec());
+        }
         let millis = event.record.head.timestamp.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_millisecond);
         let timestamp = chrono::DateTime::from_timestamp_millis(millis).unwrap_or_default();
         Some(Record { key, value: Some(value), headers, timestamp })

@@ -15,6 +15,7 @@ mod kafka;
 mod objects;
 mod otlp;
 mod parquet;
+mod place;
 mod reading;
 mod run;
 mod spec;

@@ -24,9 +24,20 @@ pub(super) struct Batch {
     pub events: Vec<Event>,
     /// Whether there was no room for more.
     pub full: bool,
-    /// Records that are not there any more although they were not read.
+    /// Records from its beginning on that are not there, or cannot be read. They are told of alone, without events.
     pub lost: u64,
     place: Place,
+}
+
+impl Batch {
+    /// The numbers go on at `to` where `from` belongs. What came before is sent first.
+    fn jump(&mut self, from: u64, to: u64) {
+        match to.saturating_sub(from) {
+            0 => {}
+            lost if self.events.is_empty() => self.lost = lost,
+            _ => self.full = true,
+        }
+    }
 }
 
 /// A line in a file.
@@ -69,19 +80,33 @@ impl Reader {
         if self.bodies_at > next {
             self.bodies = BodyCursor::new(&self.dir);
         }
+        if lost > 0 {
+            return Ok(batch);
+        }
         let mut bytes = 0;
         loop {
-            self.read_segment(&mut place, next, until, bounds, &mut bytes, &mut batch)?;
+            self.read_segment(&mut place, until, bounds, &mut bytes, &mut batch)?;
             batch.place = place;
             let after = segments.iter().find(|s| **s > place.segment).copied();
             match after {
                 // The segment is read to its end.
-                Some(segment) if !batch.full && place.next >= segment && place.next < until => {
+                Some(segment) if !batch.full && batch.lost == 0 && place.next < until => {
+                    batch.jump(place.next, segment.min(until));
+                    if batch.full || batch.lost > 0 {
+                        return Ok(batch);
+                    }
                     place = Place { segment, offset: 0, next: place.next };
                 }
                 _ => return Ok(batch),
             }
         }
+    }
+
+    /// When the next record was made, unless none is there or some before it are lost.
+    pub(super) fn next_time(&mut self, next: u64, until: u64) -> Result<Option<String>, LogError> {
+        let one = Bounds { records: 1, bytes: 1, one_hour: false, bodies: false };
+        let batch = self.read(next, until, one)?;
+        Ok(batch.events.first().map(|e| e.record.head.timestamp.clone()))
     }
 
     /// What was read has been delivered.
@@ -92,7 +117,6 @@ impl Reader {
     fn read_segment(
         &mut self,
         place: &mut Place,
-        from: u64,
         until: u64,
         bounds: Bounds,
         bytes: &mut usize,
@@ -113,10 +137,22 @@ impl Reader {
             };
             let seq = record.head.seq;
             if seq >= until {
+                batch.jump(place.next, until);
                 return Ok(());
             }
-            if seq >= from {
-                let another_hour = batch.events.first().is_some_and(|e| hour(&e.record) != hour(&record));
+            if seq >= place.next {
+                // What is between cannot be read.
+                batch.jump(place.next, seq);
+                if batch.full || batch.lost > 0 {
+                    return Ok(());
+                }
+                let first = batch.events.first().map(|e| &e.record);
+                let another_hour = first.is_some_and(|f| hour(f) != hour(&record));
+                // A batch is of one cluster, replica and version: they are said once for all of it.
+                batch.full = first.is_some_and(|f| f.head.labels != record.head.labels);
+                if batch.full {
+                    return Ok(());
+                }
                 if batch.events.len() >= bounds.records || *bytes >= bounds.bytes || (bounds.one_hour && another_hour) {
                     batch.full = true;
                     return Ok(());
@@ -126,8 +162,10 @@ impl Reader {
                 batch.events.push(event);
             }
             place.offset = end;
-            place.next = seq + 1;
-            self.bodies_at = seq + 1;
+            place.next = place.next.max(seq + 1);
+            if bounds.bodies {
+                self.bodies_at = seq + 1;
+            }
         }
         Ok(())
     }

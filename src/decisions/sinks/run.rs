@@ -1,5 +1,5 @@
 //! One thread a sink: reads, waits for company, sends, tries again, and writes down how far it is. Knows time and
-//! retries; what is sent is the business of the kinds of sinks.
+//! retries; what is sent is the business of the kinds of sinks, where it goes on that of `place`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::cursor::{Cursor, Progress};
 use super::http::Service;
 use super::objects::Objects;
 use super::reading::{Batch, Bounds, Reader};
-use super::{Failure, Reason, Sent, SinkSpec, Target};
+use super::{Event, Failure, Reason, Sent, SinkSpec, Target};
 use crate::decisions::{DecisionLog, Entry, LogError, ReadAction, ReadRecord};
 
 /// How often an idle sink looks.
@@ -22,7 +22,7 @@ const POLL: Duration = Duration::from_millis(250);
 
 /// After a failure: at first, and at the most.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LAST_RETRY: Duration = Duration::from_secs(60);
+pub(super) const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// A service that wants to be asked again much later is asked after this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -75,24 +75,31 @@ impl Sinks {
     /// What a sink needs and is not there; by its name.
     pub fn start(options: &SinksOptions, log: &DecisionLog) -> Result<Self, String> {
         let (stop, stopped) = watch::channel(false);
-        let mut threads = Vec::new();
+        // All look at the cursors before one changes them.
+        let mut runners = Vec::new();
         for spec in &options.specs {
             let fault = |e: String| format!("sink `{}`: {e}", spec.name);
             let runner = Runner {
                 way: Way::of(spec).map_err(fault)?,
                 spec: spec.clone(),
                 log: log.clone(),
+                elsewhere: Cursor::new(&options.state_dir, &spec.name).others(),
                 cursor: Cursor::new(&options.state_dir, &spec.name),
                 reader: Reader::new(&options.log_dir),
                 observer: Arc::clone(&options.observer),
                 stopped: stopped.clone(),
                 handle: Handle::current(),
                 exported: Exported::default(),
+                waiting: None,
             };
-            let thread = std::thread::Builder::new().name(format!("sink-{}", spec.name));
-            threads.push(thread.spawn(move || runner.run()).map_err(|e| fault(e.to_string()))?);
+            runners.push(runner);
         }
-        Ok(Self { stop, threads })
+        let threads = runners.into_iter().map(|runner| {
+            let name = runner.spec.name.clone();
+            let thread = std::thread::Builder::new().name(format!("sink-{name}"));
+            thread.spawn(move || runner.run()).map_err(|e| format!("sink `{name}`: {e}"))
+        });
+        Ok(Self { stop, threads: threads.collect::<Result<_, _>>()? })
     }
 
     /// Lets them send what is there, for a few seconds at the most, and waits for their end.
@@ -140,27 +147,34 @@ impl Way {
 
 /// What was sent since the last record of it.
 #[derive(Debug, Default)]
-struct Exported {
-    range: Option<(u64, u64)>,
-    count: u64,
+pub(super) struct Exported {
+    pub range: Option<(u64, u64)>,
+    pub count: u64,
+    /// What is to be said of it.
+    pub reason: Option<String>,
     told: Option<Instant>,
 }
 
-struct Runner {
-    spec: SinkSpec,
+pub(super) struct Runner {
+    pub spec: SinkSpec,
     way: Way,
-    log: DecisionLog,
-    cursor: Cursor,
-    reader: Reader,
-    observer: Arc<dyn Observer>,
-    stopped: watch::Receiver<bool>,
+    pub log: DecisionLog,
+    pub cursor: Cursor,
+    /// Where sinks of other names are: one of them may have been this one.
+    pub elsewhere: Vec<Progress>,
+    pub reader: Reader,
+    pub observer: Arc<dyn Observer>,
+    pub stopped: watch::Receiver<bool>,
     handle: Handle,
-    exported: Exported,
+    pub exported: Exported,
+    /// The number of the record that waits for others, and when it was made.
+    pub waiting: Option<(u64, String)>,
 }
 
 impl Runner {
     fn run(mut self) {
         let Some(mut progress) = self.begin() else { return };
+        let mut checked = false;
         let mut retry = FIRST_RETRY;
         let mut ends: Option<Instant> = None;
         loop {
@@ -170,8 +184,17 @@ impl Runner {
                     break;
                 }
             }
-            match self.step(&mut progress, ends.is_some()) {
-                Ok(Step::Sent) => retry = FIRST_RETRY,
+            if !checked && let Some(checkpoint) = self.log.checkpoint() {
+                checked = true;
+                self.recognise(&mut progress, &checkpoint);
+            }
+            let before = progress.next;
+            let step = self.step(&mut progress, ends.is_some());
+            if progress.next > before {
+                retry = FIRST_RETRY;
+            }
+            match step {
+                Ok(Step::Sent) => {}
                 Ok(Step::Idle) if ends.is_some() => {
                     if progress.next >= self.log.health().next_seq {
                         break;
@@ -199,25 +222,9 @@ impl Runner {
                     retry = (retry * 2).min(LAST_RETRY);
                 }
             }
-            self.tell(false);
+            self.tell(&mut progress, false);
         }
-        self.tell(true);
-    }
-
-    /// Where to go on; nowhere when the end comes first. A cursor that is there and cannot be read may be read later, and
-    /// without it everything would be sent again.
-    fn begin(&mut self) -> Option<Progress> {
-        while !*self.stopped.borrow() {
-            match self.cursor.load() {
-                Ok(progress) => return Some(progress.unwrap_or_default()),
-                Err(error) => {
-                    self.observer.failed(&self.spec.name, Reason::Local);
-                    tracing::error!(sink = self.spec.name, %error, "the sink's cursor cannot be read; it is tried again");
-                    self.rest(jitter(LAST_RETRY));
-                }
-            }
-        }
-        None
+        self.tell(&mut progress, true);
     }
 
     /// Sends what is due.
@@ -225,11 +232,12 @@ impl Runner {
         let local = |e: LogError| Failure::new(Reason::Local, e.to_string());
         let Some(checkpoint) = self.log.checkpoint() else { return Ok(Step::Idle) };
         if progress.origin != checkpoint.origin {
-            // A log that was begun anew counts from 0.
-            *progress = Progress { origin: checkpoint.origin.clone(), lost: progress.lost, ..Progress::default() };
-            self.reader = Reader::new(self.log_dir());
+            self.follow(progress, &checkpoint);
         }
         let until = progress.until.unwrap_or(checkpoint.size);
+        if !last && progress.until.is_none() && self.waits(progress.next, until).map_err(local)? {
+            return Ok(Step::Idle);
+        }
         let batch = self.reader.read(progress.next, until, self.bounds()).map_err(local)?;
         if batch.lost > 0 {
             progress.next += batch.lost;
@@ -244,12 +252,8 @@ impl Runner {
             self.cursor.save(progress).map_err(local)?;
             return Ok(Step::Sent);
         }
-        let age = batch.events.first().map_or(Duration::ZERO, |e| age(&e.record.head.timestamp));
-        self.observer.lag(&self.spec.name, checkpoint.size.saturating_sub(progress.next), age);
+        self.show_lag(progress.next, checkpoint.size, batch.events.first());
         let Some(end) = batch.events.last().map(|e| e.seq() + 1) else { return Ok(Step::Idle) };
-        if !batch.full && !last && progress.until.is_none() && age < self.spec.interval {
-            return Ok(Step::Idle);
-        }
         if matches!(self.way, Way::Objects(_)) && progress.until != Some(end) {
             // Sent again after a crash, it is the same object.
             progress.until = Some(end);
@@ -259,13 +263,11 @@ impl Runner {
         let sent = handle.block_on(self.way.send(&self.spec, &batch));
         if sent.delivered > 0 {
             let done = batch.events.get(..sent.delivered).unwrap_or_default();
-            progress.next = done.last().map_or(progress.next, |e| e.seq() + 1);
-            progress.until = None;
-            self.cursor.save(progress).map_err(local)?;
-            if sent.delivered == batch.events.len() {
-                self.reader.go_on(&batch);
+            // They have left, whatever becomes of the cursor.
+            let taken = count(sent.delivered).saturating_sub(sent.refused);
+            if taken > 0 {
+                self.observer.delivered(&self.spec.name, taken);
             }
-            self.observer.delivered(&self.spec.name, count(sent.delivered) - sent.refused.min(count(sent.delivered)));
             if sent.refused > 0 {
                 self.observer.refused(&self.spec.name, sent.refused);
                 tracing::error!(
@@ -275,9 +277,41 @@ impl Runner {
                 );
             }
             self.exported.take(done);
+            progress.next = done.last().map_or(progress.next, |e| e.seq() + 1);
+            progress.leaf = done.last().map(Event::leaf);
+            progress.until = None;
+            if self.exported.range.is_none() {
+                progress.told = Some(progress.next);
+            }
+            self.cursor.save(progress).map_err(local)?;
+            if sent.delivered == batch.events.len() {
+                self.reader.go_on(&batch);
+            }
         }
-        self.observer.lag(&self.spec.name, checkpoint.size.saturating_sub(progress.next), Duration::ZERO);
+        self.show_lag(progress.next, checkpoint.size, batch.events.get(sent.delivered));
         sent.failure.map_or(Ok(Step::Sent), Err)
+    }
+
+    fn show_lag(&self, next: u64, until: u64, oldest: Option<&Event>) {
+        let age = oldest.map_or(Duration::ZERO, |e| age(&e.record.head.timestamp));
+        self.observer.lag(&self.spec.name, until.saturating_sub(next), age);
+    }
+
+    /// Whether records wait for others, or there are none. Only the first is read for it.
+    fn waits(&mut self, next: u64, until: u64) -> Result<bool, LogError> {
+        if next >= until {
+            self.show_lag(next, until, None);
+            return Ok(true);
+        }
+        if self.waiting.as_ref().is_none_or(|(seq, _)| *seq != next) {
+            self.waiting = self.reader.next_time(next, until)?.map(|time| (next, time));
+        }
+        // None where some are lost: that is told of at once.
+        let Some((_, time)) = &self.waiting else { return Ok(false) };
+        let age = age(time);
+        self.observer.lag(&self.spec.name, until.saturating_sub(next), age);
+        let most = u64::try_from(self.bounds().records).unwrap_or(u64::MAX);
+        Ok(age < self.spec.interval && until - next < most)
     }
 
     fn bounds(&self) -> Bounds {
@@ -288,12 +322,12 @@ impl Runner {
         Bounds { records, bytes, one_hour, bodies: self.spec.bodies }
     }
 
-    fn log_dir(&self) -> &Path {
+    pub(super) fn log_dir(&self) -> &Path {
         self.reader.dir()
     }
 
     /// Waits, but not for the end of the process.
-    fn rest(&mut self, time: Duration) {
+    pub(super) fn rest(&mut self, time: Duration) {
         let mut stopped = self.stopped.clone();
         self.handle.block_on(async {
             let stop = async {
@@ -305,12 +339,11 @@ impl Runner {
     }
 
     /// Writes down what left the log, at most once a minute.
-    fn tell(&mut self, last: bool) {
+    pub(super) fn tell(&mut self, progress: &mut Progress, last: bool) {
         let Some((first, end)) = self.exported.range else { return };
         if !last && self.exported.told.is_some_and(|t| t.elapsed() < TELL) {
             return;
         }
-        let now = Timestamp::now();
         let record = ReadRecord {
             timestamp: String::new(),
             action: ReadAction::Export,
@@ -321,11 +354,17 @@ impl Runner {
             last_seq: Some(end),
             count: self.exported.count,
             bodies: self.spec.bodies,
-            reason: None,
+            reason: self.exported.reason.clone(),
         };
-        let appending = self.log.append(Entry::read(record, now), Instant::now() + TELL_PATIENCE);
+        let appending = self.log.append(Entry::read(record, Timestamp::now()), Instant::now() + TELL_PATIENCE);
         match self.handle.block_on(appending) {
-            Ok(_) => self.exported = Exported { told: Some(Instant::now()), ..Exported::default() },
+            Ok(_) => {
+                self.exported = Exported { told: Some(Instant::now()), ..Exported::default() };
+                progress.told = Some(progress.next);
+                if let Err(error) = self.cursor.save(progress) {
+                    tracing::warn!(sink = self.spec.name, %error, "an export may be recorded a second time");
+                }
+            }
             Err(error) => tracing::warn!(sink = self.spec.name, %error, "an export could not be recorded yet"),
         }
     }
@@ -338,7 +377,7 @@ enum Step {
 
 impl Exported {
     /// What was sent. That an export was exported is not told: it would never end.
-    fn take(&mut self, events: &[super::Event]) {
+    fn take(&mut self, events: &[Event]) {
         let told = events.iter().filter(|e| !e.is_export());
         for event in told {
             let seq = event.seq();
@@ -355,7 +394,7 @@ fn age(timestamp: &str) -> Duration {
 }
 
 /// Between three quarters and five quarters.
-fn jitter(time: Duration) -> Duration {
+pub(super) fn jitter(time: Duration) -> Duration {
     let drawn = getrandom::u32().unwrap_or(u32::MAX / 2);
     time.mul_f64(0.75 + 0.5 * f64::from(drawn) / f64::from(u32::MAX))
 }

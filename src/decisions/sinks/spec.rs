@@ -8,6 +8,7 @@ use url::Url;
 
 use super::Format;
 use crate::decisions::bucket::has_credentials;
+use crate::policy::Digest;
 
 /// Where records go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub enum Target {
 pub struct SinkSpec {
     /// Its name: of its cursor, in metrics and in records.
     pub name: String,
+    /// Whether somebody gave it the name: then it is the same sink wherever it goes.
+    pub named: bool,
     /// Where records go.
     pub target: Target,
     /// How they are written; object storage writes columns.
@@ -77,6 +80,7 @@ impl SinkSpec {
         };
         Ok(Self {
             name: name.to_owned(),
+            named: false,
             target,
             format,
             bodies: false,
@@ -84,6 +88,11 @@ impl SinkSpec {
             token_file: None,
             ca: None,
         })
+    }
+
+    /// Which place it is, for comparison.
+    pub(super) fn place(&self) -> String {
+        Digest::of(format!("{:?}", self.target).as_bytes()).hex().chars().take(32).collect()
     }
 
     /// The place without what may be secret in it.

@@ -14,6 +14,7 @@ mod reading_over_https;
 mod records;
 mod replaying;
 mod revealing;
+mod sinking;
 mod witnessing;
 mod writing;
 

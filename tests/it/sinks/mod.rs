@@ -2,7 +2,7 @@
 
 #[cfg(feature = "kafka")]
 mod broker;
-mod receiver;
+pub(crate) mod receiver;
 #[cfg(feature = "kafka")]
 mod scram;
 
@@ -494,6 +494,7 @@ fn wrong_settings_are_refused() {
         ("sinks: [{name: a, url: 'https://x'}, {name: a, url: 'https://y'}]", "two sinks have the name `a`"),
         ("sinks: [{name: 'a/b', url: 'https://x'}]", "is no name of a sink"),
         ("sinks: [{url: 's3://b', format: opa}]", "takes no `opa`"),
+        ("sinks: [{url: 's3://b', tokenFile: t}]", "takes neither `tokenFile` nor `ca`"),
         ("sinks: [{url: 'https://x', interval: 2h}]", "too long"),
         ("sinks: [{url: 'https://x', tokenfile: t}]", "tokenFile"),
         ("sinks: [{url: 'https://x', ca: nowhere.pem}]", "cannot read `nowhere.pem`"),

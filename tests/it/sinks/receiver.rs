@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// A request as it came, its body unpacked.
 #[derive(Debug, Clone)]
-pub(super) struct Received {
+pub(crate) struct Received {
     pub path: String,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
@@ -37,24 +37,24 @@ struct State {
 }
 
 /// A receiver at work. It ends with the test.
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     pub addr: SocketAddr,
     state: Arc<Mutex<State>>,
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Receiver {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_at("127.0.0.1:0".parse().expect("an address"))
     }
 
     /// At an address that was used before.
-    pub(super) fn start_at(addr: SocketAddr) -> Self {
+    pub(crate) fn start_at(addr: SocketAddr) -> Self {
         Self::listen(addr, None)
     }
 
     /// Over TLS, as this server.
-    pub(super) fn start_tls(tls: Arc<rustls::ServerConfig>) -> Self {
+    pub(crate) fn start_tls(tls: Arc<rustls::ServerConfig>) -> Self {
         Self::listen("127.0.0.1:0".parse().expect("an address"), Some(TlsAcceptor::from(tls)))
     }
 
@@ -86,26 +86,33 @@ impl Receiver {
     }
 
     /// The next requests are answered so.
-    pub(super) fn will_answer(&self, answers: &[(u16, &[u8])]) {
+    pub(crate) fn will_answer(&self, answers: &[(u16, &[u8])]) {
         let mut state = self.state.lock().expect("not poisoned");
         state.answers.extend(answers.iter().map(|(code, body)| (*code, body.to_vec())));
     }
 
-    pub(super) fn received(&self) -> Vec<Received> {
+    /// From here on all is taken; what was turned away is forgotten.
+    pub(crate) fn will_take(&self) {
+        let mut state = self.state.lock().expect("not poisoned");
+        state.answers.clear();
+        state.received.clear();
+    }
+
+    pub(crate) fn received(&self) -> Vec<Received> {
         self.state.lock().expect("not poisoned").received.clone()
     }
 
-    pub(super) fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         self.state.lock().expect("not poisoned").objects.clone()
     }
 
     /// Requests for objects without a signature (AWS Signature Version 4).
-    pub(super) fn unsigned(&self) -> u64 {
+    pub(crate) fn unsigned(&self) -> u64 {
         self.state.lock().expect("not poisoned").unsigned
     }
 
     /// Waits until something is so.
-    pub(super) fn wait(&self, what: &str, mut so: impl FnMut(&Self) -> bool) {
+    pub(crate) fn wait(&self, what: &str, mut so: impl FnMut(&Self) -> bool) {
         let start = Instant::now();
         while !so(self) {
             assert!(

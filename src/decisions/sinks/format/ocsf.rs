@@ -18,8 +18,11 @@ pub(super) fn event(event: &Event) -> Option<Value> {
         Operation::Update => 3,
         Operation::Delete => 4,
     };
+    let denied = d.verdict == Verdict::Deny;
     let worst = d.violations.iter().filter_map(|v| v.severity).max();
     let severity = match worst {
+        // Refused by no policy: it failed, was late, or could not be recorded.
+        _ if d.violations.is_empty() && denied => 3,
         _ if d.violations.is_empty() => 1,
         Some(Severity::Critical) => 5,
         Some(Severity::High) => 4,
@@ -28,7 +31,6 @@ pub(super) fn event(event: &Event) -> Option<Value> {
         Some(Severity::Info) => 1,
         None => 0,
     };
-    let denied = d.verdict == Verdict::Deny;
     let time = head.timestamp.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_millisecond);
     let violations = d.violations.iter().map(|v| {
         json!({
@@ -36,22 +38,31 @@ pub(super) fn event(event: &Event) -> Option<Value> {
             "policy": {"uid": v.digest, "name": v.policy, "version": d.policy_set, "desc": v.msg},
         })
     });
+    let errors = d.errors.iter().map(|e| {
+        json!({
+            "decision": format!("error {}", e.code.as_str()),
+            "policy": {"uid": e.digest, "name": e.policy, "version": d.policy_set, "desc": e.msg},
+        })
+    });
+    let first = d.violations.first().map(|v| v.msg.as_str());
+    let message = first.or(d.errors.first().map(|e| e.msg.as_str())).unwrap_or_default();
     let groups: Vec<Value> = d.request.user.groups.iter().map(|g| json!({"name": g})).collect();
     let resource = if d.request.subresource.is_empty() {
         d.request.resource.clone()
     } else {
         format!("{}/{}", d.request.resource, d.request.subresource)
     };
-    let (address, port) = match d.caller.addr.as_deref().and_then(|a| a.parse::<std::net::SocketAddr>().ok()) {
-        Some(addr) => (addr.ip().to_string(), addr.port()),
-        None => ("unknown".to_owned(), 0),
+    // An address that is no address is refused where events are checked.
+    let endpoint = match d.caller.addr.as_deref().and_then(|a| a.parse::<std::net::SocketAddr>().ok()) {
+        Some(addr) => json!({"ip": addr.ip(), "port": addr.port()}),
+        None => json!({"name": "unknown"}),
     };
     Some(json!({
         "class_uid": 6003, "class_name": "API Activity", "category_uid": 6, "category_name": "Application Activity",
         "activity_id": activity, "type_uid": 600_300 + activity, "time": time, "severity_id": severity,
         "status_id": if denied { 2 } else { 1 }, "status_detail": d.cause.as_str(),
         "action_id": if denied { 2 } else { 1 }, "disposition_id": if denied { 2 } else { 1 },
-        "message": d.violations.first().map_or("", |v| v.msg.as_str()),
+        "message": message,
         "metadata": {
             "version": "1.3.0", "uid": d.decision_id, "profiles": ["security_control", "cloud"],
             "product": {"name": "Portcullis", "vendor_name": "Portcullis", "version": head.labels.version},
@@ -66,9 +77,9 @@ pub(super) fn event(event: &Event) -> Option<Value> {
         "resources": [{
             "type": resource, "name": d.request.name, "namespace": d.request.namespace, "labels": [d.request.kind],
         }],
-        "src_endpoint": {"ip": address, "port": port},
+        "src_endpoint": endpoint,
         "cloud": {"provider": "Kubernetes", "account": {"name": head.labels.cluster}},
-        "authorizations": violations.collect::<Vec<_>>(),
+        "authorizations": violations.chain(errors).collect::<Vec<_>>(),
         "unmapped": {
             "portcullis": provenance(event), "endpoint": d.endpoint.as_str(), "dry_run": d.request.dry_run,
             "user_extra": d.request.user.extra, "policy_set": d.policy_set, "data_digest": d.data_digest,

@@ -41,15 +41,44 @@ pub(super) fn event(event: &Event) -> Option<Value> {
         None => put("input", json!({"request": field("request")})),
     };
     // JSON pointers as OPA has them; what a mask leaves is a commitment, so they are masked and not erased.
-    if !d.input.masked.is_empty() {
-        put("masked", d.input.masked.iter().map(|p| json!(format!("/input{p}"))).collect());
-    }
-    if !d.input.omitted.is_empty() {
-        put("erased", d.input.omitted.iter().map(|p| json!(format!("/input{p}"))).collect());
+    for (key, pointers) in [("masked", &d.input.masked), ("erased", &d.input.omitted)] {
+        let pointers: Vec<Value> = pointers.iter().filter_map(|p| pointer(p)).map(Value::String).collect();
+        if !pointers.is_empty() {
+            put(key, Value::Array(pointers));
+        }
     }
     let metrics: Map<String, Value> =
         d.metrics.iter().map(|(name, took)| (format!("timer_portcullis_{name}"), json!(took))).collect();
     put("metrics", Value::Object(metrics));
     put("portcullis", provenance(event));
     Some(Value::Object(out))
+}
+
+/// Where in the event is what has this pointer in the record and its body; `None` when it is not in the event.
+fn pointer(of_record: &str) -> Option<String> {
+    let (part, _) = of_record.strip_prefix('/')?.split_once('/').unwrap_or((of_record.get(1..)?, ""));
+    match part {
+        "patch" | "violations" | "warnings" | "errors" | "exceptions" => Some(format!("/result{of_record}")),
+        "details" | "reads" => None,
+        _ => Some(format!("/input{of_record}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pointers_lead_to_where_things_are_in_the_event() {
+        for (of_record, of_event) in [
+            ("/request/object/data/a", Some("/input/request/object/data/a")),
+            ("/patch/0/value", Some("/result/patch/0/value")),
+            ("/violations/3", Some("/result/violations/3")),
+            ("/warnings/0", Some("/result/warnings/0")),
+            ("/reads/namespaces~1a/metadata", None),
+            ("/details/0", None),
+        ] {
+            assert_eq!(pointer(of_record).as_deref(), of_event, "{of_record}");
+        }
+    }
 }
