@@ -12,6 +12,7 @@ mod progress;
 mod prove;
 mod query;
 mod reach;
+mod reconcile;
 mod replay;
 mod reveal;
 mod rows;
@@ -61,7 +62,7 @@ enum DecisionsCommand {
     Join(Box<join::JoinArgs>),
     Replay(Box<replay::ReplayArgs>),
     Export(Box<export::ExportArgs>),
-    Reconcile(export::ReconcileArgs),
+    Reconcile(reconcile::ReconcileArgs),
     Hold(Box<keep::HoldArgs>),
     Release(Box<keep::ReleaseArgs>),
     Holds(keep::HoldsArgs),
@@ -158,7 +159,7 @@ pub(super) fn run(args: &DecisionsArgs) -> anyhow::Result<Exit> {
         DecisionsCommand::Join(args) => join::join(args),
         DecisionsCommand::Replay(args) => replay::replay(args),
         DecisionsCommand::Export(args) => export::export(args),
-        DecisionsCommand::Reconcile(args) => export::reconcile(args),
+        DecisionsCommand::Reconcile(args) => reconcile::reconcile(args),
         DecisionsCommand::Hold(args) => keep::hold(args),
         DecisionsCommand::Release(args) => keep::release(args),
         DecisionsCommand::Holds(args) => keep::holds(args),

@@ -82,7 +82,7 @@ pub use query::{BodyState, Filter, Flaws, Found, Located, LogReader, Record};
 pub use ranges::Ranges;
 pub use read_record::{ReadAction, ReadRecord};
 pub use readers::{Reader, ReadersFile};
-pub use reconcile::{Deliveries, DeliveryFault, Reconciliation};
+pub use reconcile::{Deliveries, DeliveryFault, Expected, Reconciliation};
 pub use record::{
     CallerRecord, ConfigRecord, DecisionRecord, ErrorRecord, ExceptionRecord, GapRecord, Head, InputRecord,
     InventoryRecord, KeyRecord, Labels, MAX_ENVELOPE, PruneRecord, RecordType, RequestRecord, StartRecord, StopRecord,

@@ -6,10 +6,10 @@ mod ocsf;
 mod opa;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Event;
-use crate::tlog::Hash;
 
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,19 +46,35 @@ impl Format {
         }
     }
 
+    /// Whether bodies can go along.
+    #[must_use]
+    pub fn holds_bodies(self) -> bool {
+        self != Self::Ocsf
+    }
+
+    /// Takes out of a document what comes of the body.
+    pub fn remove_body(self, document: &mut Value) {
+        let (place, member) = match self {
+            Self::Native => ("", "body"),
+            Self::CloudEvents => ("/data", "body"),
+            Self::Opa => ("/result", "patch"),
+            Self::Ocsf => return,
+        };
+        let mut remove = |place: &str, member: &str| {
+            document.pointer_mut(place).and_then(Value::as_object_mut).and_then(|m| m.remove(member))
+        };
+        remove(place, member);
+        if self == Self::Opa {
+            remove("", "input");
+        }
+    }
+
     /// The event as one JSON document; `None` where the format has no word for it.
     #[must_use]
     pub fn write(self, event: &Event) -> Option<String> {
         match self {
-            // The line as it stands, byte for byte: it is the leaf.
             Self::Native => {
-                let mut text = format!(r#"{{"leaf":"{}","record":{}"#, event.leaf(), event.record.line);
-                if let Some(body) = &event.body {
-                    text.push_str(r#","body":"#);
-                    text.push_str(&body.body);
-                }
-                text.push('}');
-                Some(text)
+                Some(native_text(&event.leaf(), &event.record.line, event.body.as_ref().map(|b| b.body.as_str())))
             }
             Self::Opa => opa::event(event).map(|v| v.to_string()),
             Self::Ocsf => ocsf::event(event).map(|v| v.to_string()),
@@ -120,14 +136,36 @@ pub fn provenance_of(text: &str) -> Option<Provenance> {
     Some(Provenance { origin, seq, leaf, format: Format::Native })
 }
 
-/// The leaf of the line in a native event, as its bytes stand.
-#[must_use]
-pub fn native_leaf(text: &str) -> Option<Hash> {
-    #[derive(Deserialize)]
-    struct Native<'t> {
-        #[serde(borrow)]
-        record: &'t serde_json::value::RawValue,
+/// A native event in its parts.
+pub(in crate::decisions) struct NativeParts<'t> {
+    /// The line, as its bytes stand.
+    pub line: &'t str,
+    /// The body, as its bytes stand.
+    pub body: Option<&'t str>,
+}
+
+impl<'t> NativeParts<'t> {
+    /// The parts of an event; `None` where one is not there or is there twice.
+    pub(in crate::decisions) fn of(text: &'t str) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Native<'t> {
+            #[serde(borrow)]
+            record: &'t RawValue,
+            #[serde(borrow)]
+            body: Option<&'t RawValue>,
+        }
+        let Native { record, body } = serde_json::from_str(text).ok()?;
+        Some(Self { line: record.get(), body: body.map(RawValue::get) })
     }
-    let native: Native<'_> = serde_json::from_str(text).ok()?;
-    Some(crate::tlog::leaf_hash(native.record.get().as_bytes()))
+}
+
+/// A native event. The line stands in it byte for byte: it is the leaf.
+pub(in crate::decisions) fn native_text(leaf: &str, line: &str, body: Option<&str>) -> String {
+    let mut text = format!(r#"{{"leaf":"{leaf}","record":{line}"#);
+    if let Some(body) = body {
+        text.push_str(r#","body":"#);
+        text.push_str(body);
+    }
+    text.push('}');
+    text
 }

@@ -23,9 +23,10 @@ mod spec;
 use std::time::Duration;
 
 pub use event::Event;
-pub use format::{Format, Provenance, native_leaf, provenance_of};
+pub use format::{Format, Provenance, provenance_of};
+pub(in crate::decisions) use format::{NativeParts, native_text};
 pub(in crate::decisions) use objects::Objects;
-pub(in crate::decisions) use parquet::read as read_parquet;
+pub(in crate::decisions) use parquet::{Row as ParquetRow, read as read_parquet};
 pub use run::{Observer, Sinks, SinksOptions};
 pub use spec::{SinkSpec, Target};
 

@@ -3,6 +3,7 @@
 #[cfg(feature = "kafka")]
 mod broker;
 pub(crate) mod receiver;
+mod reconciling;
 #[cfg(feature = "kafka")]
 mod scram;
 
