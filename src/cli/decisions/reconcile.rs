@@ -132,8 +132,8 @@ fn print_summary(out: &mut impl Write, found: &Reconciliation, negative: bool) -
     writeln!(out, "intact:    {}", found.intact)?;
     for (count, text) in [
         (found.leaf_only, "records could not be compared whole: the body or the record is deleted"),
-        (found.before, "records of the log come before the first that was delivered"),
-        (found.behind, "records of the log come after the last that was delivered"),
+        (found.before, "records of the log come before the first that was delivered or asked for"),
+        (found.behind, "records of the log come after the last that was delivered or asked for"),
         (found.untold, "deleted records did not arrive; whether they were decisions cannot be told any more"),
         (found.of_others, "events are of other logs"),
         (found.strange, "lines or files are no events of a decision log"),

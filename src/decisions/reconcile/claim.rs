@@ -83,7 +83,7 @@ impl Claim {
     fn of_made(text: &str, named: &Provenance) -> Self {
         let what = match digests(named.format, text) {
             Some((whole, rest)) => What::Made { format: named.format, whole, rest },
-            None => What::Wrong("it is no JSON".to_owned()),
+            None => What::Wrong("a member is in it twice".to_owned()),
         };
         Self { leaf: named.leaf.clone(), what }
     }
@@ -152,13 +152,41 @@ fn altered(why: &str) -> Judgement {
     Judgement::Altered(why.to_owned())
 }
 
-/// Digests of a document: of all of it, and of all but what comes of the body. The order of members does not matter.
+/// Digests of a document: of all of it, and of all but what comes of the body. The order of members does not matter;
+/// with one that is there twice, readers would differ in what it says.
 fn digests(format: Format, text: &str) -> Option<(Digest, Digest)> {
     let mut value: Value = serde_json::from_str(text).ok()?;
+    if members(&value) != colons(text) {
+        return None;
+    }
     value.sort_all_objects();
     let whole = Digest::of(value.to_string().as_bytes());
     format.remove_body(&mut value);
     Some((whole, Digest::of(value.to_string().as_bytes())))
+}
+
+/// How many members all objects have.
+fn members(value: &Value) -> usize {
+    match value {
+        Value::Object(of) => of.len() + of.values().map(members).sum::<usize>(),
+        Value::Array(of) => of.iter().map(members).sum(),
+        _ => 0,
+    }
+}
+
+/// How many members a text has: a colon outside of strings stands for each.
+fn colons(text: &str) -> usize {
+    let (mut count, mut inside, mut escaped) = (0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = inside,
+            b'"' => inside = !inside,
+            b':' if !inside => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// The leaf of a line, 64 hex digits.

@@ -96,6 +96,12 @@ fn bodies_and_further_members_are_held_too() {
     *decision = decision.strip_suffix('}').expect("an object").to_owned() + r#","body":{"input":{}}}"#;
     let fault = format!("altered {}", seq(decision));
     finds(&held(dir, &native, &[]), &[fault]);
+    for (format, member) in [("opa", "decision_id"), ("cloudevents", "specversion"), ("ocsf", "class_name")] {
+        let mut events = export(dir, format, false);
+        // The second is as it was: which one counts is the reader's choice.
+        let fault = replace(&mut events, &format!(r#""{member}":"#), &format!(r#""{member}":"other","{member}":"#));
+        finds(&held(dir, &events, &[]), &[fault]);
+    }
     for format in ["opa", "cloudevents"] {
         let mut events = export(dir, format, true);
         let place = if format == "opa" { "/input/request" } else { "/data/body/input/request" };
