@@ -14,7 +14,7 @@ use url::Url;
 
 use super::claim::Claim;
 use super::finding::{DeliveryFault, Expected, Reconciliation};
-use super::holding::hold;
+use super::pass::go_through;
 use crate::decisions::sinks::{Format, Objects, provenance_of, read_parquet};
 use crate::decisions::{LogError, LogReader, Record};
 
@@ -170,6 +170,6 @@ impl Deliveries {
         expected: Expected,
         each: &mut dyn FnMut(DeliveryFault, u64, &str),
     ) -> Result<Reconciliation, LogError> {
-        hold(&self.db, &self.dir, expected, self.found, self.decisions_only, each)
+        go_through(&self.db, &self.dir, expected, self.found, self.decisions_only, each)
     }
 }

@@ -5,8 +5,8 @@
 mod claim;
 mod deliveries;
 mod finding;
-mod holding;
 mod leaves;
+mod pass;
 
 pub use deliveries::Deliveries;
 pub use finding::{DeliveryFault, Expected, Reconciliation};

@@ -18,7 +18,7 @@ use crate::decisions::{BodyState, LogError, LogReader, Record, RecordType};
 type Each<'e> = &'e mut dyn FnMut(DeliveryFault, u64, &str);
 
 /// Holds what the table `delivered` has against the log in `dir`.
-pub(super) fn hold(
+pub(super) fn go_through(
     db: &Connection,
     dir: &Path,
     expected: Expected,
