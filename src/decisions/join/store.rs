@@ -120,6 +120,8 @@ impl<'t> Filling<'t> {
                    expected = max(expected, excluded.expected), perhaps = max(perhaps, excluded.perhaps),
                    failed_open = max(failed_open, excluded.failed_open),
                    code = iif(excluded.final >= final, excluded.code, code),
+                   operation = iif(excluded.final >= final, excluded.operation, operation),
+                   name = iif(name = '', excluded.name, name),
                    ended = max(ended, excluded.ended), final = max(final, excluded.final)",
             )?,
             mark: transaction.prepare("INSERT INTO mark VALUES (?1,?2,?3) ON CONFLICT DO NOTHING")?,

@@ -279,3 +279,28 @@ fn what_cannot_be_joined_is_said() {
         assert!(code == Some(2) && err.contains(wanted), "{args:?}: {code:?} {out} {err}");
     }
 }
+
+#[test]
+fn the_last_stage_of_a_request_says_what_it_was() {
+    let mut story = Story::default();
+    let id = story.decides(1, ("CREATE", "first", Endpoint::Validate), "u-1", allowed());
+    let mutated = story.decides(1, ("CREATE", "first", Endpoint::Mutate), "u-2", allowed());
+    story.audits(1, ("create", "first", 201), &[("enforce.validate", &id), ("enforce.mutate", &mutated)]);
+    // An apply that made an object, of which nobody was asked: when it came, neither its name nor that was known.
+    story.audits(2, ("patch", "applied", 201), &[]);
+    let mut received = story.events[1].clone();
+    received["stage"] = "RequestReceived".into();
+    received["objectRef"]["name"] = "".into();
+    received.as_object_mut().expect("an object").remove("responseStatus");
+    story.events.insert(1, received);
+    let (code, out, err) = story.join(&["-o", "json"]);
+    assert_eq!(code, Some(1), "{err}");
+    let findings: Vec<Value> = out
+        .lines()
+        .map(|l| serde_json::from_str(l).expect("JSON"))
+        .filter(|l: &Value| l["type"] == "finding")
+        .collect();
+    let [finding] = findings.as_slice() else { panic!("{out}") };
+    let of = |key: &str| finding[key].as_str().unwrap_or_default();
+    assert_eq!((of("finding"), of("operation"), of("name")), ("undecided", "CREATE", "applied"));
+}
