@@ -4,7 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::Deserialize;
 
 /// A text that is not a duration or a size.
@@ -69,25 +68,6 @@ pub fn shown(duration: Duration) -> String {
     }
     let fits = UNITS.iter().find(|(unit, _)| nanos.is_multiple_of(*unit));
     fits.map_or_else(|| format!("{nanos}ns"), |(unit, name)| format!("{}{name}", nanos / unit))
-}
-
-/// Which end of a time range a text is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bound {
-    /// Its first moment.
-    First,
-    /// Its last.
-    Last,
-}
-
-/// An RFC 3339 time, or a date (UTC), all of which belongs to the range; `None` for anything else.
-#[must_use]
-pub fn bound(text: &str, bound: Bound) -> Option<Timestamp> {
-    let of_day = match bound {
-        Bound::First => "T00:00:00Z",
-        Bound::Last => "T23:59:59.999999999Z",
-    };
-    text.parse().or_else(|_| format!("{text}{of_day}").parse()).ok()
 }
 
 /// A duration in flags and files.

@@ -15,6 +15,7 @@
 
 mod anchor;
 mod body;
+mod bound;
 mod bucket;
 mod clip;
 mod control;
@@ -63,6 +64,7 @@ mod writer;
 
 pub use anchor::{AnchorAddress, AnchorError, AnchorStore, HttpMethod};
 pub use body::{Body, BodyLine, Detail};
+pub use bound::{Bound, bound};
 pub use control::{Command, Control, ask, execute, own_user};
 pub use entry::{Caller, ConfigChange, DecisionMeta, Entry};
 pub use erase::{Erased, Erasure};

@@ -24,14 +24,13 @@ use self::sending::sent;
 use self::turns::{Turn, Turns};
 
 use crate::decisions::{
-    BodyState, Caller, CallerRecord, DecisionLog, Durability, Entry, Filter, Found, LogReader, PageBounds, ReadAction,
-    ReadRecord, Reader, ReadersFile, Record, RecordType, tree_file,
+    BodyState, Bound, Caller, CallerRecord, DecisionLog, Durability, Entry, Filter, Found, LogReader, PageBounds,
+    ReadAction, ReadRecord, Reader, ReadersFile, Record, RecordType, bound, tree_file,
 };
 use crate::engine::{Cause, Verdict};
 use crate::server::refusal::json_response;
 use crate::server::routes::caller;
 use crate::telemetry::Metrics;
-use crate::units::{Bound, bound};
 
 /// Readings that look through the log at once; of one reader one, so that there is room for another.
 const AT_ONCE: usize = 2;

@@ -5,9 +5,8 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::decisions::{Filter, RecordType};
+use crate::decisions::{Bound, Filter, RecordType, bound};
 use crate::engine::{Cause, Verdict};
-use crate::units::{Bound, bound};
 
 /// Which records. All that is given must hold; names may be globs.
 #[derive(Debug, Args)]
