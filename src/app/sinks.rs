@@ -8,6 +8,7 @@ use anyhow::anyhow;
 use crate::config::Options;
 use crate::decisions::DecisionLog;
 use crate::decisions::sinks::{Observer, Reason, Sinks, SinksOptions, Target};
+use crate::source::is_loopback;
 use crate::telemetry::{Metrics, SinkMetrics};
 
 /// Shows in the metrics how sinks are.
@@ -41,15 +42,6 @@ fn now() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-fn is_loopback(url: &url::Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
-}
-
 /// Starts the sinks of the configuration; they follow the log from here on.
 pub(super) fn start(options: &Options, log: &DecisionLog, metrics: &Metrics) -> anyhow::Result<Option<Sinks>> {
     if options.sinks.is_empty() {
@@ -69,7 +61,7 @@ pub(super) fn start(options: &Options, log: &DecisionLog, metrics: &Metrics) -> 
         if let (Some(file), Target::Http(url) | Target::Opa { url, .. } | Target::Otlp(url)) =
             (&spec.token_file, &spec.target)
             && url.scheme() == "http"
-            && !is_loopback(url)
+            && !url.host_str().is_some_and(is_loopback)
         {
             tracing::warn!(sink = name, file = %file.display(), "the token is sent without TLS; write https:// if you can");
         }

@@ -1,6 +1,7 @@
 //! Object storage: S3 and what speaks like it, Google Cloud Storage, Azure, a local directory. Knows how a place is
 //! opened; must not know what is put there.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
@@ -31,7 +32,9 @@ impl Bucket {
             // What was put must be there after a loss of power: a sink does not put it again.
             return Ok(Self { store: Arc::new(LocalFileSystem::new().with_fsync(true)), prefix });
         }
-        let environment = std::env::vars().filter(|(name, _)| concerns(url.scheme(), name));
+        // What is no Unicode is no setting of theirs.
+        let unicode = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let environment = std::env::vars_os().filter_map(unicode).filter(|(name, _)| concerns(url.scheme(), name));
         let environment = environment.map(|(name, value)| (name.to_ascii_lowercase(), value));
         let query = url.query_pairs().map(|(k, v)| (k.into_owned(), v.into_owned()));
         let options: Vec<(String, String)> = environment.chain(query).collect();

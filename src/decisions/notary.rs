@@ -146,7 +146,7 @@ impl Notary {
         let [latest, _] = &self.partial;
         let tiles = latest.iter().map(|id| tile_path(&self.dir, *id));
         for path in tiles.chain([checkpoint_path(&self.dir)]) {
-            std::fs::File::open(&path).and_then(|f| f.sync_all()).map_err(|e| LogError::io("sync", &path, &e))?;
+            self.storage.sync(&path).map_err(|e| LogError::io("sync", &path, &e))?;
         }
         Ok(())
     }

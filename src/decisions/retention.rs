@@ -175,8 +175,9 @@ impl Writer {
 
     /// Sees to it that a checkpoint covers all records of a segment and that all it goes on from is on the disk: until then
     /// their lines are what the tree is made of again after a crash.
-    fn vouch(&mut self, first_seq: u64) -> Result<(), LogError> {
-        let index = self.segments.iter().position(|s| s.first_seq == first_seq);
+    fn vouch(&mut self, oldest: &Oldest) -> Result<(), LogError> {
+        let Oldest::Segment(segment) = oldest else { return Ok(()) };
+        let index = self.segments.iter().position(|s| s.first_seq == segment.first_seq);
         let signed = self.notary.signed().map_or(0, |c| c.size);
         if index.is_some_and(|index| self.end_of(index) > signed) {
             self.sync()?;
@@ -234,7 +235,7 @@ impl Writer {
         let mut freed = 0;
         while freed < wanted {
             let Some((oldest, record)) = self.oldest(FULL_DISK) else { break };
-            if self.delete(&oldest).is_err() {
+            if self.vouch(&oldest).and_then(|()| self.delete(&oldest)).is_err() {
                 break;
             }
             freed += record.bytes;
@@ -312,28 +313,29 @@ impl Writer {
 
     /// Writes the record and then deletes. A failure is left alone for a while.
     fn delete_on_record(&mut self, oldest: &Oldest, record: &PruneRecord) -> Result<(), LogError> {
+        // Before the record: it must not tell of a deletion that cannot be done.
+        self.vouch(oldest).inspect_err(|error| self.leave_alone(error))?;
         if matches!(oldest, Oldest::Segment(_)) && self.states_holds(record.first_seq, record.last_seq) {
             let (first, last) = (record.first_seq, record.last_seq);
             self.restate(|_, hold| (first..=last).contains(&hold.seq))?;
         }
         self.write_own(RecordType::Prune, record)?;
         // A loss of power must not keep the deletion and lose its record.
-        self.sync().and_then(|()| self.delete(oldest)).inspect_err(|error| {
-            self.prune_after = Some(Instant::now() + PRUNE_AGAIN);
-            self.shared.status().health.last_error = Some(error.to_string());
-        })
+        self.sync().and_then(|()| self.delete(oldest)).inspect_err(|error| self.leave_alone(error))
+    }
+
+    fn leave_alone(&mut self, error: &LogError) {
+        self.prune_after = Some(Instant::now() + PRUNE_AGAIN);
+        self.shared.status().health.last_error = Some(error.to_string());
     }
 
     fn delete(&mut self, oldest: &Oldest) -> Result<(), LogError> {
-        if let Oldest::Segment(segment) = oldest {
-            self.vouch(segment.first_seq)?;
-        }
         let dir = &self.options.dir;
         let remove = |path: &Path| self.storage.remove(path).map_err(|e| LogError::io("delete", path, &e));
         // What was deleted must not be back after a loss of power. Of leaf hashes it does not matter.
         let remove_for_good = |path: &Path| {
             remove(path)?;
-            if let Some(Err(error)) = path.parent().map(|dir| self.storage.sync_names(dir)) {
+            if let Some(Err(error)) = path.parent().map(|dir| self.storage.sync(dir)) {
                 tracing::warn!(path = %path.display(), %error, "what was deleted may be back after a loss of power");
             }
             Ok::<(), LogError>(())

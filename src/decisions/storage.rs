@@ -35,12 +35,12 @@ pub trait Storage: Send + Sync + 'static {
     /// Whatever the system says.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Returns once the names in `dir` as they are now, and those that are gone from it, survive a loss of power.
+    /// Returns once what is at `path` survives a loss of power: what a file holds, which names a directory has.
     ///
     /// # Errors
     /// Whatever the system says.
-    fn sync_names(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
     }
 
     /// Puts the file `from` in the place of `to`, and returns once that survives a loss of power.
@@ -49,7 +49,7 @@ pub trait Storage: Send + Sync + 'static {
     /// Whatever the system says.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)?;
-        to.parent().map_or(Ok(()), |dir| self.sync_names(dir))
+        to.parent().map_or(Ok(()), |dir| self.sync(dir))
     }
 }
 

@@ -95,7 +95,7 @@ impl Syncer {
         let begun = Instant::now();
         let wanted = {
             let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.hurry = true;
+            state.hurry = !state.is_idle();
             self.shared.written.notify_one();
             state.records
         };

@@ -22,6 +22,7 @@ pub use bundle::{BundleBuilt, Manifest, Signing, build};
 pub use cases::{LoadedCases, case_suites};
 pub use places::Places;
 pub use policy_cases::{example_data, policy_cases};
+pub(crate) use remote::is_loopback;
 pub use remote::{FallBack, Polled, RemoteOptions, Remotes};
 pub use stamp::Stamp;
 pub use suites::{LoadedSuite, suites};

@@ -21,10 +21,10 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
 /// What libraries say of what we say ourselves, with its reason: every try to reach a broker.
 const QUIET: &str = "rskafka=error";
 
-/// A filter with what is quiet unless more is asked for than `info`.
+/// A filter with what is quiet unless more is asked for than `info`; where nothing is asked for, nothing is said.
 fn quiet(filter: &str) -> String {
-    let loud = ["debug", "trace", "rskafka"].iter().any(|word| filter.to_lowercase().contains(word));
-    if loud { filter.to_owned() } else { format!("{QUIET},{filter}") }
+    let itself = ["off", "debug", "trace", "rskafka"].iter().any(|word| filter.to_lowercase().contains(word));
+    if itself { filter.to_owned() } else { format!("{QUIET},{filter}") }
 }
 
 /// Sets the subscriber of the process; `json`: one object a line. Only the first call counts, and a filter that
@@ -39,4 +39,19 @@ pub fn init(filter: &str, json: bool) {
     };
     // A second server in one process (tests, benches) keeps the first one's subscriber.
     drop(done);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_libraries_say_is_left_out_unless_asked_for() {
+        for filter in ["info", "warn", "error", "warn,portcullis=info"] {
+            assert_eq!(quiet(filter), format!("rskafka=error,{filter}"));
+        }
+        for filter in ["off", "OFF", "debug", "trace", "info,rskafka=info"] {
+            assert_eq!(quiet(filter), filter);
+        }
+    }
 }

@@ -103,7 +103,7 @@ fn fill(args: &JoinArgs, join: &mut Join) -> anyhow::Result<()> {
                 if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
             failed?;
-            mention_flaws(&flaws, &format!("`{}`", dir.display()));
+            bar.suspend(|| mention_flaws(&flaws, &format!("`{}`", dir.display())));
         }
         for path in &args.kube_audit {
             let unreadable = read_audit(path, |event| {
@@ -112,7 +112,8 @@ fn fill(args: &JoinArgs, join: &mut Join) -> anyhow::Result<()> {
             })?;
             if unreadable > 0 {
                 let path = path.display();
-                eprintln!("{}: {unreadable} lines of `{path}` are no audit events", style.yellow("warning"));
+                let warning = style.yellow("warning");
+                bar.suspend(|| eprintln!("{warning}: {unreadable} lines of `{path}` are no audit events"));
             }
         }
         Ok::<(), anyhow::Error>(())

@@ -34,25 +34,29 @@ impl BodyCursor {
     /// [`LogError::Io`].
     pub fn body(&mut self, record: &Record, decision: &DecisionRecord) -> Result<BodyState, LogError> {
         self.go_to(record.head.seq)?;
+        let state = self.state(decision)?;
+        let absent = matches!(state, BodyState::Missing | BodyState::Deleted);
+        if !absent || self.segment.is_none() || self.segment != self.known.last().copied() {
+            return Ok(state);
+        }
+        // It may be in a segment that was begun since.
+        let before = self.segment;
+        self.known.clear();
+        self.go_to(record.head.seq)?;
+        if self.segment == before { Ok(state) } else { self.state(decision) }
+    }
+
+    /// What the segment that it is at says of a body.
+    fn state(&mut self, decision: &DecisionRecord) -> Result<BodyState, LogError> {
         let Some(segment) = self.segment else { return Ok(BodyState::Deleted) };
         if self.lines.is_none() && self.held.is_empty() {
             return Ok(BodyState::Deleted);
         }
         let path = segments::body_path(&self.dir, segment);
-        let id = &decision.decision_id;
-        let fault = |e| LogError::io("read", &path, &e);
-        let mut body = match self.held.remove(id) {
+        let body = match self.held.remove(&decision.decision_id) {
             Some(body) => Some(body),
-            None => self.read_to(id).map_err(fault)?,
+            None => self.read_to(&decision.decision_id).map_err(|e| LogError::io("read", &path, &e))?,
         };
-        // A segment that was begun since is not among those that are known.
-        if body.is_none() && self.known.last() == Some(&segment) {
-            self.known.clear();
-            self.go_to(record.head.seq)?;
-            if self.segment != Some(segment) {
-                body = self.read_to(id).map_err(fault)?;
-            }
-        }
         Ok(match body {
             None => BodyState::Missing,
             Some(None) => BodyState::Erased,

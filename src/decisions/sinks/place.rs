@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use super::Reason;
 use super::cursor::Progress;
 use super::reading::Reader;
-use super::run::{LAST_RETRY, Runner, jitter};
+use super::run::{Exported, LAST_RETRY, Runner, jitter};
 use crate::decisions::{LogReader, Record, StartRecord};
 use crate::tlog::{Checkpoint, leaf_hash};
 
@@ -122,7 +122,8 @@ impl Runner {
             told: Some(0),
             ..Progress::default()
         };
-        self.exported.range = None;
+        // What is said of the log before is not said of this one.
+        self.exported = Exported::default();
         self.waiting = None;
         self.reader = Reader::new(self.log_dir());
     }

@@ -90,9 +90,17 @@ impl SinkSpec {
         })
     }
 
-    /// Which place it is, for comparison.
+    /// Which place it is and what goes there, for comparison: two formats of one place are two deliveries.
     pub(super) fn place(&self) -> String {
-        Digest::of(format!("{:?}", self.target).as_bytes()).hex().chars().take(32).collect()
+        let target = match &self.target {
+            Target::Opa { url, partition } => format!("opa {url} {}", partition.as_deref().unwrap_or_default()),
+            Target::Otlp(url) => format!("otlp {url}"),
+            Target::Http(url) => format!("http {url}"),
+            Target::Objects(url) => format!("objects {url}"),
+            Target::Kafka { brokers, topic, tls } => format!("kafka {tls} {} {topic}", brokers.join(",")),
+        };
+        let text = format!("{target} {} {}", self.format.as_str(), self.bodies);
+        Digest::of(text.as_bytes()).hex().chars().take(32).collect()
     }
 
     /// The place without what may be secret in it.

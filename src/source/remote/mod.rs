@@ -192,8 +192,8 @@ pub enum FallBack {
     All,
 }
 
-/// Whether a host is this machine.
-fn is_loopback(host: &str) -> bool {
+/// Whether a host, as it stands in a URL, is this machine.
+pub(crate) fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis::decisions::{
-    DecisionLog, DecisionMeta, Entry, Erasure, Filter, LogOptions, LogReader, Masker, Selection, SigningSeed, holds,
+    DecisionLog, DecisionMeta, Entry, Erasure, Filter, LogError, LogOptions, LogReader, Masker, Selection, SigningSeed,
+    holds,
 };
 use portcullis::engine::Decision;
 use serde_json::json;
@@ -264,6 +265,28 @@ fn records_go_only_when_they_are_signed() {
         }
         log.close("test").await.expect("closes");
     });
+}
+
+#[test]
+fn no_record_tells_of_a_deletion_that_could_not_be_vouched_for() {
+    let dir = temp();
+    let (storage, broken) = super::writing::no_replacing();
+    runtime().block_on(async {
+        let log = DecisionLog::open_on(storage, LogOptions { segment_bytes: 1, ..options(dir.path()) }).expect("opens");
+        broken(true);
+        log.append(entry_of("a", "a", 0, ""), soon()).await.expect("appends");
+        log.append(entry_of("b", "a", 0, ""), soon()).await.expect("appends");
+        let prune = |log: &DecisionLog| log.prune_older(None, Some(Timestamp::now()), &author());
+        assert!(matches!(aside(&log, prune).await, Err(LogError::Io { .. })), "nothing can be signed");
+        let of_segments = || prunes(dir.path()).iter().filter(|p| p.what == "segment" && p.last_seq > 0).count();
+        assert_eq!(of_segments(), 0);
+        assert_eq!(users(dir.path()), ["a".to_owned(), "b".to_owned()].into());
+        broken(false);
+        aside(&log, prune).await.expect("prunes");
+        assert!(of_segments() >= 2 && users(dir.path()).is_empty());
+        log.close("test").await.expect("closes");
+    });
+    verified(dir.path());
 }
 
 #[test]

@@ -263,6 +263,9 @@ fn a_log_that_is_another_is_sent_from_its_beginning_and_what_was_lost_is_counted
     let (lost, seen) = deliver(other(7), 2);
     assert_eq!((lost, seen[0]), (all - cursor["next"].as_u64().expect("a number"), 0), "{seen:?}");
     assert!(lost >= 7);
+    // What is said of exports of the one before is not said of those of this one.
+    let told: Vec<_> = records(&path).iter().filter(|r| r.line.contains(r#""action":"export""#)).cloned().collect();
+    assert!(!told.is_empty() && !told.iter().any(|r| r.line.contains("of the log")), "{told:?}");
 }
 
 #[test]
@@ -383,4 +386,45 @@ fn a_denial_for_want_of_an_answer_is_seen_in_ocsf() {
     assert_eq!((&event["severity_id"], &event["message"]), (&3.into(), &"it took longer than its budget".into()));
     assert_eq!(event["authorizations"][0]["policy"]["name"], "slow");
     assert_eq!((&event["src_endpoint"]["ip"], &event["src_endpoint"]["name"]), (&Value::Null, &"unknown".into()));
+}
+
+#[test]
+fn two_formats_of_one_place_are_two_deliveries() {
+    let dir = temp();
+    let path = dir.path().join("log");
+    let receiver = Receiver::start();
+    let cloud_events =
+        SinkSpec { format: portcullis::decisions::sinks::Format::CloudEvents, ..to("http-2", &receiver) };
+    runtime().block_on(async {
+        let log = DecisionLog::open(options(&path)).expect("opens");
+        log.append(entry_of("a", "a", 0, ""), soon()).await.expect("appends");
+        let (sinks, _) = start(dir.path(), &log, vec![to("http", &receiver)]);
+        until("it is not sent", || receiver.received().iter().any(|r| r.body.starts_with(b"{\"leaf\""))).await;
+        sinks.stop().await;
+        // The second is new: it gets all, although the first has been there.
+        let (sinks, _) = start(dir.path(), &log, vec![to("http", &receiver), cloud_events]);
+        let first = || receiver.received().iter().any(|r| String::from_utf8_lossy(&r.body).contains("test/r-0/0\""));
+        until("the first record is not sent as an event", first).await;
+        sinks.stop().await;
+        log.close("test").await.expect("closes");
+    });
+}
+
+#[test]
+fn bodies_are_found_behind_a_segment_that_has_none() {
+    let dir = temp();
+    runtime().block_on(async {
+        let log = filled(options(dir.path()), &["a", "b"]).await;
+        let decisions = || records(dir.path()).into_iter().filter_map(|r| Some((r.decision()?, r))).collect::<Vec<_>>();
+        let known = decisions();
+        let file = segment_files(&dir.path().join("bodies")).pop().expect("the last");
+        fs::remove_file(file).expect("removed");
+        let mut cursor = portcullis::decisions::replay::BodyCursor::new(dir.path());
+        let mut body = |(decision, record): &(_, _)| cursor.body(record, decision).expect("reads");
+        assert_eq!(body(&known[1]), portcullis::decisions::BodyState::Deleted);
+        log.append(entry_of("c", "c", 0, "later"), soon()).await.expect("appends");
+        let later = decisions().pop().expect("one");
+        assert!(matches!(body(&later), portcullis::decisions::BodyState::Intact(_)), "its segment is new");
+        log.close("test").await.expect("closes");
+    });
 }

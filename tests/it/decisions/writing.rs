@@ -221,6 +221,13 @@ struct Faults {
     slow: AtomicU64,
 }
 
+/// A disk on which nothing is replaced from the moment on that the switch is set.
+pub(super) fn no_replacing() -> (impl Storage, impl Fn(bool)) {
+    let faulty = Faulty::default();
+    let faults = Arc::clone(&faulty.0);
+    (faulty, move |on| faults.no_replace.store(on, Ordering::SeqCst))
+}
+
 /// A disk with so many bytes left.
 pub(super) fn full_disk(room: i64) -> impl Storage {
     Faulty(Arc::new(Faults { room: Some(AtomicI64::new(room)), ..Faults::default() }))
