@@ -150,9 +150,7 @@ impl PolicySets {
     fn content(&self, digest: Digest) -> Result<String, SetError> {
         let path = self.content_path(digest);
         let file = match File::open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(SetError::Altered(format!("the content {digest} is gone")));
-            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(SetError::Gone),
             other => other.map_err(|e| SetError::Unreadable(LogError::io("read", &path, &e)))?,
         };
         let mut text = String::new();

@@ -122,7 +122,8 @@ pub(crate) fn compile_here(sources: &Sources, options: CompileOptions) -> Result
         }
     }
     let library = constraints::compile(sources, options, &mut errors);
-    let mask_pointers = if errors.is_empty() { mask_pointers(&packages, &data, &mut errors) } else { Vec::new() };
+    let mask_pointers =
+        if errors.is_empty() { mask_pointers(&packages, &data, &sources.data, &mut errors) } else { Vec::new() };
     if !errors.is_empty() {
         errors.sort();
         errors.dedup();
@@ -316,45 +317,45 @@ fn policy_set(parsed: &[Parsed<'_>], bindings: &[PolicyBinding], library: Vec<Co
     digest_set(items.iter().map(|(kind, name, digest)| (*kind, name.as_str(), *digest)))
 }
 
-/// What `data.system.log.mask` names, read once: rules that look at the decision itself are not taken.
+/// What `data.system.log.mask` names, read once: rules that look at the decision itself are not taken. It may stand in the
+/// data as well; both at once were refused before.
 fn mask_pointers(
     packages: &BTreeMap<Vec<String>, Package<'_>>,
     data: &Value,
+    documents: &serde_json::Map<String, serde_json::Value>,
     errors: &mut Vec<LoadError>,
 ) -> Vec<String> {
     let path = ["system".to_owned(), "log".to_owned()];
-    let Some(package) = packages.get(path.as_slice()) else { return Vec::new() };
+    let package = packages.get(path.as_slice());
     let mut fault = |at: Option<&Location>, message: String| {
-        let error = LoadError::new(package.file(), "mask", message);
+        let error = LoadError::new(package.map_or("data", Package::file), "mask", message);
         errors.push(match at {
             Some(l) => error.at(l.line, l.column),
             None => error,
         });
         Vec::new()
     };
-    let mut mask_rules = package.modules.iter().flat_map(|m| m.info.rules.iter()).filter(|r| r.name == "mask");
-    if let Some(reference) = mask_rules.clone().flat_map(|r| r.references.iter()).find(|r| r.root == "input") {
+    let rules: Vec<_> = package.into_iter().flat_map(Package::rules).filter(|r| r.name == "mask").collect();
+    if let Some(reference) = rules.iter().flat_map(|r| r.references.iter()).find(|r| r.root == "input") {
         let message = "`data.system.log.mask` is read once, at load: it cannot depend on `input`".to_owned();
         return fault(Some(&reference.at), message);
     }
-    if mask_rules.next().is_none() {
-        return Vec::new();
-    }
-    let units: Vec<UnitModule<'_>> =
-        check::closure(package, packages).iter().flat_map(|p| p.modules.iter()).map(|m| m.unit()).collect();
-    let rules = BTreeMap::from([(Endpoint::Validate, vec!["mask".to_owned()])]);
-    let once = UnitOptions { strict: true, ways: Ways::Interpreter };
-    let run = Unit::compile(&units, data, &path, &rules, once).and_then(|unit| {
-        unit.interpret(Endpoint::Validate, &Value::new_object(), evaluate::World::default(), Budget::default().time)
-    });
-    let found = match run {
-        Ok(value) => value,
-        Err(f) => return fault(f.location.as_ref(), f.msg),
+    let found = match package.filter(|_| !rules.is_empty()) {
+        Some(package) => match mask_rule(package, packages, data) {
+            Ok(found) => found,
+            Err(f) => return fault(f.location.as_ref(), f.msg),
+        },
+        None => {
+            let logging = documents.get("system").and_then(|system| system.get("log"));
+            logging.and_then(|log| log.get("mask")).cloned()
+        }
     };
-    let items = match found.get("mask") {
+    let items = match &found {
         None => &[],
         Some(serde_json::Value::Array(items)) => items.as_slice(),
-        Some(other) => return fault(None, format!("`mask` must be a set of JSON pointers, not `{other}`")),
+        Some(other) => {
+            return fault(None, format!("`data.system.log.mask` must be a set of JSON pointers, not `{other}`"));
+        }
     };
     let mut pointers = Vec::new();
     for item in items {
@@ -364,4 +365,20 @@ fn mask_pointers(
         }
     }
     pointers
+}
+
+/// The value of the rule `mask`.
+fn mask_rule(
+    package: &Package<'_>,
+    packages: &BTreeMap<Vec<String>, Package<'_>>,
+    data: &Value,
+) -> Result<Option<serde_json::Value>, evaluate::Fault> {
+    let units: Vec<UnitModule<'_>> =
+        check::closure(package, packages).iter().flat_map(|p| p.modules.iter()).map(|m| m.unit()).collect();
+    let rules = BTreeMap::from([(Endpoint::Validate, vec!["mask".to_owned()])]);
+    let once = UnitOptions { strict: true, ways: Ways::Interpreter };
+    let unit = Unit::compile(&units, data, &package.path, &rules, once)?;
+    let world = evaluate::World::default();
+    let found = unit.interpret(Endpoint::Validate, &Value::new_object(), world, Budget::default().time)?;
+    Ok(found.get("mask").cloned())
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::admission::{Operation, Request};
 use crate::engine::Endpoint;
 use crate::engine::snapshot::Policy;
+use crate::engine::veil::results as veil;
 use crate::policy::Taken;
 
 impl Policy {
@@ -16,12 +17,32 @@ impl Policy {
                 let made = request.operation == Operation::Create && request.sub_resource.is_empty();
                 taken == Taken::AsIs && (!self.matching.on_pods || made) && request.object().is_object()
             }
-            Endpoint::Validate => {
-                let of_spec = ["", "ephemeralcontainers", "resize"].contains(&request.sub_resource.as_str());
-                let pod = request.kind.kind == "Pod" && request.kind.group.is_empty() && of_spec;
-                let on_pod = self.matching.on_pods && (pod || taken != Taken::AsIs);
-                !(on_pod && request.operation == Operation::Update && !pod_changed(request, taken))
-            }
+            Endpoint::Validate => !self.may_be_untouched(request, taken) || pod_changed(request, taken),
+        }
+    }
+
+    /// Whether it is about Pods and the request an UPDATE, which need not touch what such policies judge.
+    fn may_be_untouched(&self, request: &Request, taken: Taken) -> bool {
+        let of_spec = ["", "ephemeralcontainers", "resize"].contains(&request.sub_resource.as_str());
+        let pod = request.kind.kind == "Pod" && request.kind.group.is_empty() && of_spec;
+        let on_pod = self.matching.on_pods && (pod || taken != Taken::AsIs);
+        on_pod && request.operation == Operation::Update
+    }
+
+    /// Notes what is veiled and alone says whether the policy had anything to say: a Pod that has changed in nothing else
+    /// may not have changed at all.
+    pub(crate) fn look_at_change(&self, request: &Request, taken: Taken, endpoint: Endpoint) {
+        if endpoint != Endpoint::Validate || !self.may_be_untouched(request, taken) {
+            return;
+        }
+        let Some(parts) = parts(request, taken) else { return };
+        let same = |(new, old): &(Option<&Value>, Option<&Value>)| match (new, old) {
+            (Some(new), Some(old)) => veil::equal(new, old),
+            (new, old) => Some(new.is_none() && old.is_none()),
+        };
+        if parts.iter().all(|part| same(part) != Some(false)) {
+            let unsure = parts.iter().filter(|part| same(part).is_none());
+            unsure.flat_map(|(new, old)| [*new, *old]).flatten().for_each(veil::look_through);
         }
     }
 }
@@ -29,16 +50,15 @@ impl Policy {
 /// Whether an UPDATE changed the Pod's (or the template's) spec, labels or annotations. Kubelets, finalizers and
 /// controllers update Pods all the time without that.
 fn pod_changed(request: &Request, taken: Taken) -> bool {
-    fn pod(object: &Value, taken: Taken) -> Option<&Value> {
-        match taken {
-            Taken::AsIs => Some(object),
-            Taken::Template(kind) => kind.path.iter().try_fold(object, |o, step| o.get(step)),
-        }
-    }
-    match (pod(request.object(), taken), pod(request.old_object(), taken)) {
-        (Some(new), Some(old)) => {
-            ["/spec", "/metadata/labels", "/metadata/annotations"].iter().any(|p| new.pointer(p) != old.pointer(p))
-        }
-        _ => true,
-    }
+    parts(request, taken).is_none_or(|parts| parts.iter().any(|(new, old)| new != old))
+}
+
+/// What counts of a Pod, or of a template, now and before; `None` where one of them is not there.
+fn parts(request: &Request, taken: Taken) -> Option<[(Option<&Value>, Option<&Value>); 3]> {
+    let pod = |object| match taken {
+        Taken::AsIs => Some(object),
+        Taken::Template(kind) => kind.path.iter().try_fold(object, |o: &Value, step| o.get(step)),
+    };
+    let (new, old) = (pod(request.object())?, pod(request.old_object())?);
+    Some(["/spec", "/metadata/labels", "/metadata/annotations"].map(|p| (new.pointer(p), old.pointer(p))))
 }

@@ -24,6 +24,7 @@ mod health;
 mod http;
 mod input;
 mod interest;
+mod looks;
 mod mask_pointer;
 mod meter;
 mod mutants;

@@ -3,6 +3,8 @@
 use json_patch::{AddOperation, PatchOperation};
 use serde_json::{Map, Value};
 
+use crate::engine::veil::results as veil;
+
 /// What the API server does not let a webhook change, or sets again itself: the object's identity and its life.
 const IMMUTABLE: [&str; 13] = [
     "/apiVersion",
@@ -25,7 +27,9 @@ const STATUS: &str = "status";
 
 /// The object after the mutating rules in `result`, or why they do not apply. `patch` is applied to what `mutate` gives.
 pub(crate) fn apply(object: &Value, sub_resource: &str, result: &Value) -> Result<Value, String> {
-    let mut changed = match result.get("mutate") {
+    let mutate = result.get("mutate");
+    mutate.into_iter().chain(mutate.and_then(Value::as_array).into_iter().flatten()).for_each(veil::look);
+    let mut changed = match mutate {
         None | Some(Value::Null) => object.clone(),
         Some(wanted @ Value::Object(_)) => wanted.clone(),
         Some(Value::Array(items)) => match items.as_slice() {
@@ -38,6 +42,7 @@ pub(crate) fn apply(object: &Value, sub_resource: &str, result: &Value) -> Resul
     if let Some(operations) = result.get("patch").or_else(|| result.get("patches")) {
         apply_operations(&mut changed, operations)?;
     }
+    veil::changed(object, &changed);
     for pointer in IMMUTABLE {
         if object.pointer(pointer) != changed.pointer(pointer) {
             return Err(format!("the patch changes `{pointer}`, which is the API server's to set"));
@@ -51,17 +56,20 @@ pub(crate) fn apply(object: &Value, sub_resource: &str, result: &Value) -> Resul
 
 /// Operations are applied in order: an array in its own, a set sorted by path, so the outcome is always the same.
 fn apply_operations(object: &mut Value, operations: &Value) -> Result<(), String> {
+    veil::look(operations);
     let Value::Array(items) = operations else {
         return Err(format!("`patch` must give a list of RFC 6902 operations, not `{operations}`"));
     };
     let mut flat = Vec::new();
     for item in items {
+        veil::look(item);
         match item {
             Value::Array(inner) => flat.extend(inner),
             other => flat.push(other),
         }
     }
     for item in flat {
+        veil::operation(object, item);
         let operation: PatchOperation =
             serde_json::from_value(item.clone()).map_err(|e| format!("`{item}` is no RFC 6902 operation: {e}"))?;
         if let PatchOperation::Add(AddOperation { path, .. }) = &operation {

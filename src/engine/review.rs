@@ -185,6 +185,9 @@ impl Review {
         if usage.exceeded.is_none() && result.as_ref().is_err_and(|f| f.code == ErrorCode::Budget) {
             usage.exceeded = Some(BudgetPart::Time);
         }
+        if self.request.veiled {
+            step.policy.look_at_change(&self.request, step.taken, self.context.endpoint);
+        }
         let touched = veil::end();
         Outcome { result, usage, ran: ran.get(), change: None, took: started.elapsed(), reads, touched }
     }
@@ -291,12 +294,15 @@ impl Review {
     ) -> Result<Output, Fault> {
         let policy = &step.policy;
         let title = policy.title.as_deref().unwrap_or(&policy.name);
-        let read = |result: &Value| match policy.dialect {
-            Dialect::Opa => output::findings(result, title),
-            Dialect::Main => system_main::read(result, &self.request.uid).map(|answer| answer.findings),
-            Dialect::Gatekeeper(_) => output::constraint_findings(result),
+        let read = |result: &Value| {
+            self.look_at(policy, result);
+            let found = match policy.dialect {
+                Dialect::Opa => output::findings(result, title),
+                Dialect::Main => system_main::read(result, &self.request.uid).map(|answer| answer.findings),
+                Dialect::Gatekeeper(_) => output::constraint_findings(result),
+            };
+            found.map_err(|m| fault(ErrorCode::Output, &m))
         };
-        let read = |result: &Value| read(result).map_err(|m| fault(ErrorCode::Output, &m));
         let mut findings = read(result)?;
         let annotations = policy.annotations(result, &self.request.uid).map_err(|m| fault(ErrorCode::Output, &m))?;
         let update = self.request.operation == Operation::Update && !self.request.old_object().is_null();
@@ -317,10 +323,14 @@ impl Review {
                 finding.field = finding.field.take().map(|field| format!("{prefix}.{field}"));
             }
         }
+        self.look_at_containers(step, &findings);
         Ok(Output { findings, annotations, ..Output::default() })
     }
 
     fn mutated(&self, policy: &Policy, result: &Value, object: Option<&Arc<Value>>) -> Result<Output, Fault> {
+        if matches!(policy.dialect, Dialect::Main) {
+            self.look_at(policy, result);
+        }
         let (answer, annotations) = match policy.dialect {
             Dialect::Main => {
                 let wrong = |m: String| fault(ErrorCode::Output, &m);
@@ -333,6 +343,8 @@ impl Review {
         let before = object.map_or_else(|| self.request.object(), |o| o.as_ref());
         let after = patch::apply(before, &self.request.sub_resource, patch.as_ref().unwrap_or(result))
             .map_err(|m| fault(ErrorCode::Patch, &m))?;
+        // All patches together are made of the object as it was sent.
+        veil::results::changed(self.request.object(), &after);
         let patch = difference(before, &after);
         let object = patch.is_some().then(|| Arc::new(after));
         Ok(Output { object, patch, findings: answer.findings, annotations, way: None })

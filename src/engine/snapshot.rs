@@ -13,6 +13,7 @@ use crate::engine::exceptions::Exceptions;
 use crate::engine::health::Health;
 use crate::engine::{Endpoint, ExceptionSummary, NamespaceMetadata, Obstacle, Way};
 use crate::policy::gatekeeper::{self, ExpansionTemplate, Generated};
+use crate::policy::kinds::{TEMPLATE_KINDS, TemplateKind};
 use crate::policy::{Budget, Digest, Enforcement, Match, MatchIndex, OnUpdate, Severity, Taken};
 
 /// What is loaded, for people and `policy_set`. Made by [`compile`](crate::engine::compile).
@@ -252,6 +253,35 @@ impl Snapshot {
             return Ok(Vec::new());
         }
         gatekeeper::expand(&self.expansions, request.subject(), &request.namespace)
+    }
+
+    /// Where in the object of `request` something stands that policies are selected by: the object itself, its Pod
+    /// template, and what expansions make objects of. JSON pointers below the object, that of the object being empty.
+    #[must_use]
+    pub fn places_of_objects(&self, request: &Request) -> Vec<String> {
+        /// Expansions of expansions are followed this deep.
+        const DEPTH: usize = 3;
+        let pointer = |steps: &mut dyn Iterator<Item = &str>| steps.map(|s| format!("/{s}")).collect::<String>();
+        let resource = &request.resource;
+        let is_kind = |t: &&TemplateKind| t.group == resource.group && t.resource == resource.resource;
+        let template = TEMPLATE_KINDS.iter().find(is_kind).map(|t| pointer(&mut t.path.iter().copied()));
+        let mut places: Vec<String> = std::iter::once(String::new()).chain(template).collect();
+        let text = |key: &str| request.subject().get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
+        let first = self.expansions.iter().filter(|e| e.takes(group, version, text("kind")));
+        let mut made: Vec<String> = first.map(|e| pointer(&mut e.source())).collect();
+        for _ in 0..DEPTH {
+            let deeper = |at: &String| {
+                let at = at.clone();
+                self.expansions.iter().map(move |e| format!("{at}{}", pointer(&mut e.source())))
+            };
+            let next = made.iter().flat_map(deeper).collect();
+            places.append(&mut made);
+            made = next;
+        }
+        places.sort();
+        places.dedup();
+        places
     }
 
     /// The policies at `endpoint` that may take `request`, with their places; whether one does, [`Bound::takes`] says.

@@ -9,14 +9,25 @@
 //! Watching is off unless [`Request::veiled`](crate::admission::Request) says otherwise: no client can switch it on by
 //! what it sends.
 
+pub(crate) mod results;
+
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::OnceLock;
 
 use regorus::Value;
 
-/// Begins a veiled text; a private character, then what it is about.
-const MARK: &str = "\u{10fffd}veiled:";
+/// Begins a veiled text: a private character, and a number that this process has drawn. Whoever wrote a text that is on
+/// record could not know it, so none is taken for a veil that is not.
+fn mark() -> &'static str {
+    static MARK: OnceLock<String> = OnceLock::new();
+    MARK.get_or_init(|| {
+        let keys = RandomState::new();
+        format!("\u{10fffd}veiled:{:016x}{:016x}:", keys.hash_one(0_u8), keys.hash_one(1_u8))
+    })
+}
 
 thread_local! {
     static WATCHING: Cell<bool> = const { Cell::new(false) };
@@ -27,13 +38,13 @@ thread_local! {
 /// one value, two of different pointers may be.
 #[must_use]
 pub fn veiled(pointer: &str) -> String {
-    format!("{MARK}{pointer}")
+    format!("{}{pointer}", mark())
 }
 
 /// The pointer of a veiled text.
 #[must_use]
 pub fn pointer_of(text: &str) -> Option<&str> {
-    text.strip_prefix(MARK)
+    text.strip_prefix(mark())
 }
 
 /// Begins to watch this thread's evaluations, or not to.
@@ -98,6 +109,18 @@ pub(crate) fn rank(a: &Value, b: &Value) {
     if order(a, b).is_none() {
         look_through(a);
         look_through(b);
+    }
+}
+
+/// Something is looked up in a collection. In a set that is a comparison with its items; what is there to the letter is
+/// there, whatever else is hidden.
+pub(crate) fn index(collection: &Value, key: &Value) {
+    look(collection);
+    look_through(key);
+    if let Value::Set(items) = collection
+        && !items.contains(key)
+    {
+        items.iter().for_each(|item| compare(item, key));
     }
 }
 
@@ -258,7 +281,7 @@ fn look_along(from: &Value, path: Option<&Value>) {
     look(from);
     let (mut at, Some(Value::Array(keys))) = (from, path) else { return };
     for key in keys.iter() {
-        look(at);
+        index(at, key);
         at = &at[key];
     }
 }
@@ -268,7 +291,7 @@ mod tests {
     use super::*;
 
     fn value(json: &str) -> Value {
-        Value::from_json_str(&json.replace('$', MARK)).unwrap_or_else(|e| panic!("{json}: {e}"))
+        Value::from_json_str(&json.replace('$', mark())).unwrap_or_else(|e| panic!("{json}: {e}"))
     }
 
     /// What is touched by comparing, and by putting in order.
@@ -310,6 +333,13 @@ mod tests {
         assert_eq!(path("{\"a\": {\"b\": \"$x\"}}", "[\"a\", \"b\"]"), Vec::<String>::new());
         assert_eq!(path("{\"a\": {\"b\": \"$x\"}}", "[\"a\", \"b\", \"c\"]"), ["x"]);
         assert_eq!(path("{\"a\": \"$x\"}", "\"a\""), Vec::<String>::new());
+        let set = Value::from(std::collections::BTreeSet::from([value("\"$x\""), value("\"a\"")]));
+        let indexed = |key: &str| {
+            begin(true);
+            index(&set, &value(key));
+            end()
+        };
+        assert_eq!([indexed("\"a\""), indexed("\"b\"")], [Vec::new(), vec!["x".to_owned()]]);
         begin(true);
         call(Glance::of("count"), &[value("[\"$x\"]")]);
         call(Glance::of("json.marshal"), &[value("[\"$y\"]")]);

@@ -220,6 +220,14 @@ impl PolicyException {
         self.refs.iter().any(|r| r.names(policy) && r.covers(msg, field, object))
     }
 
+    /// The fields of a container by which it takes violations of `policy`: `name`, `image`.
+    pub(crate) fn looks_at(&self, policy: &str) -> impl Iterator<Item = &'static str> {
+        let refs = || self.refs.iter().filter(|r| r.names(policy));
+        let by_name = refs().any(|r| !r.containers.is_empty()).then_some("name");
+        let by_image = refs().any(|r| !r.images.is_empty()).then_some("image");
+        by_name.into_iter().chain(by_image)
+    }
+
     /// Whether it keeps the mutations of `policy` away: only if it names the policy outright, and all of it.
     #[must_use]
     pub fn covers_mutations(&self, policy: &str) -> bool {
@@ -256,7 +264,7 @@ impl PolicyRef {
         if self.containers.is_empty() && self.images.is_empty() {
             return true;
         }
-        let Some(container) = field.and_then(|f| container(f, object)) else { return false };
+        let Some(container) = field.and_then(|f| container_of(f, object, &mut |_| {})) else { return false };
         let text = |key: &str| container.get(key).and_then(Value::as_str);
         fits(&self.containers, text("name")) && fits(&self.images, text("image"))
     }
@@ -277,17 +285,22 @@ impl Subject {
     }
 }
 
-/// The container that a field such as `spec.template.spec.initContainers[0].image` lies in.
-fn container<'o>(field: &str, object: &'o Value) -> Option<&'o Value> {
+/// The container that a field such as `spec.template.spec.initContainers[0].image` lies in. `see` is shown every value on
+/// the way.
+pub(crate) fn container_of<'o>(field: &str, object: &'o Value, see: &mut impl FnMut(&Value)) -> Option<&'o Value> {
     let mut at = object;
     for step in field.split('.') {
+        see(at);
         let Some((key, index)) = step.split_once('[') else {
             at = at.get(step)?;
             continue;
         };
         let index: usize = index.strip_suffix(']')?.parse().ok()?;
-        at = at.get(key)?.get(index)?;
+        let list = at.get(key)?;
+        see(list);
+        at = list.get(index)?;
         if ["containers", "initContainers", "ephemeralContainers"].contains(&key) {
+            see(at);
             return Some(at);
         }
     }

@@ -27,6 +27,7 @@ pub use budget::{Budget, mebibytes};
 pub use cases::{CaseRequest, CaseSuite, Expectation, ExpectedVerdict, ExpectedViolation, Given, PolicyCase};
 pub use digest::{Digest, digest_set};
 pub use error::LoadError;
+pub(crate) use exception::container_of;
 pub use exception::{PolicyException, PolicyRef, Subject};
 pub use index::MatchIndex;
 pub use instant::Instant;

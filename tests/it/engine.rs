@@ -467,7 +467,7 @@ fn load_errors_have_places() {
 #[test]
 fn masks_are_never_left_out_in_silence() {
     let mask = "package system.log\nmask := \"/input/request/object\"\n";
-    assert!(load_errors(&[("m.rego", mask)])[0].contains("`mask` must be a set of JSON pointers"));
+    assert!(load_errors(&[("m.rego", mask)])[0].contains("`data.system.log.mask` must be a set of JSON pointers"));
     for (entry, why) in [
         ("\"/input/request/objekt\"", "an AdmissionReview has no `request.objekt`"),
         ("{\"op\": \"replace\", \"path\": \"/input/request/name\"}", "`op` must be `remove` or `upsert`"),
@@ -484,6 +484,19 @@ fn masks_are_never_left_out_in_silence() {
     );
     let pointers = compiled.expect("compiles").snapshot.mask_pointers().to_vec();
     assert_eq!(pointers, ["/input/request/object/spec/a", "/input/request/userInfo/username"]);
+    // The same as a document of the data, which OPA takes as well.
+    let mut set = sources(&[("p.rego", &with_meta("deny contains \"x\""))]);
+    let mut of_document = |mask: Value| {
+        set.data = json!({"system": {"log": {"mask": mask}}}).as_object().cloned().unwrap_or_default();
+        let compiled = compile(&set, CompileOptions::default()).map_err(|e| e[0].to_string())?;
+        Ok::<_, String>(compiled.snapshot.mask_pointers().to_vec())
+    };
+    let entries = json!(["/input/request/object/spec/a", {"op": "remove", "path": "/input/request/name"}]);
+    assert_eq!(of_document(entries), Ok(vec!["/input/request/object/spec/a".into(), "/input/request/name".into()]));
+    for wrong in [json!("/input/request/name"), json!(["/input/request/objekt"]), json!({"op": "remove"}), json!(null)]
+    {
+        assert!(of_document(wrong.clone()).is_err_and(|e| e.starts_with("data: ")), "{wrong}");
+    }
 }
 
 /// In the engine a document hides a rule of the same path, so data could switch a policy off.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::compare::{Recorded, patches_agree};
+use super::compare::{Agreement, Recorded, patches_agree};
 use super::judge::Judged;
 use crate::engine::{Endpoint, Verdict};
 use crate::policy::Enforcement;
@@ -102,10 +102,17 @@ pub(super) fn against_record(recorded: &Recorded<'_>, judged: &Judged) -> Change
         let policies = || judged.decision.mutations.iter().map(|m| m.policy.as_ref());
         match (then, &now) {
             (Some(_), None) => change.add(ChangeKind::NoLongerMutated, "-", ""),
-            (then, Some(patch)) if !patches_agree(then, now.as_ref()) => {
-                policies().for_each(|p| change.add(ChangeKind::NewlyMutated, p, &patch.to_string()));
-            }
-            _ => {}
+            (then, Some(patch)) => match patches_agree(then, now.as_ref()) {
+                Agreement::Same => {}
+                Agreement::Other => {
+                    policies().for_each(|p| change.add(ChangeKind::NewlyMutated, p, &patch.to_string()));
+                }
+                Agreement::Perhaps => policies().for_each(|p| {
+                    let why = "what the patch on record sets is masked".to_owned();
+                    change.unseen.entry(p.to_owned()).or_default().push(why);
+                }),
+            },
+            (None, None) => {}
         }
     }
     change

@@ -53,7 +53,7 @@ pub(super) fn differences(recorded: &Recorded<'_>, judged: &Judged) -> Vec<Strin
     }
     if record.endpoint == Endpoint::Mutate && record.verdict == Verdict::Allow && !judged.has_doubts() {
         let now = judged.decision.patch.as_ref().and_then(|p| serde_json::to_value(p).ok());
-        if !patches_agree(recorded.body.patch.as_ref(), now.as_ref()) {
+        if patches_agree(recorded.body.patch.as_ref(), now.as_ref()) == Agreement::Other {
             found.push("the patch is another".to_owned());
         }
     }
@@ -138,26 +138,74 @@ fn annotations(recorded: &Recorded<'_>, judged: &Judged, found: &mut Vec<String>
     }
 }
 
-/// Whether a patch of now may be the one on record: the same, but for what is masked there.
-pub(super) fn patches_agree(recorded: Option<&Value>, now: Option<&Value>) -> bool {
+/// How a patch of now goes with the one on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Agreement {
+    /// It is the same.
+    Same,
+    /// It is the same but for what is masked on record.
+    Perhaps,
+    /// It is another.
+    Other,
+}
+
+/// Holds a patch of now against the one on record.
+pub(super) fn patches_agree(recorded: Option<&Value>, now: Option<&Value>) -> Agreement {
     match (recorded, now) {
-        (None, None) => true,
+        (None, None) => Agreement::Same,
         (Some(then), Some(now)) => values_agree(then, now),
-        _ => false,
+        _ => Agreement::Other,
     }
 }
 
-fn values_agree(then: &Value, now: &Value) -> bool {
+fn values_agree(then: &Value, now: &Value) -> Agreement {
+    let worst = |pairs: &mut dyn Iterator<Item = Agreement>| pairs.max().unwrap_or(Agreement::Same);
     match (then, now) {
-        (Value::Object(map), _) if map.len() == 1 && map.get("masked").is_some_and(Value::is_string) => true,
-        (_, Value::String(text)) if pointer_of(text).is_some() => false,
-        (Value::String(then), Value::String(now)) => may_be(then, now),
-        (Value::Array(then), Value::Array(now)) => {
-            then.len() == now.len() && then.iter().zip(now).all(|(t, n)| values_agree(t, n))
+        _ if then == now => Agreement::Same,
+        (Value::Object(map), _) if map.len() == 1 && map.get("masked").is_some_and(Value::is_string) => {
+            Agreement::Perhaps
         }
-        (Value::Object(then), Value::Object(now)) => {
-            then.len() == now.len() && then.iter().all(|(k, t)| now.get(k).is_some_and(|n| values_agree(t, n)))
+        (_, Value::String(text)) if pointer_of(text).is_some() => Agreement::Perhaps,
+        (Value::String(then), Value::String(now)) if may_be(then, now) => Agreement::Perhaps,
+        (Value::Array(then), Value::Array(now)) if then.len() == now.len() => {
+            worst(&mut then.iter().zip(now).map(|(t, n)| values_agree(t, n)))
         }
-        _ => then == now,
+        (Value::Object(then), Value::Object(now)) if then.len() == now.len() => {
+            worst(&mut then.iter().map(|(k, t)| {
+                match now.get(k) {
+                    Some(n) => values_agree(t, n),
+                    None => now
+                        .iter()
+                        .find(|(n, _)| may_be(k, n))
+                        .map_or(Agreement::Other, |(_, n)| values_agree(t, n).max(Agreement::Perhaps)),
+                }
+            }))
+        }
+        _ => Agreement::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn patches_and_what_is_masked_in_them() {
+        let mask = format!("hmac-sha256:{}", "0f".repeat(32));
+        let patch = |value: Value| json!([{"op": "add", "path": "/data", "value": value}]);
+        for (then, now, expected) in [
+            (json!({"a": "x"}), json!({"a": "x"}), Agreement::Same),
+            (json!({"a": "x"}), json!({"a": "y"}), Agreement::Other),
+            (json!({"a": {"masked": mask}}), json!({"a": "y"}), Agreement::Perhaps),
+            (json!({"a": {"masked": mask}, "b": 1}), json!({"a": "y", "b": 2}), Agreement::Other),
+            (json!({"a": format!("k={mask}")}), json!({"a": "k=secret"}), Agreement::Perhaps),
+            (json!({"a": format!("k={mask}")}), json!({"a": "other"}), Agreement::Other),
+            (json!({ (mask.as_str()): 1 }), json!({"secret": 1}), Agreement::Perhaps),
+        ] {
+            let found = patches_agree(Some(&patch(then.clone())), Some(&patch(now.clone())));
+            assert_eq!(found, expected, "{then} {now}");
+        }
+        assert_eq!(patches_agree(None, Some(&patch(json!(1)))), Agreement::Other);
     }
 }

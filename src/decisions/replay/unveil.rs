@@ -29,7 +29,8 @@ pub(super) fn veil(mut input: Value, omitted: &[String]) -> Veiled {
 /// Puts veils in place of masked values below `at`; gives where.
 pub(super) fn veil_below(value: &mut Value, at: &mut String, pointers: &mut Vec<String>) {
     match value {
-        Value::Object(map) if is_placeholder(map) => {
+        // A masked key may have been any: what is in the map is not known.
+        Value::Object(map) if is_placeholder(map) || map.keys().any(|key| commitment_in(key).is_some()) => {
             pointers.push(at.clone());
             *value = Value::String(veiled(at));
         }
@@ -80,47 +81,21 @@ pub(super) fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// What says which policies judge a request stands in these; in the rest only policies look.
-pub(super) fn decides_selection(pointer: &str) -> bool {
-    let sides = ["/request/object/", "/request/oldObject/", "/request/options/"];
-    let Some(inside) = sides.iter().find_map(|side| pointer.strip_prefix(side)) else {
+/// Whether what a pointer names says which policies judge a request; in the rest only policies look. `places` are where
+/// objects stand that are judged by themselves, as JSON pointers from the object: the object, its Pod template, ...
+pub(super) fn decides_selection(pointer: &str, places: &[String]) -> bool {
+    if let Some(read) = pointer.strip_prefix("/reads/") {
         // Of namespaces, what selectors look at.
-        return !pointer.starts_with("/reads/") || pointer.contains("/labels");
-    };
-    let of_metadata = ["labels", "name", "namespace", "generateName"].map(|key| format!("metadata/{key}"));
-    ["kind", "apiVersion", "metadata"].contains(&inside)
-        || of_metadata
-            .iter()
-            .any(|m| inside == m || inside.strip_prefix(m.as_str()).is_some_and(|r| r.starts_with('/')))
-}
-
-/// Whether an UPDATE of a Pod, or of a template, may have changed nothing but what is veiled: policies on Pods are not
-/// run then, and which it was cannot be told.
-pub(super) fn may_be_unchanged(review: &Value) -> bool {
-    const PODS: [&str; 4] = ["", "/spec/template", "/spec/jobTemplate/spec/template", "/template"];
-    let side = |side: &str| review.pointer(&format!("/request/{side}"));
-    let (Some(new), Some(old)) = (side("object"), side("oldObject")) else { return false };
-    PODS.iter().any(|at| {
-        let (Some(new), Some(old)) = (new.pointer(at), old.pointer(at)) else { return false };
-        let parts = ["/spec", "/metadata/labels", "/metadata/annotations"];
-        let (mut same, mut veils) = (true, false);
-        for part in parts {
-            let (mut new, mut old) = (new.pointer(part).cloned(), old.pointer(part).cloned());
-            veils |= new != old;
-            new.iter_mut().chain(&mut old).for_each(blind);
-            same &= new == old;
-        }
-        // The same but for veils, which differ by their pointers.
-        same && veils
-    })
-}
-
-/// Makes all veils alike.
-fn blind(value: &mut Value) {
-    match value {
-        Value::Object(map) => map.values_mut().for_each(blind),
-        Value::Array(items) => items.iter_mut().for_each(blind),
-        Value::String(text) if crate::engine::pointer_of(text).is_some() => *text = veiled(""),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        return read.split_once('/').is_none_or(|(_, inside)| inside == "labels" || inside.starts_with("labels/"));
     }
+    let sides = ["/request/object/", "/request/oldObject/", "/request/options/"];
+    let Some(inside) = sides.iter().find_map(|side| pointer.strip_prefix(side)) else { return true };
+    let is_or_below = |place: &str, at: &str| at == place || at.strip_prefix(place).is_some_and(|r| r.starts_with('/'));
+    let inside = format!("/{inside}");
+    places.iter().any(|place| {
+        let looked_at = ["labels", "name", "namespace", "generateName"].map(|key| format!("{place}/metadata/{key}"));
+        let whole = ["kind", "apiVersion", "metadata"].map(|key| format!("{place}/{key}"));
+        let above = !place.is_empty() && is_or_below(&inside, place);
+        above || whole.contains(&inside) || looked_at.iter().any(|at| is_or_below(at, &inside))
+    })
 }

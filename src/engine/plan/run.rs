@@ -361,6 +361,13 @@ impl<'p> Run<'p> {
         }
     }
 
+    /// Notes that something is looked up in a collection.
+    fn look_up(&self, collection: &Value, key: &Value) {
+        if self.watch {
+            veil::index(collection, key);
+        }
+    }
+
     /// Notes that two values are compared.
     fn compare(&self, a: &Value, b: &Value) {
         if self.watch {

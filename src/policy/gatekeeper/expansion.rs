@@ -136,6 +136,11 @@ impl ExpansionTemplate {
         self.applies_to.iter().any(|a| a.takes(group, version, kind))
     }
 
+    /// Steps from the object to what is made an object of.
+    pub(crate) fn source(&self) -> impl Iterator<Item = &str> {
+        self.source.iter().map(String::as_str)
+    }
+
     /// Groups and kinds of the objects that are expanded.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = (&[String], &[String])> {
         self.applies_to.iter().map(|a| (a.groups.as_slice(), a.kinds.as_slice()))

@@ -4,6 +4,7 @@ mod anchoring;
 mod asking;
 mod commanding;
 mod crash;
+mod guessing;
 mod holding;
 mod joining;
 mod keeping;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use portcullis::admission::Request;
-use portcullis::decisions::{DecisionLog, DecisionMeta, Entry, PolicySets, SetId};
+use portcullis::decisions::{DecisionLog, DecisionMeta, Entry, Masker, PolicySets, SetId};
 use portcullis::engine::{
     CompileOptions, Context, Decision, Endpoint, FailureModes, HttpDoor, HttpFault, HttpRequest, HttpResponse,
     HttpSend, Inventory, compile, decide,
@@ -15,13 +15,13 @@ use portcullis::engine::{
 use portcullis::policy::{SourceFile, Sources};
 use serde_json::{Value, json};
 
-use super::{masker, meta, options, review, runtime, soon};
+use super::{key, meta, options, review, runtime, soon};
 use crate::reviews;
 use crate::support::client::Client;
 use crate::support::server::{Server, command};
 
 /// A policy that looks at what it is named after.
-fn policy(name: &str, body: &str) -> SourceFile {
+pub(super) fn policy(name: &str, body: &str) -> SourceFile {
     let text = format!(
         "# METADATA\n# scope: package\n# custom:\n#   severity: high\n#   match: {{kinds: [ConfigMap, Secret, Pod]}}\n\
          package portcullis.{name}\n\n{body}\n"
@@ -30,33 +30,37 @@ fn policy(name: &str, body: &str) -> SourceFile {
 }
 
 /// A log with the policies beside it, and decisions that they made.
-struct Story {
+pub(super) struct Story {
     dir: tempfile::TempDir,
-    sources: Sources,
+    pub(super) sources: Sources,
     entries: Vec<Entry>,
     ids: Vec<String>,
 }
 
 impl Story {
-    fn under(modules: Vec<SourceFile>) -> Self {
+    pub(super) fn under(modules: Vec<SourceFile>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let sources = Sources { modules, ..Sources::default() };
         Self { dir, sources, entries: Vec::new(), ids: Vec::new() }
     }
 
-    fn log(&self) -> std::path::PathBuf {
+    pub(super) fn log(&self) -> std::path::PathBuf {
         self.dir.path().join("decisions")
     }
 
     /// Judges and keeps a request as `serve` does.
-    fn decides(&mut self, request: Request, inventory: &Inventory) -> Decision {
+    pub(super) fn decides(&mut self, request: Request, inventory: &Inventory) -> Decision {
+        self.decides_at(Endpoint::Validate, request, inventory)
+    }
+
+    pub(super) fn decides_at(&mut self, endpoint: Endpoint, request: Request, inventory: &Inventory) -> Decision {
         let options = CompileOptions { http_send: HttpSend::Allow, ..CompileOptions::default() };
         let snapshot = Arc::new(compile(&self.sources, options).expect("compiles").snapshot);
         let sets = PolicySets::beside(&self.log());
         sets.keep(SetId::of(&snapshot), &self.sources, options, u64::MAX).expect("kept");
         let meta = DecisionMeta { ..meta() };
         let context = Context {
-            endpoint: Endpoint::Validate,
+            endpoint,
             now_ns: meta.now_ns,
             seed: meta.decision_id.as_u64_pair().1,
             deadline: None,
@@ -64,12 +68,13 @@ impl Story {
             http: Some(Arc::new(Answers)),
         };
         let decision = decide(&snapshot, inventory, &Arc::new(request.clone()), &context);
-        self.entries.push(Entry::decision(&meta, &request, &decision, &masker()));
+        let masker = Masker::new(key(), snapshot.mask_pointers().to_vec());
+        self.entries.push(Entry::decision(&meta, &request, &decision, &masker));
         self.ids.push(meta.decision_id.to_string());
         decision
     }
 
-    fn write(&mut self) {
+    pub(super) fn write(&mut self) {
         let (log, entries) = (self.log(), std::mem::take(&mut self.entries));
         runtime().block_on(async {
             let log = DecisionLog::open(options(&log)).expect("opens");
@@ -81,7 +86,7 @@ impl Story {
     }
 
     /// Runs the command: exit code, the lines of what it printed as JSON, and its messages.
-    fn replay(&self, args: &[&str]) -> (Option<i32>, Vec<Value>, String) {
+    pub(super) fn replay(&self, args: &[&str]) -> (Option<i32>, Vec<Value>, String) {
         let log = self.log();
         let fixed = ["decisions", "replay", "-o", "json", "--decision-log", log.to_str().expect("UTF-8")];
         run(self.dir.path(), &[&fixed, args].concat())
@@ -106,7 +111,7 @@ impl HttpDoor for Answers {
     }
 }
 
-fn asked(kind: &str, object: Value) -> Request {
+pub(super) fn asked(kind: &str, object: Value) -> Request {
     let resource = format!("{}s", kind.to_lowercase());
     review(json!({
         "uid": "u", "operation": "CREATE", "namespace": "shop", "name": "thing", "userInfo": {"username": "alice"},
@@ -115,15 +120,15 @@ fn asked(kind: &str, object: Value) -> Request {
     }))
 }
 
-fn config_map(data: Value) -> Request {
+pub(super) fn config_map(data: Value) -> Request {
     asked("ConfigMap", json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "thing"}, "data": data}))
 }
 
-fn nowhere() -> Inventory {
+pub(super) fn nowhere() -> Inventory {
     Inventory::fixed(BTreeMap::new())
 }
 
-fn statuses(lines: &[Value]) -> Vec<&str> {
+pub(super) fn statuses(lines: &[Value]) -> Vec<&str> {
     let decisions = lines.iter().filter(|l| l["type"] == "decision");
     decisions.map(|l| l["status"].as_str().expect("a status")).collect()
 }
@@ -242,6 +247,11 @@ fn what_is_gone_or_changed_is_said() {
     let (code, lines, _) = story.replay(&[]);
     assert_eq!((code, statuses(&lines)), (Some(0), vec!["indeterminate"]));
     assert!(lines[0]["unseen"]["*"].to_string().contains("not kept"), "{}", lines[0]);
+    // One file of theirs, deleted.
+    let story = make();
+    fs::remove_file(&content(&story)[0]).expect("removed");
+    let (code, lines, _) = story.replay(&[]);
+    assert_eq!((code, statuses(&lines)), (Some(0), vec!["indeterminate"]), "{lines:#?}");
     // The policies, changed: every file of theirs alone.
     for n in 0..content(&make()).len() {
         let story = make();

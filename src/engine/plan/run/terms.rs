@@ -199,8 +199,7 @@ impl<'p> Run<'p> {
                 return Ok(Value::Undefined);
             }
             rest = after;
-            self.look(&at);
-            looked_through_if(self.watch, &index);
+            self.look_up(&at, &index);
             let below = at[&index].clone();
             if matches!(step, Step::BelowData(_)) && below == Value::Undefined && matches!(index, Value::Number(_)) {
                 return Err(Halt::Doubt);
@@ -214,8 +213,9 @@ impl<'p> Run<'p> {
     fn constant_steps(&self, from: &Value, steps: &mut &'p [Step]) -> Value {
         let mut at = from;
         while let Some((Step::Constant(id), after)) = steps.split_first() {
-            self.look(at);
-            at = &at[self.constants.get(*id).unwrap_or(&Value::Undefined)];
+            let key = self.constants.get(*id).unwrap_or(&Value::Undefined);
+            self.look_up(at, key);
+            at = &at[key];
             *steps = after;
         }
         at.clone()
