@@ -49,6 +49,11 @@ impl Exceptions {
         self.of(policy).any(|e| e.selects_by_namespace())
     }
 
+    /// Whether the names of objects have to be known to say which apply.
+    pub(crate) fn select_by_name(&self) -> bool {
+        self.all.iter().any(|e| e.selects_by_name())
+    }
+
     pub(crate) fn summaries(&self) -> Vec<ExceptionSummary> {
         let policies = |place: usize| {
             let named = self.of_policy.iter().filter(|(_, places)| places.contains(&place));

@@ -255,6 +255,22 @@ impl Snapshot {
         gatekeeper::expand(&self.expansions, request.subject(), &request.namespace)
     }
 
+    /// Whether a policy at `endpoint` takes `request`, but for the labels of its namespace.
+    #[must_use]
+    pub fn takes(&self, endpoint: Endpoint, request: &Request) -> bool {
+        self.candidates(endpoint, request).any(|(_, b)| {
+            let ways = b.takes(endpoint, request).map(|(_, ways)| ways).unwrap_or_default();
+            ways.into_iter().any(|taken| b.policy.wants(request, taken, endpoint))
+        })
+    }
+
+    /// Whether the names of objects say which policies, bindings or exceptions count.
+    #[must_use]
+    pub fn selects_by_name(&self) -> bool {
+        let of_uses = |b: &Bound| b.uses.iter().filter_map(|u| u.narrowed.as_ref()).any(Match::selects_by_name);
+        self.bound.iter().any(|b| b.policy.matching.selects_by_name() || of_uses(b)) || self.exceptions.select_by_name()
+    }
+
     /// Where in the object of `request` something stands that policies are selected by: the object itself, its Pod
     /// template, and what expansions make objects of. JSON pointers below the object, that of the object being empty.
     #[must_use]

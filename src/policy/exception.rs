@@ -191,6 +191,11 @@ impl PolicyException {
         self.matching.as_ref().is_some_and(|m| m.namespace_selector.is_some())
     }
 
+    /// Whether the name of the object has to be known to say if it applies.
+    pub(crate) fn selects_by_name(&self) -> bool {
+        self.matching.as_ref().is_some_and(Match::selects_by_name)
+    }
+
     /// Whether it is for `request`, but for the labels of its namespace. `made`: the object that a controller would
     /// make, if that is what was judged; it then is enough that the exception is for that.
     #[must_use]

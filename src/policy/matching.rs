@@ -135,6 +135,12 @@ impl Match {
         self.namespace_selector.as_ref().is_none_or(|s| labels.iter().any(|l| s.selects(l)))
     }
 
+    /// Whether it looks at the object's name.
+    #[must_use]
+    pub fn selects_by_name(&self) -> bool {
+        !self.names.is_empty() || self.constraint.as_ref().is_some_and(|c| !c.name.is_empty())
+    }
+
     /// Whether the block covers `request`, but for the namespace selector: as [`takes`](Self::takes), but the labels
     /// must be on the object itself, and those of an old object count for nothing. What refuses looks wide, what lets
     /// pass looks narrow.

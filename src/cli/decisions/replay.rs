@@ -18,9 +18,9 @@ use super::output::Output;
 use super::show::find;
 use crate::cli::{Exit, report_load_errors};
 use crate::config::BundleSettings;
-use crate::decisions::replay::{Candidate, ChangeKind, Judge};
+use crate::decisions::replay::{Asked, Candidate, ChangeKind, Judge};
 use crate::decisions::{Filter, PolicySets, Record, RecordType};
-use crate::engine::{CompileOptions, HttpSend, compile};
+use crate::engine::{CompileOptions, FailureMode, FailureModes, HttpSend, compile};
 use crate::policy::Enforcement;
 use crate::source::{self, LoadOptions};
 
@@ -31,7 +31,8 @@ use crate::source::{self, LoadOptions};
 ///
 /// With `--policies` it is impact analysis: what would be newly denied, allowed, warned of or mutated, by policy,
 /// namespace, user and kind. With `--kube-audit` the requests come from the API server's own audit log (level Request or
-/// RequestResponse) in place of a decision log; of these only creations can be judged.
+/// RequestResponse) in place of a decision log; of these only creations can be judged, and only time, namespace and user
+/// can be filtered by.
 ///
 /// What a record does not show is never guessed: a decision in which a masked value, a deleted body, an answer of
 /// `http.send` or a namespace that was not read could have mattered is `indeterminate`, and says what it was.
@@ -65,7 +66,11 @@ pub(super) struct ReplayArgs {
     /// No policy of these does more than this
     #[arg(long, value_name = "deny|warn|dryrun", value_parser = enforcement, help_heading = "Impact analysis")]
     max_enforcement: Option<Enforcement>,
-    /// Audit log of an API server, `-` for standard input; may be given more than once
+    /// What a failure of a policy (an error, a budget) comes to under these policies
+    #[arg(long, value_name = "deny|allow", value_parser = failure_mode, default_value = "deny", help_heading = "Impact analysis")]
+    failure_mode: FailureMode,
+    /// Audit log of an API server, `-` for standard input; may be given more than once. An event given twice counts
+    /// once, if no more than 500,000 others stand between
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Impact analysis")]
     kube_audit: Vec<PathBuf>,
     /// Examples of each kind of change and policy
@@ -114,14 +119,26 @@ fn enforcement(text: &str) -> Result<Enforcement, String> {
     all.into_iter().find(|e| e.as_str() == text).ok_or_else(|| "write deny, warn or dryrun".to_owned())
 }
 
+fn failure_mode(text: &str) -> Result<FailureMode, String> {
+    match text {
+        "deny" => Ok(FailureMode::Deny),
+        "allow" => Ok(FailureMode::Allow),
+        _ => Err("write deny or allow".to_owned()),
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// A log, an audit log or policies that cannot be read.
 pub(super) fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let trying = !args.policies.is_empty() || !args.kube_audit.is_empty();
-    if !trying && (!args.data.is_empty() || !args.exceptions.is_empty() || args.max_enforcement.is_some()) {
-        bail!("--data, --exceptions and --max-enforcement are about policies to try out: name them with --policies");
+    let of_candidates = !args.data.is_empty() || !args.exceptions.is_empty() || args.max_enforcement.is_some();
+    if !trying && (of_candidates || args.failure_mode != FailureMode::Deny) {
+        bail!(
+            "--data, --exceptions, --max-enforcement and --failure-mode are about policies to try out: \
+             name them with --policies"
+        );
     }
     for wanted in &args.fail_on {
         let of_impact = wanted.change().is_some();
@@ -171,7 +188,11 @@ fn candidate(args: &ReplayArgs) -> anyhow::Result<Option<Candidate>> {
         }
         Ok(compiled) => {
             let namespaces: BTreeMap<_, _> = compiled.snapshot.fixed_namespaces();
-            Ok(Some(Candidate { snapshot: Arc::new(compiled.snapshot), namespaces: Arc::new(namespaces) }))
+            Ok(Some(Candidate {
+                snapshot: Arc::new(compiled.snapshot),
+                namespaces: Arc::new(namespaces),
+                failure: FailureModes::all(args.failure_mode),
+            }))
         }
         Err(errors) => {
             report_load_errors(&errors);
@@ -202,12 +223,23 @@ fn named(args: &ReplayArgs) -> anyhow::Result<Option<Vec<Record>>> {
     Ok(Some(records))
 }
 
-/// Whether the filters take a request of an audit log; of these only time, namespace and user are known.
-fn takes(filter: &Filter, audited: &crate::decisions::replay::AuditedRequest) -> bool {
-    let time: Option<jiff::Timestamp> = audited.time.parse().ok();
-    let fits = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|w| crate::policy::glob_matches(w, has));
+/// The filter, for requests of an audit log: of these only time, namespace and user are known.
+fn audit_filter(args: &ReplayArgs) -> anyhow::Result<Filter> {
+    let filter = filter(args)?;
+    if filter.policy.is_some() || filter.verdict.is_some() || filter.cause.is_some() || filter.uid.is_some() {
+        bail!("--policy, --verdict, --cause and --uid are about decisions; an audit log has none: leave them out");
+    }
+    Ok(filter)
+}
+
+/// Whether the filter takes a request of an audit log.
+fn takes(filter: &Filter, asked: &Asked) -> bool {
+    let time: Option<jiff::Timestamp> = asked.time.parse().ok();
+    let fits = |wanted: &Option<String>, has: &[String]| {
+        wanted.as_ref().is_none_or(|w| has.iter().any(|h| crate::policy::glob_matches(w, h)))
+    };
     filter.since.is_none_or(|since| time.is_some_and(|t| t >= since))
         && filter.until.is_none_or(|until| time.is_some_and(|t| t <= until))
-        && fits(&filter.namespace, &audited.request.namespace)
-        && fits(&filter.user, &audited.request.user.username)
+        && fits(&filter.namespace, std::slice::from_ref(&asked.namespace))
+        && fits(&filter.user, &asked.users)
 }

@@ -56,6 +56,9 @@ impl ChangeKind {
     }
 }
 
+/// Stands for policies that are not known by name.
+pub(super) const UNNAMED: &str = "-";
+
 /// What would be otherwise for one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
@@ -65,8 +68,8 @@ pub struct Change {
     pub unseen: BTreeMap<String, Vec<String>>,
     /// Why it was not judged at all.
     pub not_judged: Option<String>,
-    /// Whether the verdict is known.
-    pub certain: bool,
+    /// Mutating policies that take the request were not tried: whether it went through some of then is not on record.
+    pub not_mutated: bool,
 }
 
 impl Change {
@@ -78,7 +81,29 @@ impl Change {
         Self { unseen: BTreeMap::from([(super::judge::ANY.to_owned(), vec![why])]), ..Self::default() }
     }
 
-    fn add(&mut self, kind: ChangeKind, policy: &str, says: &str) {
+    /// With something that could have mattered to any policy.
+    pub(super) fn with_doubt(mut self, why: &str) -> Self {
+        self.unseen.entry(super::judge::ANY.to_owned()).or_default().push(why.to_owned());
+        self
+    }
+
+    /// What is otherwise at one more endpoint.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (kind, policies) in other.changes {
+            let known = self.changes.entry(kind).or_default();
+            for (policy, says) in policies {
+                known.entry(policy).or_insert(says);
+            }
+        }
+        for (policy, pointers) in other.unseen {
+            let known = self.unseen.entry(policy).or_default();
+            known.extend(pointers);
+            known.sort();
+            known.dedup();
+        }
+    }
+
+    pub(super) fn add(&mut self, kind: ChangeKind, policy: &str, says: &str) {
         self.changes.entry(kind).or_default().entry(policy.to_owned()).or_insert_with(|| says.to_owned());
     }
 }
@@ -101,7 +126,7 @@ pub(super) fn against_record(recorded: &Recorded<'_>, judged: &Judged) -> Change
         let now = judged.decision.patch.as_ref().and_then(|p| serde_json::to_value(p).ok());
         let policies = || judged.decision.mutations.iter().map(|m| m.policy.as_ref());
         match (then, &now) {
-            (Some(_), None) => change.add(ChangeKind::NoLongerMutated, "-", ""),
+            (Some(_), None) => change.add(ChangeKind::NoLongerMutated, UNNAMED, ""),
             (then, Some(patch)) => match patches_agree(then, now.as_ref()) {
                 Agreement::Same => {}
                 Agreement::Other => {
@@ -118,8 +143,23 @@ pub(super) fn against_record(recorded: &Recorded<'_>, judged: &Judged) -> Change
     change
 }
 
+/// What would be otherwise for a request that no policy was asked about and that was let pass.
+pub(super) fn of_allowed(judged: &Judged) -> Change {
+    let mut change = of_verdict(Verdict::Allow, &BTreeMap::new(), judged);
+    add_warnings(&mut change, &BTreeMap::new(), judged);
+    if judged.decision.endpoint == Endpoint::Mutate
+        && !judged.has_doubts()
+        && let Some(patch) = judged.decision.patch.as_ref().and_then(|p| serde_json::to_value(p).ok())
+    {
+        for mutation in &judged.decision.mutations {
+            change.add(ChangeKind::NewlyMutated, &mutation.policy, &patch.to_string());
+        }
+    }
+    change
+}
+
 /// Who warns now and did not, and the other way round; `then` are those that did.
-pub(super) fn add_warnings(change: &mut Change, then: &BTreeMap<&str, &str>, judged: &Judged) {
+fn add_warnings(change: &mut Change, then: &BTreeMap<&str, &str>, judged: &Judged) {
     let warning = judged.decision.violations.iter().filter(|v| v.enforcement == Enforcement::Warn);
     let now: BTreeMap<&str, &str> = warning.map(|v| (v.policy.as_ref(), v.msg.as_str())).collect();
     let (then_names, now_names): (BTreeSet<_>, BTreeSet<_>) = (then.keys().collect(), now.keys().collect());
@@ -132,16 +172,17 @@ pub(super) fn add_warnings(change: &mut Change, then: &BTreeMap<&str, &str>, jud
 }
 
 /// What becomes of a verdict; `refused` are those that stood against the request, and what they said.
-pub(super) fn of_verdict(then: Verdict, refused: &BTreeMap<&str, &str>, judged: &Judged) -> Change {
+fn of_verdict(then: Verdict, refused: &BTreeMap<&str, &str>, judged: &Judged) -> Change {
     let verdict = judged.verdict();
-    let mut change = Change { unseen: judged.unseen.clone(), certain: verdict.is_some(), ..Change::default() };
+    let mut change = Change { unseen: judged.unseen.clone(), ..Change::default() };
     match (then, verdict) {
         (Verdict::Allow, Some(Verdict::Deny)) => {
             let denying = judged.decision.violations.iter();
             for v in denying.filter(|v| v.enforcement == Enforcement::Deny && !judged.is_uncertain(&v.policy)) {
                 change.add(ChangeKind::NewlyDenied, &v.policy, &v.msg);
             }
-            for f in judged.decision.failures.iter().filter(|f| f.enforcement == Enforcement::Deny) {
+            let failed = judged.decision.failures.iter().filter(|f| f.enforcement == Enforcement::Deny);
+            for f in failed.filter(|f| !judged.is_uncertain(&f.policy)) {
                 change.add(ChangeKind::NewlyFailed, &f.policy, &f.msg);
             }
         }
@@ -150,7 +191,7 @@ pub(super) fn of_verdict(then: Verdict, refused: &BTreeMap<&str, &str>, judged: 
                 change.add(ChangeKind::NewlyAllowed, policy, msg);
             }
             if refused.is_empty() {
-                change.add(ChangeKind::NewlyAllowed, "-", "");
+                change.add(ChangeKind::NewlyAllowed, UNNAMED, "");
             }
         }
         _ => {}

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::changes::{self, Change};
+use super::changes::{self, Change, ChangeKind};
 use super::compare::{self, Recorded};
 use super::unveil::{self, Veiled};
 use super::{Replayed, Status};
-use crate::admission::decode;
+use crate::admission::{Request, decode};
 use crate::decisions::body::Body;
 use crate::decisions::{BodyState, DecisionRecord, PolicySets, SetError, SetId};
 use crate::engine::{
@@ -33,6 +33,17 @@ pub struct Candidate {
     pub snapshot: Arc<Snapshot>,
     /// Namespaces where the record has none, since the policies of then did not look at them.
     pub namespaces: Arc<BTreeMap<String, NamespaceMetadata>>,
+    /// What their failures come to.
+    pub failure: FailureModes,
+}
+
+/// Under what a record is judged again.
+#[derive(Clone, Copy)]
+enum Under<'c> {
+    /// The policies of then.
+    Recorded(&'c Arc<Snapshot>),
+    /// Others, at an endpoint of their own.
+    Tried(&'c Candidate, Endpoint),
 }
 
 /// Makes decisions again. May be shared by threads; each should have a large stack.
@@ -49,6 +60,8 @@ pub(super) struct Judged {
     pub decision: Decision,
     /// What could have mattered, by policy.
     pub unseen: BTreeMap<String, Vec<String>>,
+    /// What was judged.
+    pub request: Arc<Request>,
 }
 
 impl Judged {
@@ -119,7 +132,7 @@ impl Judge {
             }
             Err(e) => return unknown(format!("the policy set {}: {e}", record.policy_set)),
         };
-        match judge(&snapshot, record, &body, None) {
+        match judge(Under::Recorded(&snapshot), record, &body) {
             Err(why) => unknown(why),
             Ok(judged) => {
                 let recorded = Recorded { record, body: &body };
@@ -145,9 +158,48 @@ impl Judge {
             Ok(body) => body,
             Err(Lost::Altered(why) | Lost::Gone(why)) => return Change::unknown(why),
         };
-        match judge(&candidate.snapshot, record, &body, Some(&candidate.namespaces)) {
-            Err(why) => Change::unknown(why),
-            Ok(judged) => changes::against_record(&Recorded { record, body: &body }, &judged),
+        let judged = match judge(Under::Tried(candidate, record.endpoint), record, &body) {
+            Err(why) => return Change::unknown(why),
+            Ok(judged) => judged,
+        };
+        let mut change = changes::against_record(&Recorded { record, body: &body }, &judged);
+        self.name_mutations(&mut change, record, &body);
+        let let_pass = record.endpoint == Endpoint::Validate && record.verdict == Verdict::Allow;
+        if let_pass && candidate.snapshot.takes(Endpoint::Mutate, &judged.request) {
+            self.mutate_too(&mut change, candidate, record, &body, &judged.request);
+        }
+        change
+    }
+
+    /// A request that no mutating policy of then takes has no record of its own at that endpoint: what the candidate's
+    /// would make of it is told from this one. Where the policies of then are not kept it is not known whether it has one.
+    fn mutate_too(
+        &self,
+        change: &mut Change,
+        candidate: &Candidate,
+        record: &DecisionRecord,
+        body: &Body,
+        request: &Request,
+    ) {
+        match self.compiled(SetId { policy_set: record.policy_set, data_digest: record.data_digest }) {
+            Ok(then) if then.takes(Endpoint::Mutate, request) => {}
+            Ok(_) => match judge(Under::Tried(candidate, Endpoint::Mutate), record, body) {
+                Ok(judged) => change.merge(changes::of_allowed(&judged)),
+                Err(why) => change.merge(Change::unknown(why)),
+            },
+            Err(_) => change.not_mutated = true,
+        }
+    }
+
+    /// A record does not say which policies changed the object: the set of then does, where it is kept.
+    fn name_mutations(&self, change: &mut Change, record: &DecisionRecord, body: &Body) {
+        let Some(gone) = change.changes.get_mut(&ChangeKind::NoLongerMutated) else { return };
+        let id = SetId { policy_set: record.policy_set, data_digest: record.data_digest };
+        let then = self.compiled(id).ok().and_then(|s| judge(Under::Recorded(&s), record, body).ok());
+        let names: Vec<String> =
+            then.into_iter().flat_map(|j| j.decision.mutations).map(|m| m.policy.to_string()).collect();
+        if let Some(says) = (!names.is_empty()).then(|| gone.remove(changes::UNNAMED)).flatten() {
+            gone.extend(names.into_iter().map(|name| (name, says.clone())));
         }
     }
 
@@ -196,16 +248,16 @@ fn content(body: &BodyState) -> Result<Body, Lost> {
     }
 }
 
-/// Judges what a record asks. `elsewhere`: namespaces that a record of other policies need not have.
+/// Judges what a record asks.
 ///
 /// # Errors
 /// Why it cannot be judged at all.
-pub(super) fn judge(
-    snapshot: &Arc<Snapshot>,
-    record: &DecisionRecord,
-    body: &Body,
-    elsewhere: Option<&Arc<BTreeMap<String, NamespaceMetadata>>>,
-) -> Result<Judged, String> {
+fn judge(under: Under<'_>, record: &DecisionRecord, body: &Body) -> Result<Judged, String> {
+    let (snapshot, elsewhere) = match under {
+        Under::Recorded(snapshot) => (snapshot, None),
+        // Namespaces that a record of other policies need not have.
+        Under::Tried(candidate, _) => (&candidate.snapshot, Some(&candidate.namespaces)),
+    };
     if record.input.mask_failed {
         return Err("masking failed, so everything is masked".to_owned());
     }
@@ -220,11 +272,13 @@ pub(super) fn judge(
     }
     request.veiled = true;
     let missing = Arc::clone(&world.missing);
-    let context = context(record)?;
+    let context = context(under, record)?;
     let inventory = Inventory { namespaces: Arc::new(world), age: None };
-    let decision = decide(snapshot, &inventory, &Arc::new(request), &context);
+    let request = Arc::new(request);
+    let decision = decide(snapshot, &inventory, &request, &context);
     let mut unseen = doubts(&decision);
-    for error in record.errors.iter().filter(|e| by_time(e.code)) {
+    let late = record.errors.iter().filter(|e| by_time(e.code) && matches!(under, Under::Recorded(_)));
+    for error in late {
         let why = format!("on record it could not be judged ({})", error.code.as_str());
         unseen.entry(error.policy.clone()).or_default().push(why);
     }
@@ -233,7 +287,7 @@ pub(super) fn judge(
         let why = format!("namespace `{name}` was not read then, and is not in the data");
         unseen.entry(ANY.to_owned()).or_default().push(why);
     }
-    Ok(Judged { decision, unseen })
+    Ok(Judged { decision, unseen, request })
 }
 
 /// What could have come out otherwise.
@@ -268,19 +322,24 @@ fn by_time(code: ErrorCode) -> bool {
     }
 }
 
-fn context(record: &DecisionRecord) -> Result<Context, String> {
+fn context(under: Under<'_>, record: &DecisionRecord) -> Result<Context, String> {
     let now: jiff::Timestamp =
         record.now.parse().map_err(|_| format!("`now` on record is no time: `{}`", record.now))?;
     let id = Uuid::try_parse(&record.decision_id).map_err(|_| "the decision's id is no UUID".to_owned())?;
-    // The only trace that the failure mode leaves.
-    let open = record.cause == Cause::PolicyError && record.verdict == Verdict::Allow;
-    let mode = if open { FailureMode::Allow } else { FailureMode::Deny };
+    let (endpoint, failure) = match under {
+        Under::Tried(candidate, endpoint) => (endpoint, candidate.failure),
+        Under::Recorded(_) => {
+            // The only trace that the failure mode leaves.
+            let open = record.cause == Cause::PolicyError && record.verdict == Verdict::Allow;
+            (record.endpoint, FailureModes::all(if open { FailureMode::Allow } else { FailureMode::Deny }))
+        }
+    };
     Ok(Context {
-        endpoint: record.endpoint,
+        endpoint,
         now_ns: i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX),
         seed: id.as_u64_pair().1,
         deadline: None,
-        failure: FailureModes::all(mode),
+        failure,
         http: Some(Arc::new(NoAnswers)),
     })
 }

@@ -11,9 +11,10 @@ mod changes;
 mod compare;
 mod judge;
 mod text;
+mod tried;
 mod unveil;
 
-pub use audit::{AuditAnswer, AuditedRequest, read_requests};
+pub use audit::{Asked, AuditAnswer, AuditRequests, AuditedRequest, MOST_KNOWN};
 pub use bodies::BodyCursor;
 pub use changes::{Change, ChangeKind};
 pub use judge::{Candidate, Judge, MOST_SNAPSHOTS};

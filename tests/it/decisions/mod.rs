@@ -6,6 +6,7 @@ mod commanding;
 mod crash;
 mod guessing;
 mod holding;
+mod impact;
 mod joining;
 mod keeping;
 mod masking;

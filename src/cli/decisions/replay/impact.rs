@@ -12,7 +12,7 @@ use crate::cli::Exit;
 use crate::cli::decisions::output::Output;
 use crate::cli::decisions::{object, plain, resource};
 use crate::cli::style::Style;
-use crate::decisions::replay::{AuditAnswer, AuditedRequest, Candidate, Change, ChangeKind, Judge, read_requests};
+use crate::decisions::replay::{AuditAnswer, AuditRequests, AuditedRequest, Candidate, Change, ChangeKind, Judge};
 
 /// Groups of one kind that are counted apart; what is beyond counts as `(others)`.
 const MOST_GROUPS: usize = 10_000;
@@ -64,6 +64,8 @@ struct Report {
     kinds: BTreeMap<ChangeKind, Kind>,
     /// What could have mattered, by policy.
     unseen: BTreeMap<String, u64>,
+    /// Requests on which mutating policies were not tried.
+    not_mutated: u64,
 }
 
 /// From the decision log.
@@ -90,6 +92,9 @@ pub(super) fn of_log(args: &ReplayArgs, judge: &Judge, candidate: &Candidate) ->
     if done != Exit::Fine {
         return Ok(done);
     }
+    if report.judged == 0 {
+        eprintln!("{}: no decision was judged", Style::stderr().yellow("warning"));
+    }
     report.print(args)?;
     Ok(report.exit(args))
 }
@@ -99,16 +104,18 @@ pub(super) fn of_audit(args: &ReplayArgs, candidate: &Candidate) -> anyhow::Resu
     const AT_ONCE: usize = 512;
     let mut report = Report::default();
     let mut batch: Vec<AuditedRequest> = Vec::new();
-    let filter = args.filter.filter()?;
+    let filter = super::audit_filter(args)?;
+    let mut requests = AuditRequests::default();
     for path in &args.kube_audit {
         let mut events = 0_u64;
-        let unreadable = read_requests(path, |answer| -> anyhow::Result<()> {
+        let unreadable = requests.read(path, |answer| -> anyhow::Result<()> {
             events += 1;
             match answer {
-                AuditAnswer::Request(request) if !super::takes(&filter, &request) => {}
-                AuditAnswer::Request(request) => batch.push(*request),
-                AuditAnswer::NotJudged(why) => *report.not_judged.entry(why.to_owned()).or_default() += 1,
-                AuditAnswer::None => {}
+                AuditAnswer::Request(request) if super::takes(&filter, &request.asked) => batch.push(*request),
+                AuditAnswer::NotJudged(why, asked) if super::takes(&filter, &asked) => {
+                    *report.not_judged.entry(why.to_owned()).or_default() += 1;
+                }
+                AuditAnswer::Request(_) | AuditAnswer::NotJudged(..) | AuditAnswer::None => {}
             }
             if batch.len() >= AT_ONCE {
                 report.take_audited(&std::mem::take(&mut batch), args, candidate)?;
@@ -123,6 +130,10 @@ pub(super) fn of_audit(args: &ReplayArgs, candidate: &Candidate) -> anyhow::Resu
         }
     }
     report.take_audited(&batch, args, candidate)?;
+    anyhow::ensure!(
+        report.judged > 0 || !report.not_judged.is_empty(),
+        "--kube-audit: there is no event in it that admission could have seen and the filters take"
+    );
     report.print(args)?;
     Ok(report.exit(args))
 }
@@ -141,7 +152,7 @@ impl Report {
             let resource = r.resource_path();
             let place = Place {
                 id: audited.audit_id.clone(),
-                time: audited.time.clone(),
+                time: audited.asked.time.clone(),
                 operation: r.operation.as_str().to_owned(),
                 resource: if r.resource.group.is_empty() {
                     resource
@@ -164,13 +175,12 @@ impl Report {
             return;
         }
         self.judged += 1;
-        if !change.certain {
-            self.indeterminate += 1;
-            for policy in change.unseen.keys() {
-                count(&mut self.unseen, policy);
-            }
+        self.not_mutated += u64::from(change.not_mutated);
+        self.indeterminate += u64::from(!change.unseen.is_empty());
+        for policy in change.unseen.keys() {
+            count(&mut self.unseen, policy);
         }
-        self.unchanged += u64::from(change.certain && change.changes.is_empty());
+        self.unchanged += u64::from(change.unseen.is_empty() && change.changes.is_empty());
         for (kind, policies) in &change.changes {
             let found = self.kinds.entry(*kind).or_default();
             found.requests += 1;
@@ -250,7 +260,7 @@ impl Report {
             .collect();
         let summary = json!({
             "type": "summary", "judged": self.judged, "unchanged": self.unchanged, "indeterminate": self.indeterminate,
-            "unseen": self.unseen, "not_judged": self.not_judged, "changes": changes,
+            "unseen": self.unseen, "not_mutated": self.not_mutated, "not_judged": self.not_judged, "changes": changes,
         });
         Ok(writeln!(out, "{summary}")?)
     }
@@ -289,6 +299,10 @@ impl Report {
         for (policy, count) in &self.unseen {
             let policy = if policy == "*" { "any policy" } else { policy };
             writeln!(out, "  {count} could have been decided by what the record does not show to {}", plain(policy))?;
+        }
+        if self.not_mutated > 0 {
+            let count = self.not_mutated;
+            writeln!(out, "{count} not tried on mutating policies: what those of then made of them is not on record")?;
         }
         for (why, count) in &self.not_judged {
             writeln!(out, "{count} not judged: {}", plain(why))?;

@@ -75,7 +75,7 @@ pub(super) fn each_batch(
         failed?;
         mention_flaws(&flaws, "the log");
     } else {
-        let Some(records) = named(args)? else { return Ok(Exit::Finding) };
+        let Some(records) = named(args)? else { return Ok(Exit::CouldNotRun) };
         records.into_iter().try_for_each(add)?;
     }
     take(batch)?;
