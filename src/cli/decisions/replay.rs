@@ -37,7 +37,8 @@ use crate::source::{self, LoadOptions};
 /// What a record does not show is never guessed: a decision in which a masked value, a deleted body, an answer of
 /// `http.send` or a namespace that was not read could have mattered is `indeterminate`, and says what it was.
 ///
-/// Exit codes: 0 nothing that `--fail-on` names, 1 something of it, 2 could not run.
+/// Exit codes: 0 nothing that `--fail-on` names, 1 something of it, 2 could not run; also when `--policies` had nothing to
+/// judge.
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
     /// Ids of decisions, or their beginnings. Default: all that the filters take.

@@ -286,10 +286,13 @@ fn filters_and_repetitions_of_events() {
         (["--cause", "policy"], "leave them out"),
         (["--uid", "u"], "leave them out"),
         (["--type", "gap"], "only decisions"),
-        (["--user", "nobody"], "no event in it"),
+        (["--user", "nobody"], "nothing to judge"),
     ] {
         let (code, _, _, messages) = audited(&events, &new, &args);
         assert_eq!(code, Some(2), "{args:?}: {messages}");
         assert!(messages.contains(says), "{args:?}: {messages}");
     }
+    // An audit log of a level below Request tries nothing out, and says so.
+    let (code, summary, ..) = audited(&[event(&json!({"requestObject": null}))], &new, &[]);
+    assert_eq!((code, summary["judged"].as_u64()), (Some(2), Some(0)), "{summary}");
 }

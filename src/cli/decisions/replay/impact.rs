@@ -92,9 +92,6 @@ pub(super) fn of_log(args: &ReplayArgs, judge: &Judge, candidate: &Candidate) ->
     if done != Exit::Fine {
         return Ok(done);
     }
-    if report.judged == 0 {
-        eprintln!("{}: no decision was judged", Style::stderr().yellow("warning"));
-    }
     report.print(args)?;
     Ok(report.exit(args))
 }
@@ -130,10 +127,6 @@ pub(super) fn of_audit(args: &ReplayArgs, candidate: &Candidate) -> anyhow::Resu
         }
     }
     report.take_audited(&batch, args, candidate)?;
-    anyhow::ensure!(
-        report.judged > 0 || !report.not_judged.is_empty(),
-        "--kube-audit: there is no event in it that admission could have seen and the filters take"
-    );
     report.print(args)?;
     Ok(report.exit(args))
 }
@@ -208,6 +201,11 @@ impl Report {
     }
 
     fn exit(&self, args: &ReplayArgs) -> Exit {
+        // Whoever tried nothing out must not hear that nothing would change.
+        if self.judged == 0 {
+            eprintln!("{}: there was nothing to judge that the filters take", Style::stderr().red("error"));
+            return Exit::CouldNotRun;
+        }
         let default = [FailOn::NewlyDenied, FailOn::NewlyFailed];
         let wanted = if args.fail_on.is_empty() { &default[..] } else { &args.fail_on };
         let fails = wanted.iter().any(|f| match f {
