@@ -27,11 +27,14 @@ use crate::webhook::{RegistrationOptions, Target, mutating, validating};
 /// without a decision, decisions that no API server asked for, decisions that the log has lost.
 ///
 /// What should have been decided is told from the registration: `--registration` names the webhook configurations
-/// (`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations -o yaml`); without it, it is derived from
-/// the policies as `portcullis webhook config` does. Requests before the log's first decision are not held against it.
-/// Decisions whose event is in the next audit file are unconfirmed until that file is given too.
+/// (`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations -l app.kubernetes.io/name=portcullis -o
+/// yaml`); without it, it is derived from the policies as `portcullis webhook config` does. Webhooks of others in it count
+/// only where the audit log has decisions of theirs. Requests before the log's first record are not held against it.
+/// Decisions whose event is in the next audit file are unconfirmed until that file is given too; those of other times
+/// than the audit log's are `outside`.
 ///
-/// Exit codes: 0 the logs agree, 1 they do not, 2 could not run.
+/// Exit codes: 0 the logs agree, 1 they do not (also: something of the audit log cannot be read), 2 could not run (also:
+/// the two logs have no time in common, or no registered webhook is ours).
 #[derive(Debug, Args)]
 pub(super) struct JoinArgs {
     /// Audit log of an API server (JSON lines, also gzipped or in the wrappings of CloudWatch), `-` for standard input;
@@ -49,7 +52,8 @@ pub(super) struct JoinArgs {
     registration: Vec<PathBuf>,
     #[command(flatten)]
     policies: PolicyArgs,
-    /// Where the working file goes, about 800 bytes a decision. Default: the system's folder for temporary files
+    /// Where the working file goes, about 600 bytes a decision and as much an event. Default: the system's folder for
+    /// temporary files
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
     /// Print every decision with its event too, not the findings alone
@@ -71,9 +75,7 @@ pub(super) fn join(args: &JoinArgs) -> anyhow::Result<Exit> {
     let mut join = Join::new(args.work_dir.as_deref(), registered(args)?)?;
     fill(args, &mut join)?;
     let report = join.report()?;
-    if report.requests == 0 {
-        bail!("--kube-audit: there is no event in it that admission could have seen");
-    }
+    check(&join, &report)?;
     let mut out = BufWriter::new(io::stdout());
     let negative = match args.output {
         Output::Csv => csv(&join, &mut out)?,
@@ -81,7 +83,29 @@ pub(super) fn join(args: &JoinArgs) -> anyhow::Result<Exit> {
         Output::Table => table(args, &join, &report, &mut out)?,
     };
     out.flush()?;
+    let negative = negative || report.unreadable > 0;
     Ok(if negative { Exit::Finding } else { Exit::Fine })
+}
+
+/// Whether the logs can be held against one another at all: whoever gave the wrong files must not hear that they agree.
+fn check(join: &Join, report: &Report) -> anyhow::Result<()> {
+    if report.requests == 0 {
+        bail!("--kube-audit: there is no event in it that admission could have seen");
+    }
+    if join.expects_nothing() {
+        bail!(
+            "--registration: none of the webhooks in it is ours: no name ends with `.portcullis.io`, no configuration has \
+             the label `app.kubernetes.io/name: portcullis`, and the audit log has no decision of any"
+        );
+    }
+    if !report.meet() && report.confirmed == 0 && !join.is_named()? {
+        bail!(
+            "the logs have no time in common: the decision log has {}, the audit log {}",
+            period(report.log.as_ref()),
+            period(report.audit.as_ref())
+        );
+    }
+    Ok(())
 }
 
 fn fill(args: &JoinArgs, join: &mut Join) -> anyhow::Result<()> {
@@ -110,10 +134,11 @@ fn fill(args: &JoinArgs, join: &mut Join) -> anyhow::Result<()> {
                 bar.inc(1);
                 Ok::<(), anyhow::Error>(filling.event(&event)?)
             })?;
+            filling.unreadable(unreadable);
             if unreadable > 0 {
                 let path = path.display();
                 let warning = style.yellow("warning");
-                bar.suspend(|| eprintln!("{warning}: {unreadable} lines of `{path}` are no audit events"));
+                bar.suspend(|| eprintln!("{warning}: {unreadable} lines or items of `{path}` are no audit events"));
             }
         }
         Ok::<(), anyhow::Error>(())
@@ -125,6 +150,18 @@ fn fill(args: &JoinArgs, join: &mut Join) -> anyhow::Result<()> {
 }
 
 fn registered(args: &JoinArgs) -> anyhow::Result<Registered> {
+    let registered = if args.registration.is_empty() { derived(args)? } else { named(args)? };
+    if registered.is_empty() {
+        match args.registration.is_empty() {
+            false => bail!("--registration: there is no webhook in it"),
+            true => bail!("the policies register no webhook; name the registered webhooks with --registration"),
+        }
+    }
+    Ok(registered)
+}
+
+/// The webhooks of the configurations that are named.
+fn named(args: &JoinArgs) -> anyhow::Result<Registered> {
     let mut registered = Registered::default();
     for path in &args.registration {
         let text = std::fs::read_to_string(path)
@@ -138,9 +175,12 @@ fn registered(args: &JoinArgs) -> anyhow::Result<Registered> {
             }
         }
     }
-    if !args.registration.is_empty() {
-        return Ok(registered);
-    }
+    Ok(registered)
+}
+
+/// The webhooks that the policies come to.
+fn derived(args: &JoinArgs) -> anyhow::Result<Registered> {
+    let mut registered = Registered::default();
     let loaded = source::load(&args.policies.load_options(&[], false)?);
     let compiled = loaded.and_then(|l| Ok((compile(&l.sources, CompileOptions::default())?, l.from)));
     let (compiled, from) = compiled.map_err(|errors| {
@@ -221,7 +261,7 @@ fn table(args: &JoinArgs, join: &Join, report: &Report, out: &mut BufWriter<Stdo
         writeln!(out, "{}", style.bold(&head))?;
         join.joined(|d| {
             let code = if d.code == 0 { "-".to_owned() } else { d.code.to_string() };
-            let from = if d.source_ips.is_empty() { d.status } else { &d.source_ips };
+            let from = if d.source_ips.is_empty() { &d.status } else { &d.source_ips };
             let verdict = match d.verdict.as_str() {
                 "deny" => style.red("deny   "),
                 _ => style.green("allow  "),
@@ -283,21 +323,39 @@ fn write_finding(out: &mut impl Write, finding: &Finding) -> anyhow::Result<()> 
     )?)
 }
 
-fn summary(report: &Report, negative: bool, out: &mut impl Write) -> io::Result<()> {
-    let style = Style::stdout();
-    let period = |ends: &Option<(String, String)>| match ends {
+fn period(ends: Option<&(String, String)>) -> String {
+    match ends {
         Some((first, last)) => format!("{} to {}", cut(first), cut(last)),
         None => "nothing".to_owned(),
-    };
+    }
+}
+
+fn summary(report: &Report, negative: bool, out: &mut impl Write) -> io::Result<()> {
+    let style = Style::stdout();
     writeln!(
         out,
         "{} of {} decisions are confirmed by the audit log ({} repeated as they should be)",
         report.confirmed, report.decisions, report.repeated
     )?;
-    writeln!(out, "{} of {} requests that change something were decided", report.decided, report.requests)?;
-    writeln!(out, "decision log: {}", period(&report.log))?;
-    writeln!(out, "audit log:    {}", period(&report.audit))?;
-    let verdict = if negative { style.red("the logs do not agree") } else { style.green("the logs agree") };
+    if report.outside > 0 {
+        writeln!(out, "{} decisions are of other times than the audit log", report.outside)?;
+    }
+    writeln!(
+        out,
+        "{} of {} requests that had to be decided were, of {} that change something",
+        report.decided, report.due, report.requests
+    )?;
+    writeln!(out, "decision log: {}", period(report.log.as_ref()))?;
+    writeln!(out, "audit log:    {}", period(report.audit.as_ref()))?;
+    if report.unreadable > 0 {
+        let what = format!("{} lines or items of the audit log cannot be read", report.unreadable);
+        writeln!(out, "{}", style.red(&what))?;
+    }
+    let verdict = match (negative, report.unreadable) {
+        (true, _) => style.red("the logs do not agree"),
+        (false, 0) => style.green("the logs agree"),
+        (false, _) => style.red("the logs agree in what can be read"),
+    };
     writeln!(out, "{verdict}")
 }
 

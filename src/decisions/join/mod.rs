@@ -8,11 +8,17 @@
 //! the webhook (`k8s.io/apiserver/pkg/admission/plugin/webhook`).
 
 mod audit;
+mod files;
+mod filling;
 mod findings;
+mod kinds;
 mod registered;
+mod settle;
 mod store;
 
-pub use audit::{AuditError, AuditEvent, Mark, read_audit, read_audit_values};
-pub use findings::{Finding, FindingKind, Joined, Outage, Report};
+pub use audit::{AuditEvent, Mark};
+pub use files::{AuditError, read_audit, read_audit_values};
+pub use filling::Filling;
+pub use kinds::{Finding, FindingKind, Joined, Outage, Report};
 pub use registered::{Expected, Registered, RegistrationError};
 pub use store::Join;

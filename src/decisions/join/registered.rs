@@ -19,6 +19,11 @@ pub enum RegistrationError {
     /// Its fields are not what they should be.
     #[error("the webhook configuration cannot be read: {0}")]
     Form(#[from] serde_json::Error),
+    /// More webhooks of which it is not known whose they are than [`MOST_DOUBTFUL`].
+    #[error(
+        "more than {MOST_DOUBTFUL} webhooks of others; name ours alone (`kubectl get .. -l app.kubernetes.io/name=portcullis`)"
+    )]
+    Many,
 }
 
 /// Whether an endpoint should have been asked about a request.
@@ -32,10 +37,12 @@ pub enum Expected {
     Yes,
 }
 
-/// The webhooks of ours that are registered.
+/// The webhooks that are registered: ours, and those of which only the audit log can say whose they are.
 #[derive(Debug, Clone, Default)]
 pub struct Registered {
     hooks: Vec<Hook>,
+    /// Neither their names nor their configurations' labels are ours. No more than [`MOST_DOUBTFUL`].
+    doubtful: Vec<Hook>,
 }
 
 #[derive(Debug, Clone)]
@@ -47,7 +54,15 @@ struct Hook {
 #[derive(Debug, Deserialize)]
 struct WireConfiguration {
     #[serde(default)]
+    metadata: WireMetadata,
+    #[serde(default)]
     webhooks: Vec<WireHook>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct WireMetadata {
+    #[serde(default)]
+    labels: std::collections::BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -94,7 +109,16 @@ struct Requirement {
 #[derive(Debug, Clone, Deserialize)]
 struct Condition {
     name: String,
+    #[serde(default)]
+    expression: String,
 }
+
+/// How `portcullis webhook config` names webhooks, and labels what holds them.
+const OUR_NAMES: &str = ".portcullis.io";
+const OUR_LABEL: (&str, &str) = ("app.kubernetes.io/name", "portcullis");
+
+/// Webhooks of others that a registration may hold: one bit each.
+pub(super) const MOST_DOUBTFUL: usize = 62;
 
 /// Every namespace carries its name under this key (KEP-2161).
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -118,40 +142,77 @@ impl Registered {
             other => return Err(RegistrationError::Kind(other.to_owned())),
         };
         let wire: WireConfiguration = serde_json::from_value(configuration.clone())?;
-        self.hooks.extend(wire.webhooks.into_iter().map(|wire| Hook { endpoint, wire }));
-        Ok(())
+        let labelled = wire.metadata.labels.get(OUR_LABEL.0).is_some_and(|value| value == OUR_LABEL.1);
+        for wire in wire.webhooks {
+            let ours = labelled || wire.name.ends_with(OUR_NAMES);
+            let hook = Hook { endpoint, wire };
+            if ours { self.hooks.push(hook) } else { self.doubtful.push(hook) }
+        }
+        if self.doubtful.len() > MOST_DOUBTFUL { Err(RegistrationError::Many) } else { Ok(()) }
     }
 
-    /// Whether there is none.
+    /// Whether there is none, neither ours nor anybody's.
     #[must_use]
     pub fn is_empty(&self) -> bool {
+        self.hooks.is_empty() && self.doubtful.is_empty()
+    }
+
+    /// Whether none is known to be ours.
+    #[must_use]
+    pub fn has_none_of_ours(&self) -> bool {
         self.hooks.is_empty()
     }
 
-    /// Whether one of them has this name.
+    /// Whether a webhook of this name is ours.
     #[must_use]
-    pub fn has(&self, webhook: &str) -> bool {
-        self.hooks.iter().any(|h| h.wire.name == webhook)
+    pub fn is_ours(&self, webhook: &str) -> bool {
+        webhook.ends_with(OUR_NAMES) || self.hooks.iter().any(|h| h.wire.name == webhook)
     }
 
-    /// The endpoint of the webhook of this name.
-    #[must_use]
-    pub fn endpoint(&self, webhook: &str) -> Option<Endpoint> {
-        self.hooks.iter().find(|h| h.wire.name == webhook).map(|h| h.endpoint)
+    /// The endpoints of the webhooks of this name: one name may stand in both configurations. Of one that is not
+    /// registered its name decides.
+    pub(super) fn endpoints(&self, webhook: &str) -> Vec<Endpoint> {
+        let named = self.hooks.iter().chain(&self.doubtful).filter(|h| h.wire.name == webhook);
+        let found: Vec<Endpoint> = named.map(|h| h.endpoint).collect();
+        match found.is_empty() {
+            true if webhook.contains("mutat") => vec![Endpoint::Mutate],
+            true => vec![Endpoint::Validate],
+            false => found,
+        }
+    }
+
+    /// The webhooks of which it is not known whose they are, in the order of their bits.
+    pub(super) fn doubtful(&self) -> impl Iterator<Item = (&str, Endpoint)> {
+        self.doubtful.iter().map(|h| (h.wire.name.as_str(), h.endpoint))
+    }
+
+    /// What each of them should have been asked of `event`.
+    pub(super) fn doubtful_expect(&self, event: &AuditEvent) -> impl Iterator<Item = Expected> {
+        self.doubtful.iter().map(|h| expected_of(std::iter::once(h), event))
+    }
+
+    /// Takes those of this name for ours, since the API server heard decisions of them.
+    pub(super) fn adopt(&mut self, webhook: &str) {
+        let (named, others) = self.doubtful.drain(..).partition(|h| h.wire.name == webhook);
+        self.doubtful = others;
+        self.hooks.extend::<Vec<Hook>>(named);
     }
 
     /// Whether `endpoint` should have been asked about the request of `event`.
     #[must_use]
     pub fn expects(&self, endpoint: Endpoint, event: &AuditEvent) -> Expected {
-        let Some(operation) = operation(event) else { return Expected::No };
-        if !event.succeeded() || event.forbidden || event.resource.is_empty() || event.group == NEVER_SENT {
-            return Expected::No;
-        }
-        let of_endpoint = self.hooks.iter().filter(|h| h.endpoint == endpoint);
-        let expected = of_endpoint.map(|h| h.wire.expects(operation, event)).max().unwrap_or(Expected::No);
-        // A collection may have been empty.
-        if event.verb == "deletecollection" { expected.min(Expected::Perhaps) } else { expected }
+        expected_of(self.hooks.iter().filter(|h| h.endpoint == endpoint), event)
     }
+}
+
+fn expected_of<'h>(hooks: impl Iterator<Item = &'h Hook>, event: &AuditEvent) -> Expected {
+    let Some(operation) = operation(event) else { return Expected::No };
+    if event.done() != Some(true) || event.forbidden || event.resource.is_empty() || event.group == NEVER_SENT {
+        return Expected::No;
+    }
+    let expected = hooks.map(|h| h.wire.expects(operation, event)).max().unwrap_or(Expected::No);
+    // A collection may have been empty.
+    if event.verb == "deletecollection" { expected.min(Expected::Perhaps) } else { expected }
 }
 
 impl WireHook {
@@ -221,17 +282,30 @@ impl Condition {
             "not-leases" => group == "coordination.k8s.io" && resource == "leases",
             "not-events" => ["", "events.k8s.io"].contains(&group) && resource == "events",
             "not-reviews" => ["authentication.k8s.io", "authorization.k8s.io"].contains(&group),
-            "not-observed" => matches!(
-                (group, resource),
-                ("", "nodes" | "persistentvolumes")
-                    | ("certificates.k8s.io", "certificatesigningrequests")
-                    | ("karpenter.sh", "nodeclaims")
-                    | ("storage.k8s.io", "csinodes" | "volumeattachments")
-            ),
+            "not-observed" => match observed(&self.expression) {
+                Some(observed) => observed.iter().any(|(g, resources)| *g == group && resources.contains(&resource)),
+                None => return Expected::Perhaps,
+            },
             _ => return Expected::Perhaps,
         };
         if left_out { Expected::No } else { Expected::Yes }
     }
+}
+
+/// Groups and resources of a condition of the form `!((request.resource.group == "" && request.resource.resource in
+/// ["nodes"]) || ..)`, as `portcullis webhook config` writes it: which they are changes from version to version.
+fn observed(expression: &str) -> Option<Vec<(&str, Vec<&str>)>> {
+    let terms = expression.strip_prefix("!((")?.strip_suffix("))")?.split(") || (");
+    let term = |term: &'_ str| -> Option<(usize, usize)> { Some((term.find("\" && ")?, term.find(" in [")?)) };
+    terms
+        .map(|text| {
+            let (group_ends, list) = term(text)?;
+            let group = text.get(..group_ends)?.strip_prefix("request.resource.group == \"")?;
+            (text.get(group_ends..list)? == "\" && request.resource.resource").then_some(())?;
+            let resources = text.get(list..)?.strip_prefix(" in [")?.strip_suffix(']')?.split(", ");
+            Some((group, resources.map(|r| r.trim_matches('"')).collect()))
+        })
+        .collect()
 }
 
 /// The admission operation of a request; `None` for those that admission does not see.
@@ -243,8 +317,8 @@ pub(super) fn operation(event: &AuditEvent) -> Option<&'static str> {
     }
     match event.verb.as_str() {
         "create" => Some("CREATE"),
-        // A server-side apply that made the object.
-        "patch" if event.code == 201 => Some("CREATE"),
+        // A server-side apply, or a PUT, that made the object.
+        "patch" | "update" if event.code == 201 => Some("CREATE"),
         "update" | "patch" => Some("UPDATE"),
         "delete" | "deletecollection" => Some("DELETE"),
         _ => None,
@@ -279,7 +353,7 @@ mod tests {
             "name": "enforce.validate.portcullis.io",
             "namespaceSelector": {"matchExpressions":
                 [{"key": NAMESPACE_NAME, "operator": "NotIn", "values": ["kube-system"]}]},
-            "matchConditions": [{"name": "not-observed", "expression": "..."}],
+            "matchConditions": [{"name": "not-observed", "expression": "!((request.resource.group == \"\" && request.resource.resource in [\"nodes\", \"persistentvolumes\"]) || (request.resource.group == \"karpenter.sh\" && request.resource.resource in [\"nodeclaims\"]))"}],
             "rules": [rule(&["*"], &["*"], &["CREATE", "UPDATE", "DELETE"]), rule(&[""], &["pods/exec"], &["CONNECT"])]
         }]});
         registered.add(&configuration).expect("a configuration");
@@ -295,6 +369,8 @@ mod tests {
             (event("get", "", "pods", "shop", 200), Expected::No),
             (event("create", "", "pods", "shop", 403), Expected::No),
             (event("update", "", "nodes", "", 200), Expected::No),
+            (event("update", "karpenter.sh", "nodeclaims", "", 200), Expected::No),
+            (event("update", "karpenter.sh", "nodepools", "", 200), Expected::Yes),
             (event("create", "rbac.authorization.k8s.io", "clusterroles", "", 201), Expected::Yes),
             (event("update", "admissionregistration.k8s.io", "validatingwebhookconfigurations", "", 200), Expected::No),
             (event("deletecollection", "", "pods", "shop", 200), Expected::Perhaps),
@@ -302,12 +378,55 @@ mod tests {
             assert_eq!(registered.expects(Endpoint::Validate, &event), expected, "{event:?}");
             assert_eq!(registered.expects(Endpoint::Mutate, &event), Expected::No);
         }
+        let mut odd = Registered::default();
+        let mut changed = configuration.clone();
+        changed["webhooks"][0]["matchConditions"][0]["expression"] = json!("!(request.name == \"nodes\")");
+        odd.add(&changed).expect("a configuration");
+        let pod = event("create", "", "pods", "shop", 201);
+        assert_eq!(odd.expects(Endpoint::Validate, &pod), Expected::Perhaps);
         let mut labelled = Registered::default();
         let mut configuration = configuration;
         configuration["webhooks"][0]["objectSelector"] = json!({"matchLabels": {"a": "b"}});
         labelled.add(&configuration).expect("a configuration");
-        let pod = event("create", "", "pods", "shop", 201);
         assert_eq!(labelled.expects(Endpoint::Validate, &pod), Expected::Perhaps);
         assert!(labelled.add(&json!({"kind": "Pod"})).is_err());
+    }
+
+    #[test]
+    fn a_put_that_made_the_object_is_a_creation() {
+        for (verb, code, expected) in [
+            ("update", 201, "CREATE"),
+            ("update", 200, "UPDATE"),
+            ("patch", 201, "CREATE"),
+            ("patch", 200, "UPDATE"),
+            ("delete", 200, "DELETE"),
+        ] {
+            assert_eq!(operation(&event(verb, "", "pods", "shop", code)), Some(expected), "{verb} {code}");
+        }
+    }
+
+    #[test]
+    fn whose_webhooks_they_are() {
+        let mut registered = Registered::default();
+        let configuration = |label: &str, name: &str| {
+            json!({"kind": "ValidatingWebhookConfiguration",
+            "metadata": {"labels": {"app.kubernetes.io/name": label}}, "webhooks": [{"name": name, "rules": [
+                {"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"], "operations": ["*"]}]}]})
+        };
+        registered.add(&configuration("kyverno", "validate.kyverno.svc")).expect("a configuration");
+        registered.add(&configuration("", "policies.example.com")).expect("a configuration");
+        let pod = event("create", "", "pods", "shop", 201);
+        assert!(registered.has_none_of_ours() && !registered.is_empty());
+        assert_eq!(registered.expects(Endpoint::Validate, &pod), Expected::No);
+        assert_eq!(registered.doubtful_expect(&pod).collect::<Vec<_>>(), [Expected::Yes, Expected::Yes]);
+        registered.adopt("policies.example.com");
+        assert!(registered.is_ours("policies.example.com") && !registered.is_ours("validate.kyverno.svc"));
+        assert_eq!(registered.expects(Endpoint::Validate, &pod), Expected::Yes);
+        let mut renamed = Registered::default();
+        renamed.add(&configuration("portcullis", "renamed.example.com")).expect("a configuration");
+        assert!(renamed.is_ours("renamed.example.com"));
+        let mut many = Registered::default();
+        let one = configuration("", "validate.example.com");
+        assert!((0..MOST_DOUBTFUL).all(|_| many.add(&one).is_ok()) && many.add(&one).is_err());
     }
 }

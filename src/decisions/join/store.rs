@@ -1,75 +1,92 @@
-//! Both logs in one temporary SQLite file. Knows tables; what follows from them is `findings`' business.
+//! Both logs in one temporary SQLite file. Knows tables; what goes into them is `filling`'s business, and what follows
+//! from them `settle`'s and `findings`'.
 
 use std::path::Path;
 
-use rusqlite::{Connection, Statement, Transaction, params};
-use tempfile::TempDir;
+use rusqlite::Connection;
 
-use super::registered::operation;
-use super::{AuditEvent, Expected, Registered};
-use crate::decisions::{DecisionRecord, LogError, Record};
-use crate::engine::Endpoint;
+use super::{Filling, Registered};
+use crate::decisions::LogError;
 
 /// Bits of `expected`, `perhaps` and `marked`.
 pub(super) const VALIDATE: u8 = 1;
 /// Likewise.
 pub(super) const MUTATE: u8 = 2;
 
+/// Of `event`: `done` is NULL where the event does not say; `doubtful_*` are bits of webhooks of which it is not known
+/// whose they are; `excused` is 1 for a deletion of what was being deleted already.
+/// Of `mark`: `fate` says what became of the decision in the log (`recorded`, `unrecorded`, `in_gap`, `pruned`, `before`).
 const TABLES: &str = "
 CREATE TABLE decision (
   id TEXT PRIMARY KEY, time TEXT, seq INTEGER, origin TEXT, endpoint TEXT, uid TEXT, operation TEXT, resource TEXT,
-  namespace TEXT, name TEXT, user TEXT, verdict TEXT, cause TEXT, policies TEXT, dry_run INTEGER, generated INTEGER
+  namespace TEXT, name TEXT, user TEXT, verdict TEXT, cause TEXT, policies TEXT, dry_run INTEGER, generated INTEGER,
+  undone INTEGER DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE event (
-  audit_id TEXT PRIMARY KEY, final INTEGER, time TEXT, ended TEXT, verb TEXT, operation TEXT, resource TEXT,
-  namespace TEXT, name TEXT, user TEXT, ips TEXT, agent TEXT, code INTEGER, uri TEXT, expected INTEGER,
-  perhaps INTEGER, marked INTEGER, failed_open TEXT
+  n INTEGER PRIMARY KEY, audit_id TEXT, stage INTEGER, time TEXT, ended TEXT, operation TEXT, resource TEXT,
+  namespace TEXT, name TEXT, user TEXT, ips TEXT, agent TEXT, code INTEGER, done INTEGER, dry_run INTEGER, uri TEXT,
+  expected INTEGER, perhaps INTEGER, marked INTEGER, failed_open TEXT, doubtful INTEGER, doubtful_perhaps INTEGER,
+  doubtful_open INTEGER, excused INTEGER DEFAULT 0
+);
+CREATE UNIQUE INDEX event_key ON event (time, audit_id);
+CREATE TABLE mark (
+  id TEXT, event INTEGER, webhook TEXT, origin TEXT, fate TEXT, PRIMARY KEY (id, event)
 ) WITHOUT ROWID;
-CREATE TABLE mark (id TEXT, audit_id TEXT, webhook TEXT, PRIMARY KEY (id, audit_id)) WITHOUT ROWID;
-CREATE TABLE hole (begins TEXT, ends TEXT, origin TEXT, count INTEGER);
+CREATE TABLE gap (origin TEXT, begins TEXT, ends TEXT, count INTEGER, surplus INTEGER);
+CREATE TABLE unconfirmed (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE stretch (origin TEXT, first INTEGER, last INTEGER, begins TEXT, ends TEXT);
+CREATE TABLE deleted (origin TEXT, first INTEGER, last INTEGER, newest INTEGER);
+CREATE TABLE missing (origin TEXT, first INTEGER, last INTEGER, time TEXT);
+CREATE TABLE lost (id TEXT, event INTEGER, origin TEXT, point TEXT, began TEXT, ended TEXT);
 ";
 
 /// Made after everything is in, which costs less than keeping them up to date.
 const INDEXES: &str = "
-CREATE INDEX mark_event ON mark (audit_id);
-CREATE INDEX event_time ON event (time);
+CREATE INDEX mark_event ON mark (event);
 CREATE INDEX decision_time ON decision (time);
 CREATE INDEX decision_uid ON decision (uid, endpoint);
-ANALYZE;
 ";
 
-/// Pages of SQLite that are held in memory, in KiB.
-const CACHE_KIB: u32 = 64 * 1024;
+/// Pages of SQLite that are held in memory, in KiB; sorting takes as much once more.
+const CACHE_KIB: u32 = 16 * 1024;
 
 /// Two logs on their way to a [`Report`](super::Report).
 pub struct Join {
     pub(super) db: Connection,
     pub(super) registered: Registered,
-    /// Keeps the file until the end.
-    _dir: TempDir,
+    pub(super) seen: Seen,
+}
+
+/// What is known without a table.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    /// First and last `stageTimestamp` of events of any kind. A watch or a connection may have begun long before.
+    pub audit: Option<(String, String)>,
+    /// First and last time of records of any kind.
+    pub log: Option<(String, String)>,
+    /// Pieces of the audit log that are no events.
+    pub unreadable: u64,
 }
 
 impl Join {
-    /// An empty join. Its file is in `work_dir` (default: the system's folder for temporary files), needs about 400 bytes
-    /// a decision and as much an event, and goes when the join goes.
+    /// An empty join. Its file is in `work_dir` (default: the system's folder for temporary files) and needs about 600
+    /// bytes a decision and as much an event. It has no name there, so it goes when the process goes, however that ends.
+    ///
+    /// The folder is the process's one for all of SQLite's temporary files: joins in one process share it.
     ///
     /// # Errors
     /// [`LogError`] when the file cannot be made.
     pub fn new(work_dir: Option<&Path>, registered: Registered) -> Result<Self, LogError> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix("portcullis-join-");
-        let made = match work_dir {
-            Some(dir) => builder.tempdir_in(dir),
-            None => builder.tempdir(),
-        };
         let place = work_dir.map_or_else(std::env::temp_dir, Path::to_path_buf);
-        let dir = made.map_err(|e| LogError::io("write to", &place, &e))?;
-        let db = Connection::open(dir.path().join("join.sqlite"))?;
+        // Both the tables and what is sorted go there; SQLite itself would go elsewhere without a word.
+        tempfile::tempfile_in(&place).map_err(|e| LogError::io("write to", &place, &e))?;
+        let quoted = place.display().to_string().replace('\'', "''");
+        let db = Connection::open("")?;
         db.execute_batch(&format!(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = FILE; \
-             PRAGMA cache_size = -{CACHE_KIB}; {TABLES}"
+            "PRAGMA temp_store_directory = '{quoted}'; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
+             PRAGMA temp_store = FILE; PRAGMA cache_size = -{CACHE_KIB}; {TABLES}"
         ))?;
-        Ok(Self { db, registered, _dir: dir })
+        Ok(Self { db, registered, seen: Seen::default() })
     }
 
     /// Takes what `fill` puts in.
@@ -78,10 +95,13 @@ impl Join {
     /// Whatever `fill` gives.
     pub fn fill<E: From<LogError>>(&mut self, fill: impl FnOnce(&mut Filling<'_>) -> Result<(), E>) -> Result<(), E> {
         let transaction = self.db.transaction().map_err(LogError::from)?;
-        let mut filling = Filling::new(&transaction, &self.registered)?;
+        let mut filling = Filling::new(&transaction, &self.registered, std::mem::take(&mut self.seen))?;
         fill(&mut filling)?;
-        drop(filling);
+        let (seen, adopted) = filling.end()?;
+        super::settle::adopt(&transaction, &self.registered, &adopted)?;
         transaction.commit().map_err(LogError::from)?;
+        self.seen = seen;
+        adopted.iter().for_each(|webhook| self.registered.adopt(webhook));
         Ok(())
     }
 
@@ -89,158 +109,25 @@ impl Join {
     ///
     /// # Errors
     /// [`LogError`] when the disk is full.
-    pub fn finish(&self) -> Result<(), LogError> {
-        Ok(self.db.execute_batch(INDEXES)?)
-    }
-}
-
-/// A join that is being filled.
-pub struct Filling<'t> {
-    registered: &'t Registered,
-    decision: Statement<'t>,
-    event: Statement<'t>,
-    mark: Statement<'t>,
-    hole: Statement<'t>,
-}
-
-impl<'t> Filling<'t> {
-    fn new(transaction: &'t Transaction<'_>, registered: &'t Registered) -> Result<Self, LogError> {
-        Ok(Self {
-            registered,
-            // The same log given twice is the same log.
-            decision: transaction.prepare(
-                "INSERT INTO decision VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)
-                 ON CONFLICT (id) DO NOTHING",
-            )?,
-            // Stages of one request come one after the other, in any order of files: the last stage has the status.
-            event: transaction.prepare(
-                "INSERT INTO event VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)
-                 ON CONFLICT (audit_id) DO UPDATE SET
-                   marked = marked | excluded.marked,
-                   expected = max(expected, excluded.expected), perhaps = max(perhaps, excluded.perhaps),
-                   failed_open = max(failed_open, excluded.failed_open),
-                   code = iif(excluded.final >= final, excluded.code, code),
-                   operation = iif(excluded.final >= final, excluded.operation, operation),
-                   name = iif(name = '', excluded.name, name),
-                   ended = max(ended, excluded.ended), final = max(final, excluded.final)",
-            )?,
-            mark: transaction.prepare("INSERT INTO mark VALUES (?1,?2,?3) ON CONFLICT DO NOTHING")?,
-            hole: transaction.prepare("INSERT INTO hole VALUES (?1,?2,?3,?4)")?,
-        })
+    pub fn finish(&mut self) -> Result<(), LogError> {
+        self.db.execute_batch(INDEXES)?;
+        let transaction = self.db.transaction()?;
+        super::settle::settle(&transaction, &self.seen)?;
+        Ok(transaction.commit()?)
     }
 
-    /// Takes a record of the decision log.
+    /// Whether the audit log names a log that was given: then it is of these logs that it speaks, whatever their times.
     ///
     /// # Errors
-    /// [`LogError`] when the disk is full.
-    pub fn record(&mut self, record: &Record) -> Result<(), LogError> {
-        if let Some(decision) = record.decision() {
-            return self.decision(record, &decision);
-        }
-        if let Some(gap) = record.gap() {
-            self.hole.execute(params![gap.from, gap.to, record.head.origin, signed(gap.count)])?;
-        }
-        Ok(())
+    /// [`LogError`].
+    pub fn is_named(&self) -> Result<bool, LogError> {
+        let query = "SELECT EXISTS (SELECT 1 FROM mark m JOIN stretch s ON s.origin = m.origin)";
+        Ok(self.db.query_row(query, [], |row| row.get(0))?)
     }
 
-    fn decision(&mut self, record: &Record, decision: &DecisionRecord) -> Result<(), LogError> {
-        let request = &decision.request;
-        let mut policies: Vec<&str> = decision.violations.iter().map(|v| v.policy.as_str()).collect();
-        policies.extend(decision.errors.iter().map(|e| e.policy.as_str()));
-        policies.dedup();
-        self.decision.execute(params![
-            decision.decision_id,
-            decision.timestamp,
-            signed(record.head.seq),
-            record.head.origin,
-            decision.endpoint.as_str(),
-            request.uid,
-            request.operation.as_str(),
-            resource(&request.group, &request.resource, &request.subresource),
-            request.namespace,
-            request.name,
-            request.user.username,
-            decision.verdict.as_str(),
-            decision.cause.as_str(),
-            policies.join(" "),
-            request.dry_run,
-            request.generate_name.is_some(),
-        ])?;
-        Ok(())
+    /// Whether no registered webhook is known to be ours, by its name, its label, or a decision in the audit log.
+    #[must_use]
+    pub fn expects_nothing(&self) -> bool {
+        self.registered.has_none_of_ours()
     }
-
-    /// Takes an event of the audit log.
-    ///
-    /// # Errors
-    /// [`LogError`] when the disk is full.
-    pub fn event(&mut self, event: &AuditEvent) -> Result<(), LogError> {
-        let Some(operation) = operation(event) else { return Ok(()) };
-        let is_final = matches!(event.stage.as_str(), "ResponseComplete" | "Panic");
-        let ours: Vec<&String> = event.failed_open.iter().filter(|w| self.is_ours(w)).collect();
-        let (mut expected, mut perhaps, mut marked) = (0, 0, 0);
-        for (endpoint, bit) in [(Endpoint::Validate, VALIDATE), (Endpoint::Mutate, MUTATE)] {
-            match self.registered.expects(endpoint, event) {
-                Expected::Yes => expected |= bit,
-                Expected::Perhaps => perhaps |= bit,
-                Expected::No => {}
-            }
-        }
-        for mark in &event.marks {
-            marked |= match self.registered.endpoint(&mark.webhook) {
-                Some(Endpoint::Validate) => VALIDATE,
-                Some(Endpoint::Mutate) => MUTATE,
-                // Registered under another name.
-                None if mark.webhook.contains("mutat") => MUTATE,
-                None => VALIDATE,
-            };
-            self.mark.execute(params![mark.id, event.audit_id, mark.webhook])?;
-        }
-        self.event.execute(params![
-            event.audit_id,
-            is_final,
-            nanoseconds(&event.received),
-            nanoseconds(&event.stage_time),
-            event.verb,
-            operation,
-            resource(&event.group, &event.resource, &event.subresource),
-            event.namespace,
-            event.name,
-            event.user,
-            event.source_ips.join(" "),
-            event.user_agent,
-            event.code,
-            event.uri,
-            expected,
-            perhaps,
-            marked,
-            ours.iter().map(|w| w.as_str()).collect::<Vec<_>>().join(" "),
-        ])?;
-        Ok(())
-    }
-
-    fn is_ours(&self, webhook: &str) -> bool {
-        self.registered.has(webhook) || webhook.ends_with(".portcullis.io")
-    }
-}
-
-/// `deployments.apps`, `pods/exec`.
-fn resource(group: &str, resource: &str, subresource: &str) -> String {
-    let mut text = resource.to_owned();
-    if !subresource.is_empty() {
-        text = format!("{text}/{subresource}");
-    }
-    if group.is_empty() { text } else { format!("{text}.{group}") }
-}
-
-/// The API server writes microseconds, we nanoseconds: made equally long, times sort as text.
-fn nanoseconds(time: &str) -> String {
-    const DIGITS: usize = 9;
-    let Some((seconds, fraction)) = time.strip_suffix('Z').map(|t| t.split_once('.').unwrap_or((t, ""))) else {
-        return time.to_owned();
-    };
-    format!("{seconds}.{fraction:0<DIGITS$}Z")
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -4,6 +4,7 @@ mod anchoring;
 mod asking;
 mod commanding;
 mod crash;
+mod disagreeing;
 mod guessing;
 mod holding;
 mod impact;
