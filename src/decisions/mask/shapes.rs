@@ -121,6 +121,23 @@ pub(super) fn field_holds_credential(name: &str) -> bool {
     AT_END.iter().filter(|end| end.bytes().last() == last).any(|end| signs().take(end.len()).eq(end.bytes().rev()))
 }
 
+/// Whether the strings of a list of this name are credentials: `passwords`, `apiKeys`.
+pub(super) fn list_holds_credentials(name: &str) -> bool {
+    field_holds_credential(name) || name.strip_suffix('s').is_some_and(field_holds_credential)
+}
+
+/// Whether the next argument may be a user with a password, as curl takes them.
+pub(super) fn is_login_flag(argument: &str) -> bool {
+    matches!(argument, "-u" | "--user" | "--proxy-user")
+}
+
+/// The password of `user:password`; what is all numbers is a group.
+pub(super) fn password_of(login: &str) -> Option<&str> {
+    let (_, password) = login.split_once(':')?;
+    (!password.is_empty() && !password.bytes().all(|b| b.is_ascii_digit()) && !is_reference(password))
+        .then_some(password)
+}
+
 /// Whether an argument is a flag whose value is the next argument and a credential, such as `--password`.
 pub(super) fn is_credential_flag(argument: &str) -> bool {
     argument.starts_with('-') && !argument.contains(['=', ' ']) && field_holds_credential(argument)

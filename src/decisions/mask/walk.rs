@@ -147,6 +147,16 @@ impl<'m> Walk<'m> {
                 self.mask(value, Strength::Sure);
             }
             Value::Array(items) if matches!(name, "args" | "command") => self.arguments(items),
+            Value::Array(items) if shapes::list_holds_credentials(name) => {
+                for (i, item) in items.iter().enumerate() {
+                    let length = self.enter_item(i);
+                    match item {
+                        Value::String(text) if !shapes::is_reference(text) => self.mask(item, Strength::Sure),
+                        _ => self.value(item, Place::Anywhere),
+                    }
+                    self.leave(length);
+                }
+            }
             Value::String(_) if matches!(name, "args" | "command" | "value") && !known => {
                 self.value(value, Place::Launch);
             }
@@ -164,17 +174,23 @@ impl<'m> Walk<'m> {
     }
 
     fn arguments(&mut self, items: &[Value]) {
-        let mut flagged = false;
+        let mut before = "";
         for (i, item) in items.iter().enumerate() {
             let length = self.enter_item(i);
-            let flag = item.as_str().is_some_and(shapes::is_credential_flag);
+            let argument = item.as_str().unwrap_or_default();
+            let flagged = shapes::is_credential_flag(before) && !shapes::is_credential_flag(argument);
+            let login = shapes::is_login_flag(before).then(|| shapes::password_of(argument)).flatten();
             match item {
-                Value::String(text) if flagged && !flag && !shapes::is_reference(text) => {
+                Value::String(text) if (flagged || login.is_some()) && !shapes::is_reference(text) => {
                     self.mask(item, Strength::Sure);
+                    if let Some(password) = login {
+                        let commitment = self.commit(self.at(), text);
+                        self.secrets.take(password, &commitment, Strength::Sure);
+                    }
                 }
                 _ => self.value(item, Place::Launch),
             }
-            flagged = flag;
+            before = argument;
             self.leave(length);
         }
     }

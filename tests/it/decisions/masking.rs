@@ -201,6 +201,13 @@ fn secrets_are_masked_wherever_they_stand() {
             "/request/object/spec/containers/0/env/0/value",
         ),
         ("Pod", pod(json!({"args": ["--password", "hunter2"]})), "hunter2", "/request/object/spec/containers/0/args/1"),
+        ("Pod", pod(json!({"args": ["-u", "me:hunter2"]})), "hunter2", "/request/object/spec/containers/0/args/1"),
+        (
+            "Thing",
+            json!({"kind": "Thing", "spec": {"passwords": ["hunter2"]}}),
+            "hunter2",
+            "/request/object/spec/passwords/0",
+        ),
         ("Pod", pod(json!({"args": ["--password=hunter2"]})), "hunter2", "/request/object/spec/containers/0/args/0"),
         (
             "Pod",
