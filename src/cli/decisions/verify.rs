@@ -171,6 +171,9 @@ fn records(report: &Report) -> String {
 fn bodies(report: &Report) -> String {
     let count = &report.bodies;
     let mut text = format!("{} intact, {} deleted", count.intact, count.deleted);
+    if count.untold > 0 {
+        text = format!("{text} (no record tells of {} of these)", count.untold);
+    }
     if count.erased > 0 {
         text = format!("{text}, {} erased by record", count.erased);
     }

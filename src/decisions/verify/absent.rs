@@ -13,6 +13,8 @@ pub(super) struct Absent {
     stretches: Vec<(u64, u64, Place)>,
     /// Records whose bodies are said to have been erased, and that no record has explained yet.
     pub bodies: Ranges,
+    /// Records whose bodies went with their file, and that no record has told of yet.
+    pub files: Ranges,
     /// Records that records say were deleted.
     gone: Ranges,
 }
@@ -25,6 +27,9 @@ impl Absent {
     /// Takes what a prune record says.
     pub(super) fn explain(&mut self, prune: &PruneRecord) {
         prune.erased.iter().for_each(|(first, last)| self.bodies.remove(first, last));
+        if prune.what == "bodies" {
+            self.files.remove(prune.first_seq, prune.last_seq);
+        }
         if prune.what == "segment" {
             self.gone.insert(prune.first_seq, prune.last_seq);
             prune.gone.iter().for_each(|(first, last)| self.gone.insert(first, last));
@@ -56,6 +61,8 @@ impl Absent {
             };
             report.find_in_order(Finding { seq: Some(first), ..Finding::whole(FindingCode::BodyMissing, message) });
         }
+        // Whoever keeps a copy of the records alone did nothing wrong.
+        report.bodies.untold = self.files.count();
         report.unexplained = report.findings.len() > before;
     }
 }

@@ -138,6 +138,8 @@ pub struct BodyCount {
     pub intact: u64,
     /// Deleted with their file.
     pub deleted: u64,
+    /// Of those, the ones that no record which is still there tells of.
+    pub untold: u64,
     /// Erased one by one, by record.
     pub erased: u64,
     /// Without an envelope: what a crash leaves behind.

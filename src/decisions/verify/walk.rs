@@ -247,6 +247,7 @@ impl<'d> Walk<'d> {
     fn body(&mut self, id: &str, input: &Input, bodies: Option<&mut Bodies>) -> Option<FindingCode> {
         let Some(bodies) = bodies else {
             self.report.bodies.deleted += 1;
+            self.absent.files.insert(self.next, self.next);
             return None;
         };
         match bodies.take(id, input.digest.as_bytes()) {
