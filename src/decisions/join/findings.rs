@@ -16,6 +16,9 @@ const OF_BOTH: &str = "d.time, d.id, e.audit_id, d.operation, d.resource, d.name
 /// What was not decided and should have been by nobody's doubt, from the log's first record on.
 const MISSING: &str = "(e.expected & ~e.marked) != 0 AND e.failed_open = '' AND e.time >= :log_first";
 
+/// Requests that a decision was due for, or that have one.
+const DUE: &str = "(expected | marked) != 0 AND NOT excused";
+
 /// The request may have gone past a webhook that was not heard; of one that was not done nobody has to know.
 const OPEN: &str = "e.failed_open != '' AND e.done IS NOT 0";
 
@@ -116,10 +119,8 @@ impl Join {
             confirmed: count("SELECT count(*) FROM decision d WHERE EXISTS (SELECT 1 FROM mark m WHERE m.id = d.id)")?,
             outside: count(&format!("SELECT count(*) FROM decision d WHERE {UNNAMED} AND NOT ({COVERED})"))?,
             requests: count("SELECT count(*) FROM event")?,
-            due: count("SELECT count(*) FROM event WHERE expected != 0 AND NOT excused")?,
-            decided: count(
-                "SELECT count(*) FROM event WHERE expected != 0 AND NOT excused AND (expected & ~marked) = 0",
-            )?,
+            due: count(&format!("SELECT count(*) FROM event WHERE {DUE}"))?,
+            decided: count(&format!("SELECT count(*) FROM event WHERE {DUE} AND (expected & ~marked) = 0"))?,
             repeated: count(REPEATED)?,
             unreadable: self.seen.unreadable,
             marks: count("SELECT count(*) FROM mark")?,

@@ -220,7 +220,7 @@ pub struct Report {
     pub outside: u64,
     /// Requests in the audit log that admission may see.
     pub requests: u64,
-    /// Of those, done and taken by a registered rule for certain.
+    /// Of those, done and taken by a registered rule for certain, or decided.
     pub due: u64,
     /// Of those that were due, decided by every endpoint that should.
     pub decided: u64,
