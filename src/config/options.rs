@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::config::{ConfigError, Settings, sinks};
 use crate::decisions::sinks::SinkSpec;
-use crate::decisions::{AnchorAddress, Durability, Retention, SigningSeed, Witness};
+use crate::decisions::{AnchorAddress, Durability, Retention, SigningSeed, Witness, is_below};
 use crate::engine::{FailureModes, Quarantine, Ways};
 use crate::outbound::{Hosts, Loopback};
 use crate::policy::Enforcement;
@@ -317,7 +317,7 @@ fn signing_key(
         (None, None) => SigningKeySource::Own(state_dir.join("decisions.key")),
     };
     if let SigningKeySource::Own(path) | SigningKeySource::File(path) = &source
-        && path.starts_with(decision_log)
+        && is_below(path, decision_log)
     {
         let message = format!("`{}` is in the directory of the decision log; keep it elsewhere", path.display());
         return Err(ConfigError::value("signing-key", message));

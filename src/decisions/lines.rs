@@ -33,7 +33,10 @@ impl Lines {
     /// From the line on that begins at `offset`.
     pub(super) fn open_at(path: &Path, offset: u64) -> io::Result<Self> {
         let mut file = File::open(path)?;
-        file.seek(SeekFrom::Start(offset))?;
+        // A pipe can only be read from its beginning.
+        if offset > 0 {
+            file.seek(SeekFrom::Start(offset))?;
+        }
         Ok(Self { reader: BufReader::with_capacity(BUFFER, file), line: Vec::new(), offset })
     }
 

@@ -62,7 +62,7 @@ mod web;
 mod witness;
 mod writer;
 
-pub use anchor::{AnchorAddress, AnchorError, AnchorStore, HttpMethod};
+pub use anchor::{AnchorAddress, AnchorError, AnchorStore, HttpMethod, is_below};
 pub use body::{Body, BodyLine, Detail};
 pub use bound::{Bound, bound};
 pub use control::{Command, Control, ask, execute, own_user};

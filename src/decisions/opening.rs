@@ -12,7 +12,7 @@ use crate::decisions::hold::Kept;
 use crate::decisions::notary::Notary;
 use crate::decisions::resume::{Known, Refused, Resumed, resume, set_aside, successor};
 use crate::decisions::segments::{self, DirLock, Recovered, Segment};
-use crate::decisions::{LogError, LogOptions, StartRecord, Storage};
+use crate::decisions::{LogError, LogOptions, StartRecord, Storage, erase};
 use crate::tlog::{Checkpoint, VerifierKey};
 
 /// Longest origin and label, in bytes: they stand in every envelope.
@@ -44,6 +44,8 @@ pub(super) fn open(
         storage.make_dir(&dir).map_err(|e| LogError::io("create", &dir, &e))?;
     }
     let lock = DirLock::take(dir)?;
+    // Not before: another process may be erasing.
+    erase::clean(dir);
     let mut found = segments::recover(storage.as_ref(), dir)?;
     let copy = options.checkpoint_copy.as_deref();
     let mut known = Known::read(dir, copy, &options.signing_seed, found.origin.as_deref());

@@ -303,7 +303,10 @@ impl Writer {
             let mut gone = self.kept.gone.clone();
             gone.insert(first, end.saturating_sub(1));
             // The newest record of a deletion says all, so that no earlier one has to be kept.
-            if gone.len() > 1 {
+            // What is gone from the front on needs no list, nor does this segment alone.
+            let alone = gone.iter().eq([(first, end.saturating_sub(1))]);
+            let from_front = gone.len() == 1 && gone.iter().next().is_some_and(|(first, _)| first == 0);
+            if !alone && !from_front {
                 record.gone = gone;
             }
             record.erased = self.kept.erased_before(first);

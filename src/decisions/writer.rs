@@ -24,7 +24,7 @@ use crate::decisions::record::{KeyRecord, PruneRecord, RecordType, StopRecord, V
 use crate::decisions::retention::Ages;
 use crate::decisions::segments::{self, DirLock, Segment};
 use crate::decisions::syncer::Syncer;
-use crate::decisions::{Appendable, Durability, LogError, LogOptions, Receipt, Storage, clip, erase};
+use crate::decisions::{Appendable, Durability, LogError, LogOptions, Receipt, Storage, clip};
 use crate::tlog::{Checkpoint, Note};
 
 /// Entries that share one write: what comes in during one fsync of a slow disk (10 ms at 100,000/s).
@@ -99,7 +99,6 @@ impl Writer {
         before: Option<&Checkpoint>,
     ) -> Result<Self, LogError> {
         opening::check(&options)?;
-        erase::clean(&options.dir);
         let Opened { lock, segments, next_seq, origin, notary, known, kept, start } =
             opening::open(&storage, &options, before)?;
         let stamp = serde_json::to_string(&Stamp { origin: &origin, labels: &options.labels }).unwrap_or_default();

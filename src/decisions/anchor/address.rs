@@ -107,7 +107,7 @@ impl AnchorAddress {
     /// Whether it lies in `dir`, as both are written: then it would go with what it should bear witness to.
     #[must_use]
     pub fn is_below(&self, dir: &Path) -> bool {
-        self.path().is_some_and(|path| plain(path).starts_with(plain(dir)))
+        self.path().is_some_and(|path| is_below(path, dir))
     }
 
     /// Whether the cluster must be reached for it.
@@ -121,6 +121,12 @@ impl AnchorAddress {
 fn path(text: &str) -> AnchorAddress {
     let path = PathBuf::from(text);
     if text.ends_with('/') || path.is_dir() { AnchorAddress::Directory(path) } else { AnchorAddress::File(path) }
+}
+
+/// Whether `path` is in `dir`, whatever links and `..` it goes through.
+#[must_use]
+pub fn is_below(path: &Path, dir: &Path) -> bool {
+    plain(path).starts_with(plain(dir))
 }
 
 /// Absolute, with links followed as far as there is something, and without `.` and `..`.

@@ -13,7 +13,7 @@ mod objects;
 
 use jiff::Timestamp;
 
-pub use address::{AnchorAddress, HttpMethod};
+pub use address::{AnchorAddress, HttpMethod, is_below};
 pub(super) use history::HistoryLine;
 
 use crate::decisions::SignedCheckpoint;

@@ -116,6 +116,7 @@ fn an_anchor_in_the_log_or_out_of_reach_is_refused() {
     for (args, wanted) in [
         (&["--anchor", ".portcullis/decisions/anchor"][..], "is in the directory of the decision log"),
         (&["--anchor", "x/../.portcullis/decisions/"], "is in the directory of the decision log"),
+        (&["--signing-key", "x/../.portcullis/decisions/key"], "is in the directory of the decision log"),
         (&["--anchor", "configmap://a/b"], "none is connected; give --kubeconfig"),
         (&["--anchor", "ftp://a/b"], "`ftp` is no kind of anchor"),
         (&["--anchor", "a,a"], "`a` is there twice"),

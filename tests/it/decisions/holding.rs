@@ -187,6 +187,27 @@ fn holds_outlive_the_loss_of_every_segment_while_nobody_writes() {
     }
 }
 
+/// Records of deletions are deleted in their turn: the newest one says what is gone behind what is held.
+#[test]
+fn what_went_behind_a_hold_stays_explained_when_its_records_are_gone() {
+    let dir = temp();
+    runtime().block_on(async {
+        let small = LogOptions { max_bytes: 96 << 10, segment_bytes: 4096, ..options(dir.path()) };
+        let log = DecisionLog::open(small).expect("opens");
+        log.append(entry_of("held", "a", 0, "held"), soon()).await.expect("appends");
+        log.place_hold(hold("case", of_user("held")), &author()).expect("is placed");
+        for _ in 0..700 {
+            log.append(entry_of("other", "a", 0, "other"), soon()).await.expect("appends");
+        }
+        log.close("test").await.expect("closes");
+    });
+    let told: Vec<_> = prunes(dir.path()).into_iter().filter(|p| p.what == "segment").collect();
+    let first = told.first().expect("segments were deleted");
+    let gone = told.last().and_then(|p| p.gone.iter().next()).expect("the newest says all");
+    assert!(first.first_seq > gone.0, "the records of the first deletions are gone: {told:?}");
+    verified(dir.path());
+}
+
 #[test]
 fn two_erasures_at_once_both_take_what_they_are_about() {
     let dir = temp();
