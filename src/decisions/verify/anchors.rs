@@ -71,8 +71,8 @@ fn signed(text: &str) -> Option<(Note, Checkpoint)> {
 struct Found<'f> {
     origin: Option<&'f str>,
     place: String,
-    /// An audit log has the same checkpoint many times.
-    seen: BTreeSet<(u64, Hash)>,
+    /// An audit log has the same checkpoint many times. One with other signatures is another: witnesses may be among them.
+    seen: BTreeSet<(u64, Hash, Option<String>)>,
     anchors: Vec<Anchor>,
     others: u64,
 }
@@ -186,7 +186,7 @@ impl Found<'_> {
     fn take(&mut self, checkpoint: Checkpoint, note: Option<Note>, number: u64) {
         if self.origin.is_some_and(|origin| origin != checkpoint.origin) {
             self.others += 1;
-        } else if self.seen.insert((checkpoint.size, checkpoint.root)) {
+        } else if self.seen.insert((checkpoint.size, checkpoint.root, note.as_ref().map(Note::to_string))) {
             self.anchors.push(Anchor { checkpoint, note, place: format!("`{}:{number}`", self.place) });
         }
     }

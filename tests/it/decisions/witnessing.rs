@@ -97,6 +97,20 @@ fn witnesses_sign_a_log_that_grows_and_its_proofs_carry_it() {
     let (_, out, _) = cli(dir.path(), &[&verify[..], &["-o", "json"]].concat());
     let json: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!((&json["cosigned"]["size"], json["cosigned"]["by"].as_array().map(Vec::len)), (&500.into(), Some(2)));
+    // Kept elsewhere, a cosigned checkpoint counts also beside the same one without cosignatures.
+    let (kept, own) = (dir.path().join("kept"), dir.path().join("log/cosigned"));
+    fs::create_dir(&kept).expect("made");
+    for file in fs::read_dir(&own).expect("a directory").flatten() {
+        let note = fs::read_to_string(file.path()).expect("read");
+        let name = file.file_name().to_string_lossy().into_owned();
+        let signed: Vec<&str> = note.split_inclusive('\n').collect();
+        let first = signed.iter().position(|l| l.trim().is_empty()).expect("an empty line") + 2;
+        fs::write(kept.join(format!("a-{name}")), signed[..first].concat()).expect("written");
+        fs::write(kept.join(format!("b-{name}")), &note).expect("written");
+    }
+    fs::remove_dir_all(own).expect("removed");
+    let (code, out, _) = cli(dir.path(), &[&verify[..], &["--checkpoint", "kept"]].concat());
+    assert_eq!(code, 0, "{out}");
 }
 
 #[test]
