@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::changes::{self, Change, ChangeKind};
 use super::compare::{self, Recorded};
 use super::unveil::{self, Veiled};
 use super::{Replayed, Status};
@@ -39,7 +38,7 @@ pub struct Candidate {
 
 /// Under what a record is judged again.
 #[derive(Clone, Copy)]
-enum Under<'c> {
+pub(super) enum Under<'c> {
     /// The policies of then.
     Recorded(&'c Arc<Snapshot>),
     /// Others, at an endpoint of their own.
@@ -148,63 +147,8 @@ impl Judge {
         }
     }
 
-    /// What a candidate would have done otherwise than what is on record.
-    #[must_use]
-    pub fn impact(&self, candidate: &Candidate, record: &DecisionRecord, body: &BodyState) -> Change {
-        if let Some(why) = not_judged(record) {
-            return Change::not_judged(why);
-        }
-        let body = match content(body) {
-            Ok(body) => body,
-            Err(Lost::Altered(why) | Lost::Gone(why)) => return Change::unknown(why),
-        };
-        let judged = match judge(Under::Tried(candidate, record.endpoint), record, &body) {
-            Err(why) => return Change::unknown(why),
-            Ok(judged) => judged,
-        };
-        let mut change = changes::against_record(&Recorded { record, body: &body }, &judged);
-        self.name_mutations(&mut change, record, &body);
-        let let_pass = record.endpoint == Endpoint::Validate && record.verdict == Verdict::Allow;
-        if let_pass && candidate.snapshot.takes(Endpoint::Mutate, &judged.request) {
-            self.mutate_too(&mut change, candidate, record, &body, &judged.request);
-        }
-        change
-    }
-
-    /// A request that no mutating policy of then takes has no record of its own at that endpoint: what the candidate's
-    /// would make of it is told from this one. Where the policies of then are not kept it is not known whether it has one.
-    fn mutate_too(
-        &self,
-        change: &mut Change,
-        candidate: &Candidate,
-        record: &DecisionRecord,
-        body: &Body,
-        request: &Request,
-    ) {
-        match self.compiled(SetId { policy_set: record.policy_set, data_digest: record.data_digest }) {
-            Ok(then) if then.takes(Endpoint::Mutate, request) => {}
-            Ok(_) => match judge(Under::Tried(candidate, Endpoint::Mutate), record, body) {
-                Ok(judged) => change.merge(changes::of_allowed(&judged)),
-                Err(why) => change.merge(Change::unknown(why)),
-            },
-            Err(_) => change.not_mutated = true,
-        }
-    }
-
-    /// A record does not say which policies changed the object: the set of then does, where it is kept.
-    fn name_mutations(&self, change: &mut Change, record: &DecisionRecord, body: &Body) {
-        let Some(gone) = change.changes.get_mut(&ChangeKind::NoLongerMutated) else { return };
-        let id = SetId { policy_set: record.policy_set, data_digest: record.data_digest };
-        let then = self.compiled(id).ok().and_then(|s| judge(Under::Recorded(&s), record, body).ok());
-        let names: Vec<String> =
-            then.into_iter().flat_map(|j| j.decision.mutations).map(|m| m.policy.to_string()).collect();
-        if let Some(says) = (!names.is_empty()).then(|| gone.remove(changes::UNNAMED)).flatten() {
-            gone.extend(names.into_iter().map(|name| (name, says.clone())));
-        }
-    }
-
     /// The set of these digests, compiled once.
-    fn compiled(&self, id: SetId) -> Compiled {
+    pub(super) fn compiled(&self, id: SetId) -> Compiled {
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = compiled.iter().position(|(known, _)| *known == id) {
             // The latest used stands last.
@@ -221,7 +165,7 @@ impl Judge {
 }
 
 /// Why no policy decided it.
-fn not_judged(record: &DecisionRecord) -> Option<String> {
+pub(super) fn not_judged(record: &DecisionRecord) -> Option<String> {
     match record.cause {
         Cause::Deadline | Cause::Overload | Cause::Log => {
             Some(format!("the cause on record is `{}`, not a policy", record.cause.as_str()))
@@ -230,12 +174,12 @@ fn not_judged(record: &DecisionRecord) -> Option<String> {
     }
 }
 
-enum Lost {
+pub(super) enum Lost {
     Gone(String),
     Altered(String),
 }
 
-fn content(body: &BodyState) -> Result<Body, Lost> {
+pub(super) fn content(body: &BodyState) -> Result<Body, Lost> {
     let gone = |why: &str| Err(Lost::Gone(why.to_owned()));
     match body {
         BodyState::Intact(line) => {
@@ -252,7 +196,7 @@ fn content(body: &BodyState) -> Result<Body, Lost> {
 ///
 /// # Errors
 /// Why it cannot be judged at all.
-fn judge(under: Under<'_>, record: &DecisionRecord, body: &Body) -> Result<Judged, String> {
+pub(super) fn judge(under: Under<'_>, record: &DecisionRecord, body: &Body) -> Result<Judged, String> {
     let (snapshot, elsewhere) = match under {
         Under::Recorded(snapshot) => (snapshot, None),
         // Namespaces that a record of other policies need not have.

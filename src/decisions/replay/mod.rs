@@ -9,6 +9,7 @@ mod audit;
 mod bodies;
 mod changes;
 mod compare;
+mod impact;
 mod judge;
 mod text;
 mod tried;

@@ -113,6 +113,57 @@ fn mutating_policies_are_tried_where_there_were_none() {
     assert_eq!(summary["changes"]["no_longer_mutated"]["by"]["policy"], json!({"-": 1}), "{summary}");
 }
 
+const TEAM: &str = "\ndeny contains \"no team\" if not input.request.object.metadata.labels.team\n";
+
+#[test]
+fn recorded_requests_go_through_mutating_policies_first() {
+    let mut story = Story::under(plain());
+    story.decides(config_map(json!({"a": "one"})), &nowhere());
+    story.write();
+    let labels = policy("labels", LABELS).text;
+    let (code, summary, messages) = tried(&story, &format!("{labels}{TEAM}"), &[]);
+    assert_eq!(code, Some(0), "{summary} {messages}");
+    assert_eq!((requests(&summary, "newly_mutated"), requests(&summary, "newly_denied")), (1, 0), "{summary}");
+    // Of what is refused nothing comes out.
+    let other = format!("{labels}{}", TEAM.replace("labels.team", "labels.owner"));
+    let (_, summary, _) = tried(&story, &other, &[]);
+    assert_eq!((requests(&summary, "newly_mutated"), requests(&summary, "newly_denied")), (0, 1), "{summary}");
+    // What the others find in what is not known is not known.
+    let looks =
+        labels.replace("if not input.request.object.metadata.labels", r#"if input.request.object.data.a == "x""#);
+    let (_, summary, _) = tried(&story, &format!("{looks}{TEAM}"), &[]);
+    assert_eq!((requests(&summary, "newly_denied"), &summary["indeterminate"]), (0, &json!(1)), "{summary}");
+    // What was refused may pass once it is mutated.
+    let mut story = Story::under(vec![policy("team", TEAM)]);
+    story.decides(config_map(json!({})), &nowhere());
+    story.write();
+    let (_, summary, _) = tried(&story, &format!("{labels}{TEAM}"), &[]);
+    assert_eq!((requests(&summary, "newly_mutated"), requests(&summary, "newly_allowed")), (1, 1), "{summary}");
+}
+
+#[test]
+fn a_mutation_with_a_record_of_its_own_is_not_guessed_into_the_validation() {
+    let annotates = |name: &str, value: &str| {
+        let path = "/metadata/annotations/seen";
+        policy(name, &format!(r#"patch contains {{"op": "add", "path": "{path}", "value": "{value}"}}"#))
+    };
+    let mut story = Story::under(vec![annotates("notes", "x")]);
+    let object =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "thing", "annotations": {"seen": "x"}}});
+    story.decides_at(Endpoint::Mutate, config_map(json!({})), &nowhere());
+    story.decides(asked("ConfigMap", object), &nowhere());
+    story.write();
+    // The record of the validation has no label, and the candidate would have given it one.
+    let (_, summary, _) = tried(&story, &format!("{}{TEAM}", policy("labels", LABELS).text), &[]);
+    assert_eq!((requests(&summary, "newly_denied"), &summary["indeterminate"]), (0, &json!(1)), "{summary}");
+    assert_eq!(summary["unseen"], json!({"labels": 1}), "{summary}");
+    // Where that matters to nobody, or nothing is changed, all is certain.
+    let (_, summary, _) = tried(&story, &annotates("notes", "y").text, &[]);
+    assert_eq!((requests(&summary, "newly_mutated"), &summary["indeterminate"]), (1, &json!(0)), "{summary}");
+    let (_, summary, _) = tried(&story, &annotates("notes", "x").text, &[]);
+    assert_eq!(summary["unchanged"], json!(2), "{summary}");
+}
+
 #[test]
 fn a_masked_patch_on_record_fits_no_other() {
     let sets = |password: &str| {
