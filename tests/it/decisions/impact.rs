@@ -247,6 +247,11 @@ fn events_are_completed_to_what_admission_sees() {
         // What is there and not known is not guessed.
         assert_eq!(summary["indeterminate"], json!(1), "{summary}");
     }
+    // Null stands for what the API server is to set.
+    let null = json!({"requestObject": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "creationTimestamp": null}}});
+    let new = policy("times", r#"deny contains "never" if input.request.object.metadata.creationTimestamp == null"#);
+    let (_, summary, says, _) = audited(&[event(&null)], &new.text, &[]);
+    assert_eq!((&summary["indeterminate"], says), (&json!(1), Vec::new()), "{summary}");
     let label = "# METADATA\n# custom: {severity: low, match: {kinds: [Namespace]}}\npackage portcullis.named\n\n\
         deny contains \"no label\" if not input.request.object.metadata.labels[\"kubernetes.io/metadata.name\"]\n";
     let (_, summary, says, messages) = audited(&[event(&of_namespace)], label, &[]);
