@@ -11,6 +11,7 @@ use crate::engine::evaluate::{self, Unit, UnitModule, UnitOptions};
 use crate::engine::exceptions::Exceptions;
 use crate::engine::health::{Health, Quarantine};
 use crate::engine::mask_pointer::mask_pointer;
+use crate::engine::needs;
 use crate::engine::notes;
 use crate::engine::parameters::Parameters;
 use crate::engine::parse::{Parsed, load_error, parse_all};
@@ -335,12 +336,12 @@ fn mask_pointers(
         });
         Vec::new()
     };
-    let rules: Vec<_> = package.into_iter().flat_map(Package::rules).filter(|r| r.name == "mask").collect();
-    if let Some(reference) = rules.iter().flat_map(|r| r.references.iter()).find(|r| r.root == "input") {
+    let package = package.filter(|p| p.rules().any(|r| r.name == "mask"));
+    if let Some(at) = package.and_then(|p| needs::look_at_input(p, "mask", packages)) {
         let message = "`data.system.log.mask` is read once, at load: it cannot depend on `input`".to_owned();
-        return fault(Some(&reference.at), message);
+        return fault(Some(at), message);
     }
-    let found = match package.filter(|_| !rules.is_empty()) {
+    let found = match package {
         Some(package) => match mask_rule(package, packages, data) {
             Ok(found) => found,
             Err(f) => return fault(f.location.as_ref(), f.msg),

@@ -29,6 +29,7 @@ mod mask_pointer;
 mod meter;
 mod mutants;
 mod mutation;
+mod needs;
 mod notes;
 mod outcome;
 mod output;

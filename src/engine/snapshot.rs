@@ -11,6 +11,7 @@ use crate::engine::constraints::Places;
 use crate::engine::evaluate::Unit;
 use crate::engine::exceptions::Exceptions;
 use crate::engine::health::Health;
+use crate::engine::select::select;
 use crate::engine::{Endpoint, ExceptionSummary, NamespaceMetadata, Obstacle, Way};
 use crate::policy::gatekeeper::{self, ExpansionTemplate, Generated};
 use crate::policy::kinds::{TEMPLATE_KINDS, TemplateKind};
@@ -258,10 +259,7 @@ impl Snapshot {
     /// Whether a policy at `endpoint` takes `request`, but for the labels of its namespace.
     #[must_use]
     pub fn takes(&self, endpoint: Endpoint, request: &Request) -> bool {
-        self.candidates(endpoint, request).any(|(_, b)| {
-            let ways = b.takes(endpoint, request).map(|(_, ways)| ways).unwrap_or_default();
-            ways.into_iter().any(|taken| b.policy.wants(request, taken, endpoint))
-        })
+        !select(self, request, endpoint, Ok(Vec::new())).is_empty()
     }
 
     /// Whether the names of objects say which policies, bindings or exceptions count.

@@ -74,9 +74,13 @@ pub fn touch_unknown(what: &str) {
 
 /// The value itself is looked at: what kind of thing it is, or what is in it.
 pub(crate) fn look(value: &Value) {
-    if let Value::String(text) = value
-        && let Some(pointer) = pointer_of(text)
-    {
+    if let Value::String(text) = value {
+        look_at_text(text);
+    }
+}
+
+fn look_at_text(text: &str) {
+    if let Some(pointer) = pointer_of(text) {
         touch_unknown(pointer);
     }
 }

@@ -476,6 +476,21 @@ fn masks_are_never_left_out_in_silence() {
         let errors = load_errors(&[("m.rego", &format!("package system.log\nmask contains {entry}\n"))]);
         assert!(errors[0].starts_with("m.rego:") && errors[0].contains(why), "{errors:?}");
     }
+    // By a rule that it needs, here or elsewhere; rules beside it may look at what they like.
+    let by = |own: &str, other: &str| {
+        let mask =
+            format!("package system.log\nimport data.lib.masks\nmask contains \"/input/request/name\" if {own}\n");
+        let lib =
+            format!("package lib.masks\nsensitive if {{ inner }}\ninner if {other}\nbeside if input.request.dryRun\n");
+        let compiled = compile(&sources(&[("m.rego", &mask), ("l.rego", &lib)]), CompileOptions::default());
+        compiled.err().unwrap_or_default().iter().map(LoadError::to_string).collect::<Vec<_>>()
+    };
+    let here = by("sensitive\nsensitive if input.request.dryRun", "1 == 1");
+    let there = by("masks.sensitive", "input.request.dryRun");
+    for errors in [&here, &there] {
+        assert!(errors.iter().any(|e| e.contains("cannot depend on `input`")), "{errors:?}");
+    }
+    assert_eq!(by("masks.sensitive", "1 == 1"), Vec::<String>::new());
     let mask = "package system.log\nmask contains \"/input/request/object/spec/a\"\n\
         mask contains {\"op\": \"upsert\", \"path\": \"/input/request/userInfo/username\", \"value\": \"x\"}\n";
     let compiled = compile(

@@ -311,16 +311,17 @@ fn write_finding(out: &mut impl Write, finding: &Finding) -> anyhow::Result<()> 
     let ids: Vec<String> =
         ids.filter(|(id, _)| !id.is_empty()).map(|(id, what)| format!("{what} {}", plain(id))).collect();
     let detail = if finding.detail.is_empty() { String::new() } else { format!(" ({})", plain(&finding.detail)) };
-    Ok(writeln!(
-        out,
-        "  {}  {} {} {} by {}{code}{detail}  {}",
-        cut(&finding.time),
-        finding.operation,
-        plain(&finding.resource),
-        plain(&object(&finding.namespace, &finding.name)),
-        plain(&finding.user),
-        ids.join(", ")
-    )?)
+    let about = match finding.operation.as_str() {
+        // About no request: records that are missing.
+        "" => String::new(),
+        operation => format!(
+            "{operation} {} {} by {}{code}",
+            plain(&finding.resource),
+            plain(&object(&finding.namespace, &finding.name)),
+            plain(&finding.user)
+        ),
+    };
+    Ok(writeln!(out, "  {}  {about}{detail}  {}", cut(&finding.time), ids.join(", "))?)
 }
 
 fn period(ends: Option<&(String, String)>) -> String {

@@ -55,7 +55,7 @@ pub(super) fn settle(db: &Connection, seen: &Seen) -> Result<(), LogError> {
             "pruned"
         } else if gaps.spend(origin.as_deref(), &point) {
             "in_gap"
-        } else if origin.is_none_or(|o| !holds_origin(db, &o)) && ended.as_str() < begins {
+        } else if ended.as_str() < begins && !holds_origin(db, origin.as_deref())? {
             "before"
         } else {
             continue;
@@ -66,10 +66,11 @@ pub(super) fn settle(db: &Connection, seen: &Seen) -> Result<(), LogError> {
     excuse_deletions(db)
 }
 
-/// Whether the log of this origin is among those that were given: then it has a decision of it, or has lost it.
-fn holds_origin(db: &Connection, origin: &str) -> bool {
-    let found = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM stretch WHERE origin = ?1)");
-    found.and_then(|mut f| f.query_row([origin], |r| r.get(0))).unwrap_or(true)
+/// Whether the log of this origin, if it is known, is among those that were given: then it has a decision of it, or has
+/// lost it.
+fn holds_origin(db: &Connection, origin: Option<&str>) -> Result<bool, LogError> {
+    let mut query = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM stretch WHERE origin = ?1)")?;
+    Ok(query.query_row([origin], |row| row.get(0))?)
 }
 
 /// Records that are gone and may have been of these times, as a prune record says.

@@ -17,7 +17,7 @@ use crate::admission::{Request, decode};
 use crate::decisions::join::{AuditError, read_audit_values};
 use crate::engine::veiled;
 
-/// An event that comes again is known among the last so many; memory is twice that.
+/// An event that comes again is known among the last so many that admission saw; memory is twice that.
 pub const MOST_KNOWN: usize = 500_000;
 
 /// What one event comes to.

@@ -300,14 +300,19 @@ impl HttpDoor for NoAnswers {
 }
 
 /// Namespaces as they were read.
-struct World {
+pub(super) struct World {
     read: BTreeMap<String, NamespaceMetadata>,
     elsewhere: Option<Arc<BTreeMap<String, NamespaceMetadata>>>,
     /// Asked for, and neither on record nor elsewhere.
-    missing: Arc<Mutex<BTreeSet<String>>>,
+    pub missing: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl World {
+    /// Namespaces of the data alone.
+    pub(super) fn of_data(namespaces: &Arc<BTreeMap<String, NamespaceMetadata>>) -> Self {
+        Self { read: BTreeMap::new(), elsewhere: Some(Arc::clone(namespaces)), missing: Arc::default() }
+    }
+
     /// What the record has, and where something of it is veiled.
     ///
     /// # Errors

@@ -1,32 +1,16 @@
 //! What a candidate would do with a request that was let pass: it goes through its mutating policies, then through its
 //! validating ones, as the API server would send it. Knows audited requests; must not know events.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use serde_json::{Value, json};
+use json_patch::Patch;
+use serde_json::Value;
 
 use super::audit::AuditedRequest;
 use super::changes::{self, Change};
-use super::judge::{self, ANY, Candidate, Judged, NoAnswers};
+use super::judge::{self, ANY, Candidate, Judged, NoAnswers, World};
 use crate::admission::{Request, decode};
-use crate::engine::{Context, Endpoint, Inventory, NamespaceMetadata, Namespaces, Verdict, decide};
-
-/// Namespaces of the data, and which were asked for and are not among them.
-struct Known {
-    known: Arc<BTreeMap<String, NamespaceMetadata>>,
-    missing: Arc<Mutex<Vec<String>>>,
-}
-
-impl Namespaces for Known {
-    fn metadata(&self, name: &str) -> Option<NamespaceMetadata> {
-        let found = self.known.get(name).cloned();
-        if found.is_none() {
-            self.missing.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
-        }
-        found
-    }
-}
+use crate::engine::{Context, Endpoint, Inventory, Verdict, decide};
 
 impl AuditedRequest {
     /// What the candidate would do with it, which was let pass.
@@ -43,8 +27,7 @@ impl AuditedRequest {
             if judged.has_doubts() {
                 return change.with_doubt("what the mutating policies make of the object");
             }
-            let patch = judged.decision.patch.as_ref().and_then(|p| serde_json::to_value(p).ok());
-            if let Some(patch) = patch {
+            if let Some(patch) = &judged.decision.patch {
                 match patched(&request, patch) {
                     Some(patched) => request = Arc::new(patched),
                     None => return change.with_doubt("what the patch makes of the object"),
@@ -57,8 +40,8 @@ impl AuditedRequest {
     }
 
     fn judged(&self, candidate: &Candidate, endpoint: Endpoint, request: &Arc<Request>) -> Judged {
-        let missing = Arc::<Mutex<Vec<String>>>::default();
-        let world = Known { known: Arc::clone(&candidate.namespaces), missing: Arc::clone(&missing) };
+        let world = World::of_data(&candidate.namespaces);
+        let missing = Arc::clone(&world.missing);
         let inventory = Inventory { namespaces: Arc::new(world), age: None };
         let context = Context {
             endpoint,
@@ -83,12 +66,9 @@ impl AuditedRequest {
 }
 
 /// The request with a patch of its object.
-fn patched(request: &Request, patch: Value) -> Option<Request> {
-    let patch: json_patch::Patch = serde_json::from_value(patch).ok()?;
-    let mut object = request.object().clone();
-    json_patch::patch(&mut object, &patch).ok()?;
+fn patched(request: &Request, patch: &Patch) -> Option<Request> {
     let mut review = Value::clone(request.review());
-    *review.pointer_mut("/request/object")? = json!(object);
+    json_patch::patch(review.pointer_mut("/request/object")?, patch).ok()?;
     let mut patched = decode(review.to_string().as_bytes()).ok()?;
     patched.veiled = request.veiled;
     Some(patched)

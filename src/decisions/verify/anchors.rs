@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::decisions::LogError;
 use crate::decisions::anchor::HistoryLine;
 use crate::decisions::lines::Lines;
-use crate::policy::yaml;
+use crate::policy::{Digest, yaml};
 use crate::tlog::{Checkpoint, Hash, Note};
 
 /// A checkpoint, and where it was found.
@@ -72,7 +72,7 @@ struct Found<'f> {
     origin: Option<&'f str>,
     place: String,
     /// An audit log has the same checkpoint many times. One with other signatures is another: witnesses may be among them.
-    seen: BTreeSet<(u64, Hash, Option<String>)>,
+    seen: BTreeSet<(u64, Hash, Option<Digest>)>,
     anchors: Vec<Anchor>,
     others: u64,
 }
@@ -184,9 +184,10 @@ impl Found<'_> {
     }
 
     fn take(&mut self, checkpoint: Checkpoint, note: Option<Note>, number: u64) {
+        let signed = note.as_ref().map(|note| Digest::of(note.to_string().as_bytes()));
         if self.origin.is_some_and(|origin| origin != checkpoint.origin) {
             self.others += 1;
-        } else if self.seen.insert((checkpoint.size, checkpoint.root, note.as_ref().map(Note::to_string))) {
+        } else if self.seen.insert((checkpoint.size, checkpoint.root, signed)) {
             self.anchors.push(Anchor { checkpoint, note, place: format!("`{}:{number}`", self.place) });
         }
     }

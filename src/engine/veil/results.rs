@@ -2,17 +2,16 @@
 //! (JSON) and veils; must not know policies.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{MOST_PAIRS, pointer_of, touch_unknown, watching};
+use super::{MOST_PAIRS, look_at_text, pointer_of, watching};
 
 /// The value itself is looked at.
 pub(crate) fn look(value: &Value) {
-    if let Value::String(text) = value
-        && let Some(pointer) = pointer_of(text)
-    {
-        touch_unknown(pointer);
+    if let Value::String(text) = value {
+        look_at_text(text);
     }
 }
 
@@ -40,16 +39,13 @@ pub(crate) fn findings(result: &Value) {
             ["msg", "field", "fix"].into_iter().filter_map(|key| item.get(key)).for_each(look);
         }
     }
-    let all = || {
-        let rules = ["deny", "violation", "warn"].into_iter().filter_map(|rule| result.get(rule));
-        rules.filter_map(Value::as_array).flatten().filter(|item| item.get("details").is_some_and(has_veil))
-    };
-    for (i, item) in all().enumerate() {
-        let same = |other: &&Value| ["msg", "field"].iter().all(|key| other.get(key) == item.get(key));
-        if all().skip(i + 1).any(|other| same(&other)) {
-            all().filter(same).for_each(look_through);
-        }
+    let rules = ["deny", "violation", "warn"].into_iter().filter_map(|rule| result.get(rule));
+    let mut alike: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    for item in rules.filter_map(Value::as_array).flatten().filter(|i| i.get("details").is_some_and(has_veil)) {
+        let says = ["msg", "field"].map(|key| item.get(key).map(Value::to_string).unwrap_or_default());
+        alike.entry(says.join("\n")).or_default().push(item);
     }
+    alike.values().filter(|items| items.len() > 1).flatten().for_each(|item| look_through(item));
     result.get("audit_annotations").into_iter().for_each(look_through);
 }
 
@@ -113,18 +109,28 @@ fn lists(from: &[Value], to: &[Value]) {
             differ(a, b);
         }
     }
-    let count = |list: &[Value], value: &Value| list.iter().filter(|v| *v == value).count();
+    let counts = |list: &[Value]| {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        list.iter().filter(|v| has_veil(v)).for_each(|v| *counts.entry(v.to_string()).or_default() += 1);
+        counts
+    };
+    let names = |list: &[Value]| list.iter().filter_map(name).map(Value::to_string).collect::<BTreeSet<_>>();
+    let (before, after, named, still_named) = (counts(from), counts(to), names(from), names(to));
     for value in from.iter().chain(to).filter(|v| has_veil(v)) {
-        let (before, after) = (count(from, value), count(to, value));
-        let named = |list: &[Value]| list.iter().any(|v| named_alike(v, value));
-        if before != after && !(named(from) && named(to)) {
+        let text = value.to_string();
+        let stays = name(value).map(Value::to_string).is_some_and(|n| named.contains(&n) && still_named.contains(&n));
+        if before.get(&text) != after.get(&text) && !stays {
             look_through(value);
         }
     }
 }
 
+/// What an element of a list is known by.
+fn name(value: &Value) -> Option<&Value> {
+    value.get("name").filter(|name| !is_veiled(name))
+}
+
 fn named_alike(a: &Value, b: &Value) -> bool {
-    let name = |v: &Value| v.get("name").filter(|n| !is_veiled(n)).cloned();
     name(a).is_some_and(|n| name(b) == Some(n))
 }
 
