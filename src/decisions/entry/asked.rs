@@ -49,11 +49,11 @@ pub(super) fn asked(
     let groups = user.groups.iter().enumerate();
     let groups = groups.map(|(i, g)| fixed(g, &format!("/request/userInfo/groups/{i}"), room::SHORT));
     let (groups, groups_omitted) = clip::list(groups, room::GROUPS);
-    let extra: Vec<(&String, &String)> =
-        user.extra.iter().flat_map(|(key, values)| values.iter().map(move |v| (key, v))).collect();
+    let extra = user.extra.iter().flat_map(|(key, values)| values.iter().enumerate().map(move |(i, v)| (key, i, v)));
+    let extra: Vec<(&String, usize, &String)> = extra.collect();
     let (values, extra_omitted) = clip::list(
-        extra.iter().map(|(key, value)| {
-            let pointer = format!("/request/userInfo/extra/{}", key.replace('~', "~0").replace('/', "~1"));
+        extra.iter().map(|(key, i, value)| {
+            let pointer = format!("/request/userInfo/extra/{}/{i}", key.replace('~', "~0").replace('/', "~1"));
             (clip::text(key, room::SHORT), fixed(value, &pointer, room::NAME))
         }),
         room::EXTRA,

@@ -32,11 +32,16 @@ pub struct Index {
 }
 
 impl Index {
-    /// Opens the index in `path`, or makes one. One of another version is made anew.
+    /// Opens the index in `path`, or makes one. One of another version is made anew; a file of something else is left
+    /// alone.
     ///
     /// # Errors
     /// [`LogError::Work`] when the file is no index or cannot be written.
     pub fn open(path: &Path) -> Result<Self, LogError> {
+        if tables::foreign(&Connection::open(path)?)? {
+            let message = format!("`{}` is the database of something else; name another file", path.display());
+            return Err(LogError::Work { message });
+        }
         let mut db = connect(path)?;
         if tables::version(&db)? != tables::VERSION {
             drop(db);

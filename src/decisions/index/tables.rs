@@ -47,6 +47,14 @@ pub(super) fn version(db: &Connection) -> Result<i64, LogError> {
     Ok(db.query_row("PRAGMA user_version", [], |row| row.get(0))?)
 }
 
+/// Whether there is a table that no index has.
+pub(super) fn foreign(db: &Connection) -> Result<bool, LogError> {
+    let query =
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT IN
+      ('segment', 'record', 'decision', 'violation', 'error', 'exception'))";
+    Ok(db.query_row(query, [], |row| row.get(0))?)
+}
+
 /// Statements that put a record in.
 pub(super) struct Filling<'t> {
     record: Statement<'t>,

@@ -104,6 +104,13 @@ fn sql_over_an_index_that_follows_the_log() {
         assert!(err.contains("the query: ") && err.contains("`.schema` prints"), "{err}");
     }
     assert!(!other.exists());
+    // Nor for files of others.
+    let index = ["--index", other.to_str().expect("UTF-8")];
+    let db = rusqlite::Connection::open(&other).expect("opens");
+    db.execute_batch("CREATE TABLE precious (a); INSERT INTO precious VALUES (7)").expect("made");
+    let (code, _, err) = run(&log, &[&["query", sql][..], &index].concat());
+    assert!(code == Some(2) && err.contains("is the database of something else"), "{err}");
+    assert_eq!(db.query_row("SELECT a FROM precious", [], |row| row.get::<_, i64>(0)), Ok(7));
 
     // A log that was cut is not the one that was read.
     let segment = segment_files(&log).pop().expect("a segment");

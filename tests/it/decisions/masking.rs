@@ -369,6 +369,24 @@ fn the_operator_names_more() {
     assert_eq!(record.request.namespace, "shop");
 }
 
+/// The envelope outlives the body: what is hidden in the one is hidden in the other, and by the same commitment.
+#[test]
+fn values_of_a_users_extra_fields_are_hidden_in_the_envelope_too() {
+    let request = review(json!({
+        "uid": "u", "operation": "CREATE", "kind": {"kind": "Pod"}, "resource": {"resource": "pods"},
+        "userInfo": {"username": "admin", "extra": {"arn": ["arn:of:jane", "arn:of:joan"], "a/b": ["plain"]}},
+        "object": {"metadata": {"name": "x"}},
+    }));
+    for (named, hidden) in [("extra", 3), ("extra/arn", 2), ("extra/arn/0", 1), ("extra/*/*", 3), ("extra/a~1b/0", 1)] {
+        let masker = Masker::new(key(), vec![format!("/input/request/userInfo/{named}")]);
+        let (record, body) = stored(&Entry::decision(&meta(), &request, &allowed(), &masker));
+        let values: Vec<&String> = record.request.user.extra.values().flatten().collect();
+        let masked: Vec<_> = values.iter().filter(|v| v.starts_with("hmac-sha256:")).collect();
+        assert_eq!(masked.len(), hidden, "{named}: {values:?}");
+        assert!(masked.iter().all(|commitment| body.to_string().contains(commitment.as_str())), "{named}: {body}");
+    }
+}
+
 /// A request without a secret is recorded as it came, until something else says what is one.
 #[test]
 fn what_only_a_policy_calls_a_secret_is_hidden_in_the_request() {
