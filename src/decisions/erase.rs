@@ -25,7 +25,7 @@ use crate::decisions::retention::erasures;
 use crate::decisions::segments::{self, Segment};
 use crate::decisions::selection::named;
 use crate::decisions::writer::{Lines as Written, Writer, length};
-use crate::decisions::{Author, DecisionLog, LogError, Record, Selection};
+use crate::decisions::{Author, DecisionLog, LogError, Record, Selection, Storage};
 
 /// What a rewritten file is called until it is in place.
 const DRAFT: &str = "erasing";
@@ -283,8 +283,8 @@ impl Writer {
             self.add_own(&mut lines, RecordType::Prune, &record);
         }
         self.write(&lines)?;
-        self.pruned.drain(..told);
-        self.sync()?;
+        self.prunes_written(told);
+        self.sign_all()?;
         let path = segments::body_path(&self.options.dir, rewritten.segment);
         self.storage.rename(&rewritten.draft, &path).map_err(|e| LogError::io("replace", &path, &e))?;
         if let Some(segment) = self.segments.iter_mut().find(|s| s.first_seq == rewritten.segment) {
@@ -296,14 +296,47 @@ impl Writer {
     }
 }
 
-/// Deletes what an erasure that was cut off has left.
-pub(super) fn clean(dir: &Path) {
+/// Ends erasures that were cut off: what records tell of is put in place, `erased` says of which bodies they do; anything
+/// else is deleted, it holds bodies.
+pub(super) fn finish(storage: &dyn Storage, dir: &Path, segments: &mut [Segment], erased: &Ranges) {
     let Ok(entries) = fs::read_dir(dir.join("bodies")) else { return };
-    for path in entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == DRAFT)) {
-        if let Err(error) = fs::remove_file(&path) {
-            tracing::warn!(path = %path.display(), %error, "an unfinished erasure could not be cleaned up");
+    let drafts = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == DRAFT));
+    for draft in drafts.collect::<Vec<_>>() {
+        let path = draft.with_extension("jsonl");
+        let segment = segments.iter_mut().find(|s| segments::body_path(dir, s.first_seq) == path);
+        let done = match segment {
+            Some(segment) if told(dir, segment.first_seq, &draft, erased).unwrap_or(false) => {
+                let length = fs::metadata(&draft).map(|m| m.len());
+                storage.rename(&draft, &path).and(length).map(|length| segment.bodies = Some(length))
+            }
+            _ => fs::remove_file(&draft),
+        };
+        if let Err(error) = done {
+            tracing::warn!(path = %draft.display(), %error, "an unfinished erasure could not be ended");
         }
     }
+}
+
+/// Whether records tell of all that is erased in a draft, of which there is something.
+fn told(dir: &Path, first_seq: u64, draft: &Path, erased: &Ranges) -> io::Result<bool> {
+    let mut ids = HashSet::new();
+    let mut lines = Lines::open(draft)?;
+    while let Some(line) = lines.next_finished()? {
+        ids.extend(std::str::from_utf8(line.bytes).ok().and_then(erased_id).map(str::to_owned));
+    }
+    if ids.is_empty() {
+        return Ok(false);
+    }
+    let mut lines = Lines::open(&segments::envelope_path(dir, first_seq))?;
+    while let Some(line) = lines.next_finished()? {
+        let Some(record) = std::str::from_utf8(line.bytes).ok().and_then(Record::parse) else { continue };
+        let Some(id) = record.decision().map(|d| d.decision_id) else { continue };
+        let seq = record.head.seq;
+        if ids.remove(&id) && !erased.iter().any(|(first, last)| (first..=last).contains(&seq)) {
+            return Ok(false);
+        }
+    }
+    Ok(ids.is_empty())
 }
 
 /// Whether a line of a body file says that the body of `id` was erased.

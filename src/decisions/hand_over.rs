@@ -6,6 +6,7 @@
 //! old key signs the new one's name.
 
 use crate::decisions::LogError;
+use crate::decisions::tree_files::{archived, read_note};
 use crate::decisions::writer::Writer;
 use crate::tlog::{Checkpoint, Note, TlogError, VerifierKey};
 
@@ -45,16 +46,23 @@ impl HandOver {
 }
 
 impl Writer {
-    /// When the key was replaced and the one before is at hand, the old one vouches for the new one.
+    /// When the key was replaced and the one before is at hand, the old one vouches for the new one. `keys` are those that
+    /// signed before this start; a run that was killed may have listed the new one and not come as far as this.
     pub(super) fn hand_over(&self, keys: &[VerifierKey]) -> Result<(), LogError> {
         let Some(previous) = self.options.signing_seed.previous() else { return Ok(()) };
         let previous = previous.under(&self.origin)?;
-        match keys.last() {
-            Some(last) if last == previous.verifier() && last != self.notary.verifier() => {
-                self.notary.hand_over(&previous)
-            }
-            _ => Ok(()),
+        let (old, new) = (previous.verifier(), self.notary.verifier());
+        let before = keys.iter().rev().find(|key| *key != new);
+        if old == new || before != Some(old) {
+            return Ok(());
         }
+        for path in archived(&self.options.dir)? {
+            let Ok(Some((note, _))) = read_note(&path) else { continue };
+            if HandOver::read(&note, std::slice::from_ref(old)).is_ok_and(|found| found.is_some_and(|h| h.to == *new)) {
+                return Ok(());
+            }
+        }
+        self.notary.hand_over(&previous)
     }
 }
 

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::decisions::lines::Lines;
 use crate::decisions::ranges::Ranges;
 use crate::decisions::segments::{self, Segment};
-use crate::decisions::tree_files::read_keys;
-use crate::decisions::{LogError, PruneRecord, Record, RecordType, Selection, Storage};
+use crate::decisions::tree_files::{latest_size, read_keys};
+use crate::decisions::{LogError, PruneRecord, Record, RecordType, Selection, StartRecord, Storage};
 use crate::tlog::{Note, VerifierKey};
 
 /// Longest name, in bytes: it stands in messages and records.
@@ -138,6 +138,9 @@ pub(super) struct Kept {
     /// Records that are there and whose bodies were erased.
     #[serde(default)]
     pub erased: Ranges,
+    /// Deletions on a full disk of which no signed record tells yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owed: Vec<PruneRecord>,
 }
 
 /// `<dir>/holds`.
@@ -146,19 +149,41 @@ fn path(dir: &Path) -> PathBuf {
 }
 
 impl Kept {
-    /// What the log in `dir` holds and has deleted: the file, if one of `keys` signed it, and the records after it.
-    pub(super) fn read(dir: &Path, segments: &[Segment], keys: &[VerifierKey]) -> Result<Self, LogError> {
+    /// What the log in `dir` holds and has deleted: the file, if one of `keys` signed it, and the records after it, which
+    /// end before `end`. A checkpoint covers those before `signed`. Others keep what they hold, and release and delete
+    /// nothing: anybody may have written them.
+    pub(super) fn read(
+        dir: &Path,
+        segments: &[Segment],
+        keys: &[VerifierKey],
+        (signed, end): (u64, u64),
+    ) -> Result<Self, LogError> {
         let mut kept = match Self::stored(dir, keys) {
-            Ok(stored) => stored.unwrap_or_default(),
+            // Records that it counts in were lost with the power, and others may have their numbers.
+            Ok(stored) => stored.filter(|kept| kept.upto <= end).unwrap_or_default(),
             Err(error) => {
                 tracing::warn!(%error, "the list of legal holds is read from the records");
                 Self::default()
             }
         };
+        let (mut records, mut doubtful) = (Vec::new(), Ranges::default());
+        doubtful.insert(signed, u64::MAX);
         for (i, segment) in segments.iter().enumerate() {
             if segments.get(i + 1).is_none_or(|next| next.first_seq > kept.upto) {
-                kept.replay(&segments::envelope_path(dir, segment.first_seq))?;
+                kept.look(&segments::envelope_path(dir, segment.first_seq), &mut records, &mut doubtful)?;
             }
+        }
+        for record in records {
+            let seq = record.head.seq;
+            if doubtful.iter().any(|(first, last)| (first..=last).contains(&seq)) && kept.loses_by(&record) {
+                tracing::warn!(
+                    seq,
+                    "a record that changes a hold or tells of a deletion was not signed, and is not believed"
+                );
+            } else {
+                kept.take(&record);
+            }
+            kept.upto = kept.upto.max(seq + 1);
         }
         Ok(kept)
     }
@@ -192,7 +217,9 @@ impl Kept {
         storage.replace(&path, note.to_string().as_bytes()).map_err(|e| LogError::io("write", &path, &e))
     }
 
-    fn replay(&mut self, path: &Path) -> Result<(), LogError> {
+    /// Collects the records of a segment that say something of holds and deletions, and which records a start took over
+    /// although no checkpoint covered them.
+    fn look(&self, path: &Path, records: &mut Vec<Record>, doubtful: &mut Ranges) -> Result<(), LogError> {
         let fault = |e: io::Error| LogError::io("read", path, &e);
         let mut lines = match Lines::open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -200,11 +227,19 @@ impl Kept {
         };
         while let Some(line) = lines.next_finished().map_err(fault)? {
             let Ok(text) = std::str::from_utf8(line.bytes) else { continue };
-            let wanted = [r#""type":"hold""#, r#""type":"prune""#].iter().any(|t| text.contains(t));
+            let wanted =
+                [r#""type":"hold""#, r#""type":"prune""#, r#""type":"start""#].iter().any(|t| text.contains(t));
             let Some(record) = wanted.then(|| Record::parse(text)).flatten() else { continue };
-            if record.head.seq >= self.upto {
-                self.take(&record);
-                self.upto = record.head.seq + 1;
+            let seq = record.head.seq;
+            match record.head.r#type {
+                RecordType::Start => {
+                    let start: Option<StartRecord> = serde_json::from_str(&record.line).ok();
+                    if let Some(unsigned) = start.map(|start| start.unsigned).filter(|unsigned| *unsigned > 0) {
+                        doubtful.insert(seq.saturating_sub(unsigned), seq.saturating_sub(1));
+                    }
+                }
+                RecordType::Hold | RecordType::Prune if seq >= self.upto => records.push(record),
+                _ => {}
             }
         }
         Ok(())
@@ -226,6 +261,14 @@ impl Kept {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Whether something is no longer held by it, or not as it was, or is to have been deleted.
+    fn loses_by(&self, record: &Record) -> bool {
+        match record.hold() {
+            Some(hold) => hold.action == HoldAction::Release || self.holds.iter().any(|h| h.name == hold.name),
+            None => record.head.r#type == RecordType::Prune,
         }
     }
 
@@ -254,5 +297,6 @@ impl Kept {
 /// # Errors
 /// [`LogError::Io`].
 pub fn holds(dir: &Path) -> Result<Vec<Hold>, LogError> {
-    Ok(Kept::read(dir, &segments::segments(dir)?, &read_keys(dir)?)?.holds)
+    let signed = latest_size(dir).unwrap_or(0);
+    Ok(Kept::read(dir, &segments::segments(dir)?, &read_keys(dir)?, (signed, u64::MAX))?.holds)
 }

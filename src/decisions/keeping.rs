@@ -168,11 +168,15 @@ impl Writer {
 
     /// Keeps at hand what the records say. When it cannot be written, the next start reads them.
     pub(super) fn save_kept(&mut self) {
-        self.kept.upto = self.next_seq;
-        let note = self.sign_text(self.kept.text());
-        if let Err(error) = Kept::save(&note, self.storage.as_ref(), &self.options.dir) {
+        if let Err(error) = self.try_save_kept() {
             tracing::warn!(%error, "the list of legal holds could not be written; the next start reads the records");
         }
+    }
+
+    pub(super) fn try_save_kept(&mut self) -> Result<(), LogError> {
+        self.kept.upto = self.next_seq;
+        let note = self.sign_text(self.kept.text());
+        Kept::save(&note, self.storage.as_ref(), &self.options.dir)
     }
 
     /// At a start: the holds that are there are in force. Where a log is begun in place of another, they are stated
@@ -228,7 +232,7 @@ impl Writer {
         let told = self.add_pruned(&mut lines);
         self.add_own(&mut lines, RecordType::Hold, record);
         self.write(&lines)?;
-        self.pruned.drain(..told);
+        self.prunes_written(told);
         Ok(self.next_seq - 1)
     }
 

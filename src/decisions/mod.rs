@@ -35,6 +35,7 @@ mod mask;
 mod notary;
 mod opening;
 mod orders;
+mod own;
 mod page;
 mod prove;
 mod query;
@@ -97,7 +98,7 @@ pub use sets::{Keeping, KeptSet, PolicySets, SetError, SetId};
 pub use signing::SigningSeed;
 pub use storage::{Appendable, Disk, Storage};
 pub use verify::{
-    Anchor, BodyCount, Cosignature, Finding, FindingCode, Neighbour, Progress, Report, VerifyOptions, WitnessPolicy,
-    read_anchors, verify, verify_witnessed,
+    Anchor, Anchors, BodyCount, Cosignature, Finding, FindingCode, Neighbour, Progress, Report, Succeeded,
+    VerifyOptions, WitnessPolicy, read_anchors, verify, verify_witnessed,
 };
 pub use witness::{Round, Witness, Witnesses};

@@ -144,8 +144,9 @@ impl Notary {
     /// there before anything is signed.
     pub(super) fn settle(&self) -> Result<(), LogError> {
         let [latest, _] = &self.partial;
-        let tiles = latest.iter().map(|id| tile_path(&self.dir, *id));
-        for path in tiles.chain([checkpoint_path(&self.dir)]) {
+        let tiles = latest.iter().flat_map(|id| [tile_path(&self.dir, *id), partials_path(&self.dir, *id)]);
+        // The directory last: the checkpoint's name leads to the new file from then on.
+        for path in tiles.chain([checkpoint_path(&self.dir), self.dir.clone()]) {
             self.storage.sync(&path).map_err(|e| LogError::io("sync", &path, &e))?;
         }
         Ok(())

@@ -44,8 +44,6 @@ pub(super) fn open(
         storage.make_dir(&dir).map_err(|e| LogError::io("create", &dir, &e))?;
     }
     let lock = DirLock::take(dir)?;
-    // Not before: another process may be erasing.
-    erase::clean(dir);
     let mut found = segments::recover(storage.as_ref(), dir)?;
     let copy = options.checkpoint_copy.as_deref();
     let mut known = Known::read(dir, copy, &options.signing_seed, found.origin.as_deref());
@@ -67,7 +65,11 @@ pub(super) fn open(
     let named = found.origin.as_ref().or(signed.as_ref().or(before).map(|c| &c.origin)).unwrap_or(&options.origin);
     let seeds = [Some(options.signing_seed.clone()), options.signing_seed.previous()].into_iter().flatten();
     let trusted: Vec<VerifierKey> = seeds.filter_map(|s| Some(s.under(named).ok()?.verifier().clone())).collect();
-    let mut kept = Kept::read(dir, &found.segments, &trusted)?;
+    let end = if found.origin.is_some() { found.next_seq } else { u64::MAX };
+    let ends = (signed.as_ref().map_or(0, |c| c.size), end);
+    let mut kept = Kept::read(dir, &found.segments, &trusted, ends)?;
+    // Not before the lock is taken: another process may be erasing.
+    erase::finish(storage.as_ref(), dir, &mut found.segments, &kept.erased);
     if found.origin.is_none() {
         kept = Kept { holds: kept.holds, ..Kept::default() };
     }

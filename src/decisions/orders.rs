@@ -216,7 +216,7 @@ impl Writer {
         record.ticket = author.ticket.clone().unwrap_or_default();
         record.reason = author.note.clone().unwrap_or_default();
         self.state(&record)?;
-        self.sync()?;
+        self.sign_all()?;
         self.kept.holds.retain(|h| h.name != name);
         self.holds_changed();
         Ok(())

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::decisions::lines::Lines;
-use crate::decisions::segments::{Recovered, envelope_path};
+use crate::decisions::segments::{self, Recovered, envelope_path};
 use crate::decisions::tree_files::{checkpoint_path, read_keys, read_note, read_tile, tile_path};
-use crate::decisions::{LogError, SigningSeed, Storage};
+use crate::decisions::{LogError, RecordType, SigningSeed, Storage};
 use crate::tlog::{Checkpoint, Note, Tile, Tree, VerifierKey, leaf_hash};
 
 /// What is known of a log before its lines are looked at.
@@ -27,7 +27,7 @@ pub(super) struct Known {
 impl Known {
     /// Reads what directory and copy say of the log `origin`, or of any if it has no records. What cannot be read, or nobody known signed, is no checkpoint.
     pub(super) fn read(dir: &Path, copy: Option<&Path>, seed: &SigningSeed, origin: Option<&str>) -> Self {
-        let keys = read_keys(dir).unwrap_or_else(|error| warn("the log's list of keys", &error));
+        let mut keys = read_keys(dir).unwrap_or_else(|error| warn("the log's list of keys", &error));
         let mut latest: Option<(Note, Checkpoint)> = None;
         for path in [Some(checkpoint_path(dir)), copy.map(Path::to_path_buf)].into_iter().flatten() {
             let found = read_note(&path).unwrap_or_else(|error| warn("a checkpoint", &error));
@@ -48,6 +48,10 @@ impl Known {
                 }
             }
         }
+        // A key that signed nothing, because the server was killed before, is as if it had not been.
+        let signed =
+            |key: &VerifierKey| latest.as_ref().is_some_and(|(n, _)| n.verify(std::slice::from_ref(key)).is_ok());
+        keys.pop_if(|last| !signed(last));
         Self { keys, latest }
     }
 }
@@ -116,6 +120,13 @@ pub(super) fn resume(
         builder.begin(found)?;
     }
     builder.hash(found, found.next_seq)?;
+    if size > 0 && found.next_seq > size {
+        let is = |seq| segments::head(dir, &found.segments, seq).map(|head| head.map(|h| h.r#type));
+        let (last, next) = (is(size - 1)?, is(size)?);
+        if last == Some(RecordType::Stop) && next != Some(RecordType::Start) {
+            return damaged(format!("record {size} comes after the server had stopped, and no start before it"));
+        }
+    }
     Ok(Resumed { unsigned: found.next_seq - size, tree: builder.tree })
 }
 

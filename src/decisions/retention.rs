@@ -31,7 +31,7 @@ const HEADROOM: u64 = TILE_BYTES + 4096;
 /// How often it is looked for what is too old.
 const LOOK: Duration = Duration::from_secs(1);
 /// Files deleted for their age between two writes: each has a record, and answers wait meanwhile.
-const FILES_AT_ONCE: u64 = 8;
+const FILES_AT_ONCE: u64 = 4;
 /// A segment ends at this share of the shortest period, so that what is kept too long is not kept much too long.
 const SEGMENTS_A_PERIOD: u32 = 10;
 /// And at the latest after this.
@@ -179,13 +179,7 @@ impl Writer {
         let Oldest::Segment(segment) = oldest else { return Ok(()) };
         let index = self.segments.iter().position(|s| s.first_seq == segment.first_seq);
         let signed = self.notary.signed().map_or(0, |c| c.size);
-        if index.is_some_and(|index| self.end_of(index) > signed) {
-            self.sync()?;
-            let signed = self.notary.sign_now();
-            self.publish(signed.clone());
-            signed?;
-        }
-        self.notary.settle()
+        if index.is_some_and(|index| self.end_of(index) > signed) { self.sign_all() } else { self.notary.settle() }
     }
 
     fn drop_segment(
@@ -235,8 +229,17 @@ impl Writer {
         let mut freed = 0;
         while freed < wanted {
             let Some((oldest, record)) = self.oldest(FULL_DISK) else { break };
-            if self.vouch(&oldest).and_then(|()| self.delete(&oldest)).is_err() {
+            if self.vouch(&oldest).is_err() {
                 break;
+            }
+            // Killed from here on, the next start writes the record. That has no room only where nothing has.
+            let owed = self.owe(&record);
+            if self.delete(&oldest).is_err() {
+                self.kept.owed.pop();
+                break;
+            }
+            if !owed {
+                self.save_kept();
             }
             freed += record.bytes;
             self.pruned.push(record);
@@ -294,19 +297,23 @@ impl Writer {
         gone.len() <= MAX_GONE.max(self.kept.gone.len()) && erased <= MAX_GONE
     }
 
+    /// One past the last record that is in the segment at `index`: what is missing behind it was not deleted with it.
+    fn end_in(&self, index: usize) -> u64 {
+        let end = self.end_of(index);
+        let path = self.segments.get(index).map(|s| segments::envelope_path(&self.options.dir, s.first_seq));
+        path.and_then(|path| segments::last_seq(&path)).map_or(end, |last| end.min(last.saturating_add(1)))
+    }
+
     /// The record of a deletion of the segment at `index`, or of its bodies.
     fn told(&self, what: &str, reason: &str, index: usize, bytes: u64) -> PruneRecord {
         let first = self.segments.get(index).map_or(0, |s| s.first_seq);
-        let end = self.end_of(index);
+        let end = self.end_in(index);
         let mut record = record(what, reason, first, end, bytes);
         if what == "segment" {
             let mut gone = self.kept.gone.clone();
             gone.insert(first, end.saturating_sub(1));
             // The newest record of a deletion says all, so that no earlier one has to be kept.
-            // What is gone from the front on needs no list, nor does this segment alone.
-            let alone = gone.iter().eq([(first, end.saturating_sub(1))]);
-            let from_front = gone.len() == 1 && gone.iter().next().is_some_and(|(first, _)| first == 0);
-            if !alone && !from_front {
+            if !gone.iter().eq([(first, end.saturating_sub(1))]) {
                 record.gone = gone;
             }
             record.erased = self.kept.erased_before(first);
@@ -323,8 +330,8 @@ impl Writer {
             self.restate(|_, hold| (first..=last).contains(&hold.seq))?;
         }
         self.write_own(RecordType::Prune, record)?;
-        // A loss of power must not keep the deletion and lose its record.
-        self.sync().and_then(|()| self.delete(oldest)).inspect_err(|error| self.leave_alone(error))
+        // A loss of power must not keep the deletion and lose its record; and a record that nobody signed explains nothing.
+        self.sign_all().and_then(|()| self.delete(oldest)).inspect_err(|error| self.leave_alone(error))
     }
 
     fn leave_alone(&mut self, error: &LogError) {
@@ -353,9 +360,10 @@ impl Writer {
                 }
             }
             Oldest::Segment(segment) => {
+                let index = self.segments.iter().position(|s| s.first_seq == segment.first_seq);
+                let end = index.map(|index| self.end_in(index));
                 remove_for_good(&segments::envelope_path(dir, segment.first_seq))?;
-                if let Some(index) = self.segments.iter().position(|s| s.first_seq == segment.first_seq) {
-                    let end = self.end_of(index);
+                if let (Some(index), Some(end)) = (index, end) {
                     self.kept.gone.insert(segment.first_seq, end.saturating_sub(1));
                     self.segments.remove(index);
                 }

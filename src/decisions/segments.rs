@@ -2,14 +2,17 @@
 //! must not know queues or what a record says beyond its head.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::decisions::lines::read_line;
 use crate::decisions::record::{Head, MAX_ENVELOPE, RecordType};
 use crate::decisions::{LogError, Storage};
 
 const SUFFIX: &str = ".jsonl";
+/// Bytes of a line that are looked at: more than any record has.
+const MOST: usize = 2 * MAX_ENVELOPE;
 const DIGITS: usize = 20;
 
 /// One segment of the log on disk.
@@ -41,12 +44,20 @@ pub(super) fn segments(dir: &Path) -> Result<Vec<Segment>, LogError> {
         let Some(first_seq) = entry.file_name().to_str().and_then(first_seq) else { continue };
         let path = entry.path();
         let envelopes = match fs::metadata(&path) {
-            Ok(metadata) => metadata.len(),
+            Ok(metadata) if metadata.is_file() => metadata.len(),
+            // A pipe or a device would be read for ever, a directory not at all.
+            Ok(_) => return Err(LogError::Foreign { path, message: "it is no file".to_owned() }),
             // Pruned since.
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             Err(e) => return Err(LogError::io("read", &path, &e)),
         };
-        let bodies = fs::metadata(body_path(dir, first_seq)).ok().map(|m| m.len());
+        let path = body_path(dir, first_seq);
+        let bodies = match fs::metadata(&path) {
+            Ok(metadata) if !metadata.is_file() => {
+                return Err(LogError::Foreign { path, message: "it is no file".to_owned() });
+            }
+            other => other.ok().map(|m| m.len()),
+        };
         found.push(Segment { first_seq, envelopes, bodies });
     }
     found.sort_unstable_by_key(|s| s.first_seq);
@@ -111,9 +122,28 @@ pub(super) fn recover(storage: &dyn Storage, dir: &Path) -> Result<Recovered, Lo
 pub(super) fn ends(path: &Path) -> Result<Option<(String, String)>, LogError> {
     let fault = |e: io::Error| LogError::io("read", path, &e);
     let mut line = Vec::new();
-    BufReader::new(File::open(path).map_err(fault)?).read_until(b'\n', &mut line).map_err(fault)?;
+    read_line(&mut BufReader::new(File::open(path).map_err(fault)?), &mut line, MOST).map_err(fault)?;
     let first: Option<Head> = serde_json::from_slice(&line).ok();
     Ok(first.map(|h| h.timestamp).zip(last_record(path)?.head.map(|h| h.timestamp)))
+}
+
+/// The head of record `seq`, if it stands where it should.
+pub(super) fn head(dir: &Path, segments: &[Segment], seq: u64) -> Result<Option<Head>, LogError> {
+    let Some(segment) = segments.iter().rfind(|s| s.first_seq <= seq) else { return Ok(None) };
+    let path = envelope_path(dir, segment.first_seq);
+    let fault = |e: io::Error| LogError::io("read", &path, &e);
+    let (mut reader, mut line) = (BufReader::new(File::open(&path).map_err(fault)?), Vec::new());
+    for _ in segment.first_seq..=seq {
+        if read_line(&mut reader, &mut line, MOST).map_err(fault)?.is_none() {
+            return Ok(None);
+        }
+    }
+    Ok(serde_json::from_slice(&line).ok().filter(|head: &Head| head.seq == seq))
+}
+
+/// The number of the last whole record of a file.
+pub(super) fn last_seq(path: &Path) -> Option<u64> {
+    last_record(path).ok()?.head.map(|head| head.seq)
 }
 
 /// The last whole record of a file.
@@ -140,12 +170,8 @@ fn scan(file: &mut File, start: u64) -> io::Result<End> {
     let (mut at, mut end) = (start, End { length: 0, head: None });
     let mut line = Vec::new();
     loop {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line)?;
-        at += u64::try_from(read).unwrap_or(u64::MAX);
-        if line.last() != Some(&b'\n') {
-            return Ok(end);
-        }
+        let Some(read) = read_line(&mut reader, &mut line, MOST)?.filter(|read| read.finished) else { return Ok(end) };
+        at += read.length;
         if let Ok(head) = serde_json::from_slice::<Head>(&line) {
             end = End { length: at, head: Some(head) };
         }

@@ -38,6 +38,26 @@ pub(super) fn partials_path(dir: &Path, id: TileId) -> PathBuf {
     dir.join(format!("{}.p", id.full()))
 }
 
+/// The tiles of a level that are there, in no order; what is not named like a tile is passed over.
+pub(super) fn tiles(dir: &Path, level: u32) -> Vec<TileId> {
+    fn look(dir: &Path, path: &str, depth: usize, found: &mut Vec<TileId>) {
+        let Ok(entries) = fs::read_dir(dir.join(path)) else { return };
+        for entry in entries.flatten() {
+            let Some(name) = entry.file_name().to_str().map(|name| format!("{path}/{name}")) else { continue };
+            if let Some(id) = TileId::parse(&name) {
+                found.push(id);
+            }
+            // A `u64` has seven groups of three digits, and below the last lie partial tiles.
+            if depth < 8 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                look(dir, &name, depth + 1, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    look(dir, &format!("tile/{level}"), 0, &mut found);
+    found
+}
+
 /// Reads a tile; where a partial tile is gone, from the full one of the same place.
 pub(super) fn read_tile(dir: &Path, id: TileId) -> Result<Tile, LogError> {
     let path = tile_path(dir, id);

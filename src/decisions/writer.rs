@@ -61,6 +61,8 @@ pub(super) struct Writer {
     pub(super) ages: Ages,
     /// What was deleted on a full disk and no record tells of yet.
     pub(super) pruned: Vec<PruneRecord>,
+    /// Records before this one tell of what else `kept` says is owed.
+    pub(super) owed_until: u64,
     /// Changes of the configuration that could not be written yet.
     owed: Owed,
     /// A deletion failed: the next is tried after this.
@@ -129,6 +131,7 @@ impl Writer {
             held: Held::default(),
             ages: Ages::default(),
             pruned: Vec::new(),
+            owed_until: 0,
             owed: Owed::default(),
             prune_after: None,
             _lock: lock,
@@ -140,9 +143,11 @@ impl Writer {
             writer.write_own(RecordType::Key, &record)?;
         }
         writer.take_up_holds(begun_anew)?;
+        writer.take_up_prunes()?;
         writer.sync()?;
         let signed = noted.and_then(|()| writer.notary.sign_now()).and_then(|()| writer.hand_over(&known.keys));
         writer.publish(signed);
+        writer.forget_owed();
         writer.shared.status().origin = Arc::clone(&writer.origin);
         writer.prune();
         let syncer = Syncer::start(FLUSH_TO_DISK / 2, Arc::clone(&writer.shared));
@@ -218,7 +223,10 @@ impl Writer {
         let all = self.options.durability == Durability::Fsync && synced >= self.tiled;
         match self.notary.attend(if all { self.next_seq } else { synced }) {
             Ok(false) => {}
-            signed => self.publish(signed.map(drop)),
+            signed => {
+                self.publish(signed.map(drop));
+                self.forget_owed();
+            }
         }
     }
 
@@ -266,7 +274,7 @@ impl Writer {
         }
         let result = self.write(&lines);
         if result.is_ok() {
-            self.pruned.drain(..told);
+            self.prunes_written(told);
             self.owed.written(owed);
         } else {
             self.owed.take(jobs.iter().map(|job| job.entry.clone()));
@@ -438,24 +446,6 @@ impl Writer {
         self.syncer.as_ref().map_or(Ok(()), Syncer::settle).map_err(fault)?;
         self.synced = self.next_seq;
         Ok(())
-    }
-
-    /// Writes one record of the log's own, with the gap and the prunes that wait.
-    pub(super) fn write_own(&mut self, kind: RecordType, record: &impl Serialize) -> Result<(), LogError> {
-        let mut lines = Lines::default();
-        let told = self.add_pruned(&mut lines);
-        self.add_own(&mut lines, kind, record);
-        self.write(&lines)?;
-        self.pruned.drain(..told);
-        Ok(())
-    }
-
-    /// Gives how many it added: while they are written, more can be deleted.
-    pub(super) fn add_pruned(&self, lines: &mut Lines) -> usize {
-        for record in &self.pruned {
-            self.add_own(lines, RecordType::Prune, record);
-        }
-        self.pruned.len()
     }
 
     pub(super) fn add_own(&self, lines: &mut Lines, kind: RecordType, record: &impl Serialize) {

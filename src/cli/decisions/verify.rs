@@ -123,9 +123,13 @@ fn table(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if report.anchors + report.anchors_of_others > 0 {
         line("elsewhere", &elsewhere(report))?;
     }
+    if let Some(before) = &report.succeeded {
+        line("note", &format!("this log was begun in the place of {}", before.told()))?;
+    }
     for (count, text) in [
         (report.gaps, "decisions are not in the log (see `list --type gap`)"),
         (report.taken_over, "records were signed only after a crash, as they stood"),
+        (report.disbelieved, "records of deletions explain nothing: they were not signed before it was deleted"),
         (
             if report.live { report.unsigned } else { 0 },
             "records at the end are not signed yet: the log is being written",
@@ -232,6 +236,10 @@ fn as_json(report: &Report) -> serde_json::Value {
         "bodies": report.bodies,
         "gaps": report.gaps,
         "takenOver": report.taken_over,
+        "disbelieved": report.disbelieved,
+        "succeeded": report.succeeded.as_ref().map(|s| json!({
+            "checkpoint": s.checkpoint.as_ref().map(ToString::to_string), "damage": s.damage, "setAside": s.set_aside,
+        })),
         "unsigned": report.unsigned,
         "live": report.live,
         "anchors": {

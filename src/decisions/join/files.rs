@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::AuditEvent;
+use crate::decisions::lines::read_line;
 
 /// A file that could not be read.
 #[derive(Debug, Error)]
@@ -25,9 +26,6 @@ pub struct AuditError {
 /// Bytes of a line that are held. The API server's batches have 400 events at most; what is longer is something else, such
 /// as an archive, or a list that somebody printed without line feeds.
 const MAX_LINE: usize = 64 << 20;
-
-/// By how much the room for a long line grows at once.
-const GROWTH: usize = 4 << 20;
 
 /// Calls `each` for every event of `path` (`-` is standard input; gzip is recognised). Gives how many pieces hold none:
 /// lines, or items and messages of a readable line.
@@ -59,14 +57,15 @@ pub fn read_audit_values<E: From<AuditError>>(
 }
 
 /// Takes a JSON text; false when it is no event.
-type Take<'a, E> = dyn FnMut(&str) -> Result<bool, E> + 'a;
+pub(in crate::decisions) type Take<'a, E> = dyn FnMut(&str) -> Result<bool, E> + 'a;
 
 /// Gives every event to `take`, and counts the pieces that hold none.
 fn lines<E: From<AuditError>>(path: &Path, take: &mut Take<'_, E>) -> Result<u64, E> {
     let fault = |source| AuditError { path: path.to_path_buf(), source };
     let mut reader = open(path).map_err(fault)?;
     let (mut line, mut unreadable) = (Vec::new(), 0);
-    while let Some(whole) = next_line(&mut reader, &mut line, MAX_LINE).map_err(fault)? {
+    while let Some(read) = read_line(&mut reader, &mut line, MAX_LINE).map_err(fault)? {
+        let whole = read.length == u64::try_from(line.len()).unwrap_or(u64::MAX);
         let text = line.trim_ascii();
         unreadable += match (whole, text.is_empty()) {
             (true, true) => 0,
@@ -107,8 +106,8 @@ struct LogEvent<'a> {
     message: &'a RawValue,
 }
 
-/// One JSON value after the other; gives how many hold no event.
-fn texts<E>(text: &[u8], depth: u8, take: &mut Take<'_, E>) -> Result<u64, E> {
+/// Gives the events of JSON values, one after the other, to `take`; gives how many pieces hold none.
+pub(in crate::decisions) fn texts<E>(text: &[u8], depth: u8, take: &mut Take<'_, E>) -> Result<u64, E> {
     let (mut any, mut bad) = (false, 0);
     for value in serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>() {
         any = true;
@@ -158,35 +157,8 @@ fn message<E>(raw: &RawValue, depth: u8, take: &mut Take<'_, E>) -> Result<u64, 
     }
 }
 
-/// Reads the next line, of which no more than `most` bytes are held; `None` at the end. True when that is all of it.
-fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> io::Result<Option<bool>> {
-    line.clear();
-    let (mut any, mut whole) = (false, true);
-    loop {
-        let found = match reader.fill_buf() {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            other => other?,
-        };
-        let end = found.iter().position(|b| *b == b'\n').map_or(found.len(), |at| at + 1);
-        let piece = found.get(..end).unwrap_or_default();
-        any |= !piece.is_empty();
-        let room = most.saturating_sub(line.len()).min(piece.len());
-        if line.capacity() < line.len() + room {
-            // A long line needs its own length, not twice that.
-            line.reserve_exact(room.max(line.len().min(GROWTH)));
-        }
-        line.extend_from_slice(piece.get(..room).unwrap_or_default());
-        whole &= room == piece.len();
-        let ended = piece.is_empty() || piece.ends_with(b"\n");
-        let used = piece.len();
-        reader.consume(used);
-        if ended {
-            return Ok(any.then_some(whole));
-        }
-    }
-}
-
-fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+/// A file as it is when it is not compressed.
+pub(in crate::decisions) fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     const BUFFER: usize = 256 * 1024;
     let raw: Box<dyn Read> = if path.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
     let mut reader = BufReader::with_capacity(BUFFER, raw);
@@ -198,17 +170,6 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
 mod tests {
     use super::*;
     use serde_json::{Value, json};
-
-    #[test]
-    fn of_a_line_without_end_no_more_is_held_than_may_be() {
-        let mut reader = io::BufReader::with_capacity(7, &b"short\n\nfar too long a line\nend"[..]);
-        let mut line = Vec::new();
-        let mut next = || next_line(&mut reader, &mut line, 8).expect("reads").map(|whole| (whole, line.len()));
-        assert_eq!(
-            [next(), next(), next(), next(), next()],
-            [Some((true, 6)), Some((true, 1)), Some((false, 8)), Some((true, 3)), None]
-        );
-    }
 
     /// How many events a line holds, and how many pieces that are none; the same whether events are wanted whole or not.
     fn read(line: &str) -> (u64, u64) {

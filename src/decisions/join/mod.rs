@@ -8,7 +8,7 @@
 //! the webhook (`k8s.io/apiserver/pkg/admission/plugin/webhook`).
 
 mod audit;
-mod files;
+pub(in crate::decisions) mod files;
 mod filling;
 mod findings;
 mod kinds;

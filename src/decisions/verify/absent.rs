@@ -1,22 +1,26 @@
-//! What is not there although the log once had it: records between segments, bodies that are said to have been erased.
-//! The records that explain it come later in the log, so it is judged at the end. Knows numbers and places; no files.
+//! What is not there although the log once had it: records, and bodies that are said to have been erased. The records
+//! that explain it come later in the log, so it is judged at the end. Knows numbers and places; no files.
 
 use crate::decisions::verify::row::Place;
 use crate::decisions::verify::{Finding, FindingCode, Report};
 use crate::decisions::{PruneRecord, Ranges};
 
-/// Memory is that of the ranges: one for each run of erased bodies, and one for each stretch between segments that a
-/// legal hold kept.
+/// Memory is that of the ranges: one for each run of erased bodies, one for each stretch between segments that a legal
+/// hold kept, and the records that tell of deletions.
 #[derive(Default)]
 pub(super) struct Absent {
     /// Stretches of records between segments: first, end, and where it was seen.
     stretches: Vec<(u64, u64, Place)>,
-    /// Records whose bodies are said to have been erased, and that no record has explained yet.
+    /// Records before this one are not there.
+    pub front: u64,
+    /// Records whose bodies are there.
+    pub intact: Ranges,
+    /// Records whose bodies are said to have been erased.
     pub bodies: Ranges,
-    /// Records whose bodies went with their file, and that no record has told of yet.
+    /// Records whose bodies went with their file.
     pub files: Ranges,
-    /// Records that records say were deleted.
-    gone: Ranges,
+    /// What records say of deletions, with their numbers, in the order of the log.
+    told: Vec<(u64, PruneRecord)>,
 }
 
 impl Absent {
@@ -25,24 +29,54 @@ impl Absent {
     }
 
     /// Takes what a prune record says.
-    pub(super) fn explain(&mut self, prune: &PruneRecord) {
-        prune.erased.iter().for_each(|(first, last)| self.bodies.remove(first, last));
-        if prune.what == "bodies" {
-            self.files.remove(prune.first_seq, prune.last_seq);
-        }
-        if prune.what == "segment" {
-            self.gone.insert(prune.first_seq, prune.last_seq);
-            prune.gone.iter().for_each(|(first, last)| self.gone.insert(first, last));
-        }
+    pub(super) fn told(&mut self, seq: u64, prune: PruneRecord) {
+        self.told.push((seq, prune));
+    }
+
+    /// Forgets what records from `seq` on say: no checkpoint covered them, so anybody may have written them. A server has
+    /// the record of a deletion signed before it deletes. Gives how many there were.
+    pub(super) fn disbelieve(&mut self, seq: u64) -> u64 {
+        let signed = self.told.partition_point(|(told, _)| *told < seq);
+        let forgotten = self.told.len() - signed;
+        self.told.truncate(signed);
+        u64::try_from(forgotten).unwrap_or(u64::MAX)
     }
 
     /// What nobody has explained is wrong.
-    pub(super) fn settle(self, report: &mut Report) {
+    pub(super) fn settle(mut self, report: &mut Report) {
         let before = report.findings.len();
+        let (mut gone, mut erased) = (Ranges::default(), Ranges::default());
+        for (_, prune) in &self.told {
+            prune.erased.iter().for_each(|(first, last)| {
+                self.bodies.remove(first, last);
+                // What is on record with a segment that went, or was made known again, is of records before it.
+                erased.insert(first, last);
+            });
+            match prune.what.as_str() {
+                "bodies" => self.files.remove(prune.first_seq, prune.last_seq),
+                "segment" => {
+                    gone.insert(prune.first_seq, prune.last_seq);
+                    prune.gone.iter().for_each(|(first, last)| gone.insert(first, last));
+                }
+                _ => {}
+            }
+        }
+        if self.front > 0 {
+            let mut left = Ranges::default();
+            left.insert(0, self.front - 1);
+            gone.iter().for_each(|(first, last)| left.remove(first, last));
+            for (first, last) in left.iter() {
+                let message = match last - first {
+                    0 => format!("record {first} is gone, and no record says that it was deleted"),
+                    _ => format!("records {first} to {last} are gone, and no record says that they were deleted"),
+                };
+                report.find_in_order(Finding { seq: Some(last), ..Finding::whole(FindingCode::Unexplained, message) });
+            }
+        }
         for (first, end, place) in self.stretches {
             let mut left = Ranges::default();
             left.insert(first, end - 1);
-            self.gone.iter().for_each(|(first, last)| left.remove(first, last));
+            gone.iter().for_each(|(first, last)| left.remove(first, last));
             for (first, last) in left.iter() {
                 let message = match last - first {
                     0 => format!("record {first} is missing"),
@@ -61,8 +95,15 @@ impl Absent {
             };
             report.find_in_order(Finding { seq: Some(first), ..Finding::whole(FindingCode::BodyMissing, message) });
         }
+        for (first, last) in self.intact.common(&erased).iter() {
+            let message = match last - first {
+                0 => format!("the body of record {first} is on record as erased, and it is there"),
+                _ => format!("the bodies of records {first} to {last} are on record as erased, and they are there"),
+            };
+            report.find_in_order(Finding { seq: Some(first), ..Finding::whole(FindingCode::NotErased, message) });
+        }
         // Whoever keeps a copy of the records alone did nothing wrong.
         report.bodies.untold = self.files.count();
-        report.unexplained = report.findings.len() > before;
+        report.unexplained |= report.findings.len() > before;
     }
 }

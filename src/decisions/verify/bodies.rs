@@ -1,6 +1,7 @@
 //! The bodies of one segment: read once, held by id until their envelopes come by. Knows body lines and digests; must
 //! not know the tree. Memory is that of one segment's ids and digests.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -18,6 +19,8 @@ pub(super) struct Bodies {
     erased: HashSet<Uuid>,
     /// Lines that are no bodies, counted from 1.
     pub strange: Vec<u64>,
+    /// Lines with another body of a decision that had one: readers take the first.
+    pub second: Vec<u64>,
 }
 
 struct Found {
@@ -56,15 +59,19 @@ impl Bodies {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(fault)?,
         };
-        let mut bodies = Self { digests: HashMap::new(), erased: HashSet::new(), strange: Vec::new() };
+        let mut bodies =
+            Self { digests: HashMap::new(), erased: HashSet::new(), strange: Vec::new(), second: Vec::new() };
         let mut number = 0;
         while let Some(line) = lines.next_finished().map_err(fault)? {
             number += 1;
             let text = std::str::from_utf8(line.bytes).ok();
             match (text.and_then(found), text.and_then(erased_id).and_then(|id| Uuid::try_parse(id).ok())) {
-                (Some((id, found)), _) => {
-                    bodies.digests.insert(id, found);
-                }
+                (Some((id, found)), _) => match bodies.digests.entry(id) {
+                    Entry::Vacant(entry) => drop(entry.insert(found)),
+                    // What was written twice, because the envelope could not be written at first, is the same twice.
+                    Entry::Occupied(entry) if entry.get().digest == found.digest && found.exact => {}
+                    Entry::Occupied(_) => bodies.second.push(number),
+                },
                 (None, Some(id)) => {
                     bodies.erased.insert(id);
                 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::decisions::LogError;
 use crate::decisions::body::lower_hex;
 use crate::decisions::lines::Lines;
-use crate::decisions::record::RecordType;
+use crate::decisions::record::{MAX_ENVELOPE, RecordType, StartRecord};
 use crate::decisions::segments::{Segment, envelope_path};
 use crate::policy::Digest;
 
@@ -71,11 +71,23 @@ impl<'l> Envelope<'l> {
 
 /// Who wrote a segment.
 pub(super) fn origin(dir: &Path, segment: &Segment) -> Result<Option<String>, LogError> {
+    first_line(dir, segment, |line| Some(Envelope::parse(line)?.origin.into_owned()))
+}
+
+/// What the log's first record says, if it is there.
+pub(super) fn start(dir: &Path, segment: &Segment) -> Result<Option<StartRecord>, LogError> {
+    first_line(dir, segment, |line| {
+        let is_start = Envelope::parse(line).is_some_and(|e| e.seq == 0 && e.r#type == RecordType::Start);
+        is_start.then(|| serde_json::from_slice(line).ok())?
+    })
+}
+
+fn first_line<T>(dir: &Path, segment: &Segment, read: impl Fn(&[u8]) -> Option<T>) -> Result<Option<T>, LogError> {
     let path = envelope_path(dir, segment.first_seq);
     let fault = |e| LogError::io("read", &path, &e);
-    let mut lines = Lines::open(&path).map_err(fault)?;
+    let mut lines = Lines::open(&path).map_err(fault)?.at_most(2 * MAX_ENVELOPE);
     let line = lines.next_finished().map_err(fault)?;
-    Ok(line.and_then(|l| Some(Envelope::parse(l.bytes)?.origin.into_owned())))
+    Ok(line.and_then(|line| read(line.bytes)))
 }
 
 /// What comes after the last `,"input":{"digest":"sha256:`: it stands near the end, and braces are few.

@@ -9,6 +9,7 @@ mod absent;
 mod anchors;
 mod bodies;
 mod envelope;
+mod leading;
 mod report;
 mod row;
 mod tiles;
@@ -17,8 +18,8 @@ mod witnessed;
 
 use std::path::{Path, PathBuf};
 
-pub use anchors::{Anchor, read_anchors};
-pub use report::{BodyCount, Finding, FindingCode, Neighbour, Report};
+pub use anchors::{Anchor, Anchors, read_anchors};
+pub use report::{BodyCount, Finding, FindingCode, Neighbour, Report, Succeeded};
 pub use witnessed::{Cosignature, WitnessPolicy};
 
 use crate::decisions::hold::Kept;
@@ -26,6 +27,7 @@ use crate::decisions::segments::{self, DirLock};
 use crate::decisions::tree_files::{archived, checkpoint_path, cosigned, read_keys, read_note};
 use crate::decisions::{HandOver, LogError};
 use crate::tlog::{Checkpoint, VerifierKey};
+use tiles::Stored;
 use walk::Walk;
 use witnessed::Witnessed;
 
@@ -91,6 +93,8 @@ fn attempt(
     let mut report = Report { keys_from_log: options.keys.is_empty(), ..Report::default() };
     // The checkpoint first: records that come in meanwhile are beyond it.
     let latest = latest(dir, &mut report);
+    // Its partial tiles at once: a log that is being written keeps them for two checkpoints more.
+    let stored = Stored::new(dir, latest.as_ref().map_or(0, |(_, checkpoint)| checkpoint.size));
     let segments = segments::segments(dir)?;
     if segments.is_empty() && latest.is_none() {
         let message = "there is no record and no checkpoint in it".to_owned();
@@ -129,13 +133,27 @@ fn attempt(
         Some(origin) => Some(origin),
         None => segments.last().map(|s| envelope::origin(dir, s)).transpose()?.flatten(),
     };
-    let known = [keys.clone(), listed].concat();
-    anchors.extend(replaced(dir, &known, &mut report)?);
+    let known = [keys.clone(), listed.clone()].concat();
+    anchors.extend(replaced(dir, &known, &listed, &mut report)?);
     anchors.extend(cosigned_here(dir, &known, &mut witnessed, &mut report));
     let mut kept = Vec::<Anchor>::new();
+    if let Some(first) = segments.first() {
+        report.succeeded = envelope::start(dir, first)?.and_then(Succeeded::of);
+    }
     for path in &options.anchors {
-        let (found, others) = read_anchors(path, origin.as_deref())?;
-        report.anchors_of_others += others;
+        let Anchors { found, others, of_others } = read_anchors(path, origin.as_deref())?;
+        report.anchors_of_others += of_others;
+        let lost = report.succeeded.as_ref().and_then(|s| others.get(&s.checkpoint.as_ref()?.origin)).cloned();
+        if found.is_empty() && lost.is_none() {
+            return Err(anchors::nothing(path, origin.as_deref(), of_others));
+        }
+        if let Some(lost) = lost {
+            let (Checkpoint { origin, size, .. }, place) = (&lost.checkpoint, &lost.place);
+            let message = format!(
+                "the checkpoint in {place} covers {size} records of `{origin}`, in whose place this log was begun: they are not in it"
+            );
+            report.find(Finding::whole(FindingCode::Truncated, message));
+        }
         for anchor in found {
             report.anchors += 1;
             if let Some(error) = anchor.note.as_ref().and_then(|note| note.verify(&keys).err()) {
@@ -161,7 +179,7 @@ fn attempt(
     report.origin = origin;
     // Now that all checkpoints are read, whatever is there is at least what they cover.
     let segments = segments::segments(dir)?;
-    let walk = Walk::new(dir, segments, latest.map(|(_, checkpoint)| checkpoint), anchors, report);
+    let walk = Walk::new(dir, segments, stored, latest.map(|(_, checkpoint)| checkpoint), anchors, report);
     let mut report = walk.run(progress)?;
     if report.unsigned > 0 {
         report.live = DirLock::is_held(dir);
@@ -250,14 +268,22 @@ fn contradictions(anchors: &[Anchor], report: &mut Report) {
 }
 
 /// The last checkpoints of keys that were replaced. Their keys are in the log's list.
-fn replaced(dir: &Path, keys: &[VerifierKey], report: &mut Report) -> Result<Vec<Anchor>, LogError> {
-    let mut anchors = Vec::new();
+fn replaced(
+    dir: &Path,
+    keys: &[VerifierKey],
+    listed: &[VerifierKey],
+    report: &mut Report,
+) -> Result<Vec<Anchor>, LogError> {
+    let (mut anchors, mut signed) = (Vec::new(), Vec::<VerifierKey>::new());
     for path in archived(dir)? {
         let place = format!("`{}`", path.strip_prefix(dir).unwrap_or(&path).display());
         match read_note(&path) {
             Ok(Some((note, checkpoint))) => {
                 match note.verify(keys) {
-                    Ok(_) => report.replaced_keys += 1,
+                    Ok(key) => {
+                        report.replaced_keys += 1;
+                        signed.push(key.clone());
+                    }
                     Err(error) => {
                         let message = format!("the checkpoint in {place} is {error}");
                         report.find(Finding::whole(FindingCode::Signature, message));
@@ -268,6 +294,10 @@ fn replaced(dir: &Path, keys: &[VerifierKey], report: &mut Report) -> Result<Vec
             Ok(None) => {}
             Err(error) => report.find(Finding::whole(FindingCode::Checkpoint, error.to_string())),
         }
+    }
+    for key in listed.iter().rev().skip(1).filter(|key| !signed.contains(key)) {
+        let message = format!("`keys` lists {}, and nothing in `checkpoints` is signed by it", key.short());
+        report.find(Finding::whole(FindingCode::Checkpoint, message));
     }
     Ok(anchors)
 }

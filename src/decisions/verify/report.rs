@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::decisions::lines::Lines;
-use crate::decisions::record::RecordType;
+use crate::decisions::record::{RecordType, StartRecord};
 use crate::decisions::segments::{self, envelope_path};
 use crate::decisions::verify::Cosignature;
 use crate::decisions::{HandOver, LogError, Record};
@@ -50,8 +50,10 @@ pub enum FindingCode {
     BodyAltered,
     /// A body is not in its file.
     BodyMissing,
-    /// A line of a body file is no body.
+    /// A line of a body file is no body, or another one of the same decision.
     NoBody,
+    /// A body that is on record as erased is there.
+    NotErased,
     /// Records were deleted, and no record says so.
     Unexplained,
     /// Too few witnesses signed.
@@ -78,6 +80,7 @@ impl FindingCode {
             Self::BodyAltered => "body_altered",
             Self::BodyMissing => "body_missing",
             Self::NoBody => "no_body",
+            Self::NotErased => "not_erased",
             Self::Unexplained => "unexplained",
             Self::Witness => "witness",
         }
@@ -146,6 +149,39 @@ pub struct BodyCount {
     pub orphaned: u64,
 }
 
+/// A log that was lost, or was not what was signed, so that another was begun in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Succeeded {
+    /// Its last checkpoint, if there was one.
+    pub checkpoint: Option<Checkpoint>,
+    /// What was wrong with it.
+    pub damage: String,
+    /// Where it was put, below the log's directory.
+    pub set_aside: Option<String>,
+}
+
+impl Succeeded {
+    /// What a start record says of it.
+    pub(super) fn of(start: StartRecord) -> Option<Self> {
+        let checkpoint = start.previous.as_deref().and_then(Checkpoint::parse_anchor);
+        let damage = match (start.damage, &checkpoint) {
+            (Some(damage), _) => damage,
+            (None, Some(_)) => "it was removed".to_owned(),
+            (None, None) => return None,
+        };
+        Some(Self { checkpoint, damage, set_aside: start.set_aside })
+    }
+
+    /// Its name, and what is known of it, for a person.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let log = self.checkpoint.as_ref().map(|c| format!("`{}`, of which {} records were signed", c.origin, c.size));
+        let log = log.unwrap_or_else(|| "a log of which nothing was signed".to_owned());
+        let place = self.set_aside.as_ref().map(|place| format!("; what was left of it is in `{place}`"));
+        format!("{log}: {}{}", self.damage, place.unwrap_or_default())
+    }
+}
+
 /// What a check came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -175,6 +211,10 @@ pub struct Report {
     pub unsigned: u64,
     /// Records that a start record took over after a crash before they were signed.
     pub taken_over: u64,
+    /// Of the records that no checkpoint covered in time, the ones that tell of deletions: they explain nothing.
+    pub disbelieved: u64,
+    /// The log in whose place this one was begun.
+    pub succeeded: Option<Succeeded>,
     /// The log is being written.
     pub live: bool,
     /// Checkpoints kept elsewhere that were compared.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::decisions::LogError;
-use crate::decisions::tree_files::read_tile;
+use crate::decisions::tree_files::{read_tile, tile_path, tiles};
 use crate::tlog::{Checkpoint, Hash, TILE_WIDTH, Tile, TileId, Tree, TreeReader, is_consistent};
 
 /// Leaves under one tile of leaf hashes.
@@ -35,6 +35,31 @@ impl<'d> Stored<'d> {
             }
         }
         stored
+    }
+
+    /// The full tiles of a level that are there, by index, ascending.
+    pub(super) fn full(&self, level: u32) -> Vec<u64> {
+        let mut found: Vec<u64> =
+            tiles(self.dir, level).into_iter().filter(|id| id.is_full()).map(|id| id.index).collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// Partial tiles that do not hold the beginning of what is in their place now; nobody reads them any more but who is
+    /// at an older checkpoint. What is beyond the checkpoint is nobody's yet.
+    pub(super) fn strange_partials(&self) -> Vec<TileId> {
+        let partial = (0..8).flat_map(|level| tiles(self.dir, level)).filter(|id| !id.is_full());
+        let mut strange: Vec<TileId> = partial.filter(|id| self.is_strange(*id)).collect();
+        strange.sort_unstable();
+        strange
+    }
+
+    fn is_strange(&self, id: TileId) -> bool {
+        let path = tile_path(self.dir, id);
+        let last = id.index.saturating_mul(WIDTH).saturating_add(u64::from(id.width) - 1);
+        let Some(wide) = TileId::holding(id.level, last, self.size).filter(|_| id.width > 0) else { return false };
+        let (Ok(bytes), Ok(wide)) = (std::fs::read(path), self.read(wide)) else { return false };
+        !wide.bytes().starts_with(&bytes) || bytes.len() != id.length()
     }
 
     /// Any tile.

@@ -15,45 +15,44 @@ use crate::decisions::verify::envelope::{Envelope, Input};
 use crate::decisions::verify::row::{Cell, Place, Side, leads_first};
 use crate::decisions::verify::tiles::{Stored, WIDTH};
 use crate::decisions::verify::{Anchor, Finding, FindingCode, Progress, Report};
-use crate::tlog::{Checkpoint, Hash, Tile, TileId, Tree, leaf_hash, subtree_root};
+use crate::tlog::{Checkpoint, Hash, Tile, Tree, leaf_hash, subtree_root};
 
 /// Bytes after which progress is told.
 const STEP: u64 = 4 << 20;
+/// Bytes of a line that are looked at: many times what a record has.
+const LONGEST: usize = 1 << 20;
 
 pub(super) struct Walk<'d> {
     dir: &'d Path,
     segments: Vec<Segment>,
-    stored: Stored<'d>,
+    pub(super) stored: Stored<'d>,
     checkpoint: Option<Checkpoint>,
     /// Checkpoints to compare with, by size.
-    anchors: BTreeMap<u64, Vec<Anchor>>,
-    tree: Tree,
+    pub(super) anchors: BTreeMap<u64, Vec<Anchor>>,
+    pub(super) tree: Tree,
     /// False once a leaf was neither in a line nor in a tile: no root can be made from there on.
-    whole: bool,
+    pub(super) whole: bool,
     /// Hashes of lines that belong into one tile, as far as it was read; `None` where there was no line.
     row: Vec<Cell>,
     /// Record that is next.
-    next: u64,
-    /// The newest record of which a prune record says that it was deleted.
-    pruned_to: Option<u64>,
+    pub(super) next: u64,
     /// What is not there, and what explains it.
     absent: Absent,
     done: u64,
     told: u64,
-    report: Report,
+    pub(super) report: Report,
 }
 
 impl<'d> Walk<'d> {
     pub(super) fn new(
         dir: &'d Path,
         segments: Vec<Segment>,
+        stored: Stored<'d>,
         checkpoint: Option<Checkpoint>,
         anchors: Vec<Anchor>,
         mut report: Report,
     ) -> Self {
-        let size = checkpoint.as_ref().map_or(0, |c| c.size);
-        let first = segments.first().map_or(size, |s| s.first_seq);
-        let stored = Stored::new(dir, size);
+        let first = segments.first().map_or(stored.size, |s| s.first_seq);
         let mut by_size = BTreeMap::<u64, Vec<Anchor>>::new();
         for anchor in anchors {
             by_size.entry(anchor.checkpoint.size).or_default().push(anchor);
@@ -78,7 +77,6 @@ impl<'d> Walk<'d> {
             whole,
             row: Vec::with_capacity(256),
             next: first,
-            pruned_to: None,
             absent: Absent::default(),
             done: 0,
             told: 0,
@@ -109,48 +107,6 @@ impl<'d> Walk<'d> {
         Ok(self.report)
     }
 
-    /// What can be said of the records that are not there any more.
-    fn begin(&mut self) {
-        let first = self.next;
-        for index in 0..first / WIDTH {
-            let id = TileId { level: 0, index, width: 256 };
-            // Leaf hashes of deleted records may be deleted as well.
-            if let Ok(tile) = self.stored.read(id) {
-                self.compare_with_parent(&tile);
-            }
-        }
-        for level in 1..8 {
-            for index in 0..first.checked_shr(8 * (level + 1)).unwrap_or(0) {
-                match self.stored.read(TileId { level, index, width: 256 }) {
-                    Ok(tile) => self.compare_with_parent(&tile),
-                    Err(error) => self.tile_is_gone(TileId { level, index, width: 256 }, &error),
-                }
-            }
-        }
-        let root = self.tree.root();
-        let later = self.anchors.split_off(&(first + 1));
-        for anchor in std::mem::replace(&mut self.anchors, later).into_values().flatten() {
-            let agrees = if anchor.checkpoint.size == first && self.whole {
-                Some(anchor.checkpoint.root == root)
-            } else {
-                self.stored.agrees(&anchor.checkpoint, first, &root).filter(|_| self.whole)
-            };
-            match agrees {
-                Some(true) => {}
-                Some(false) => self.disagrees(&anchor),
-                None => self.report.anchors_unchecked += 1,
-            }
-        }
-    }
-
-    fn compare_with_parent(&mut self, tile: &Tile) {
-        if self.stored.root_above(tile.id()).is_some_and(|root| root != tile.root()) {
-            let message = format!("tile `{}` is not the one that the tile above it was made of", tile.id());
-            let seq = tile.id().index << (8 * (tile.id().level + 1));
-            self.report.find(Finding::at(FindingCode::Tile, seq, tile.id().to_string(), message));
-        }
-    }
-
     fn segment(
         &mut self,
         segment: &Segment,
@@ -164,16 +120,18 @@ impl<'d> Walk<'d> {
         }
         self.done += segment.bodies.unwrap_or(0);
         if let Some(bodies) = &bodies {
-            for number in &bodies.strange {
+            let lines = bodies.strange.iter().map(|number| (number, "a line of a body file is no body"));
+            let second = "a line of a body file is another body of a decision that has one";
+            for (number, what) in lines.chain(bodies.second.iter().map(|number| (number, second))) {
                 let path = body_path(self.dir, segment.first_seq);
                 let place = format!("{}:{number}", path.strip_prefix(self.dir).unwrap_or(&path).display());
-                let finding = Finding::whole(FindingCode::NoBody, "a line of a body file is no body".to_owned());
+                let finding = Finding::whole(FindingCode::NoBody, what.to_owned());
                 self.report.find(Finding { place: Some(place), ..finding });
             }
         }
         let path = envelope_path(self.dir, segment.first_seq);
         let fault = |e| LogError::io("read", &path, &e);
-        let mut lines = Lines::open(&path).map_err(fault)?;
+        let mut lines = Lines::open(&path).map_err(fault)?.at_most(LONGEST);
         let mut place = Place { segment: segment.first_seq, line: 0 };
         while let Some(line) = lines.next().map_err(fault)? {
             place.line += 1;
@@ -253,6 +211,7 @@ impl<'d> Walk<'d> {
         match bodies.take(id, input.digest.as_bytes()) {
             Fate::Intact => {
                 self.report.bodies.intact += 1;
+                self.absent.intact.insert(self.next, self.next);
                 None
             }
             Fate::Altered => Some(FindingCode::BodyAltered),
@@ -282,15 +241,15 @@ impl<'d> Walk<'d> {
             }
             RecordType::Start => {
                 let start: Option<StartRecord> = serde_json::from_slice(line).ok();
-                self.report.taken_over += start.map_or(0, |s| s.unsigned);
+                let Some(start) = start else { return };
+                self.report.taken_over += start.unsigned;
+                self.report.disbelieved += self.absent.disbelieve(self.next.saturating_sub(start.unsigned));
             }
             RecordType::Prune => {
                 let prune: Option<PruneRecord> = serde_json::from_slice(line).ok();
-                let Some(prune) = prune else { return };
-                if prune.what == "segment" {
-                    self.pruned_to = self.pruned_to.max(Some(prune.last_seq));
+                if let Some(prune) = prune {
+                    self.absent.told(self.next, prune);
                 }
-                self.absent.explain(&prune);
             }
             _ => {}
         }
@@ -315,6 +274,14 @@ impl<'d> Walk<'d> {
 
     fn leave_out(&mut self, end: u64, place: Place) {
         while self.next < end {
+            // Without hashes there is nothing to compare any more, however many are missing.
+            let aligned = self.row.is_empty() || self.next >= self.stored.size;
+            if aligned && (!self.whole || self.next >= self.stored.size) {
+                let beyond = end.saturating_sub(self.next.max(self.stored.size));
+                self.report.unsigned = self.report.unsigned.saturating_add(beyond);
+                (self.next, self.whole) = (end, false);
+                return;
+            }
             self.place(Cell { hash: None, place, body: None });
         }
     }
@@ -413,26 +380,7 @@ impl<'d> Walk<'d> {
         }
     }
 
-    /// Holds a tile above the leaves against the stored one.
-    fn compare(&mut self, tile: &Tile) {
-        match self.stored.read(tile.id()) {
-            Ok(stored) if stored == *tile => {}
-            Ok(_) => {
-                let message = format!("tile `{}` is not the one that its records lead to", tile.id());
-                let seq = tile.id().index << (8 * (tile.id().level + 1));
-                self.report.find(Finding::at(FindingCode::Tile, seq, tile.id().to_string(), message));
-            }
-            Err(error) => self.tile_is_gone(tile.id(), &error),
-        }
-    }
-
-    fn tile_is_gone(&mut self, id: TileId, error: &LogError) {
-        let seq = id.index << (8 * (id.level + 1));
-        let message = format!("tile `{id}` cannot be read: {error}");
-        self.report.find(Finding::at(FindingCode::Tile, seq, id.to_string(), message));
-    }
-
-    fn disagrees(&mut self, anchor: &Anchor) {
+    pub(super) fn disagrees(&mut self, anchor: &Anchor) {
         let size = anchor.checkpoint.size;
         let own = self.checkpoint.as_ref() == Some(&anchor.checkpoint);
         let code = if own { FindingCode::Root } else { FindingCode::Anchor };
@@ -454,9 +402,7 @@ impl<'d> Walk<'d> {
             );
             self.report.find(Finding { seq: Some(end), ..Finding::whole(FindingCode::Truncated, message) });
             // Their hashes may still show that the rest is right.
-            while self.next < size {
-                self.place(Cell { hash: None, place: Place { segment: end, line: 0 }, body: None });
-            }
+            self.leave_out(size, Place { segment: end, line: 0 });
         }
         self.report.end = end;
         for anchor in std::mem::take(&mut self.anchors).into_values().flatten() {
@@ -472,11 +418,14 @@ impl<'d> Walk<'d> {
                 self.report.find(Finding::whole(FindingCode::Anchor, message));
             }
         }
-        std::mem::take(&mut self.absent).settle(&mut self.report);
-        let first = self.report.first_seq;
-        if first > 0 && self.pruned_to.is_none_or(|to| to + 1 < first) {
-            let message = format!("records 0 to {} are gone, and no record says that they were deleted", first - 1);
-            self.report.find(Finding { seq: Some(first - 1), ..Finding::whole(FindingCode::Unexplained, message) });
+        for id in self.stored.strange_partials() {
+            let message = format!("tile `{id}` is not the beginning of the one that it grew into");
+            self.report.find(Finding::at(FindingCode::Tile, id.index << (8 * (id.level + 1)), id.to_string(), message));
         }
+        // What came before the first record that is there is missing like what is missing between two.
+        let first = self.report.first_seq;
+        self.absent.front = first;
+        self.report.disbelieved += self.absent.disbelieve(size);
+        std::mem::take(&mut self.absent).settle(&mut self.report);
     }
 }
