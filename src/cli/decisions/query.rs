@@ -72,6 +72,13 @@ pub(super) fn query(args: &QueryArgs) -> anyhow::Result<Exit> {
     if updated.unreadable > 0 {
         eprintln!("{}: {} lines of the log are no records", Style::stderr().yellow("warning"), updated.unreadable);
     }
+    if updated.anew > 0 {
+        eprintln!(
+            "{}: {} of the log's segments were not as they had been read and were read anew; see what `portcullis decisions verify` says",
+            Style::stderr().yellow("warning"),
+            updated.anew
+        );
+    }
     match args.output {
         Output::Table => table(&index, sql)?,
         Output::Json => {

@@ -2,12 +2,17 @@
 //! log; must not know how answers are printed.
 //!
 //! The index is a copy and proves nothing: it may be deleted at any time and is then made anew. It follows the log by
-//! how many bytes of each segment it has read, and loses what the log has pruned.
+//! how many bytes of each segment it has read, and loses what the log has pruned. Several processes may use one: who
+//! writes waits for who writes, and nobody for who reads.
 
 mod follow;
 mod tables;
 
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::ValueRef;
@@ -16,6 +21,9 @@ use serde_json::Value;
 
 use crate::decisions::LogError;
 
+/// How long to wait for another process that writes: a large segment takes some seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// What an update came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Updated {
@@ -23,6 +31,8 @@ pub struct Updated {
     pub records: u64,
     /// Lines that are no records.
     pub unreadable: u64,
+    /// Segments that were not as they had been read, and were read once more from their beginning.
+    pub anew: u64,
 }
 
 /// An index in a file.
@@ -38,24 +48,14 @@ impl Index {
     /// # Errors
     /// [`LogError::Work`] when the file is no index or cannot be written.
     pub fn open(path: &Path) -> Result<Self, LogError> {
-        if tables::foreign(&Connection::open(path)?)? {
+        create(path)?;
+        if tables::foreign(&waiting(Connection::open(path)?)?)? {
             let message = format!("`{}` is the database of something else; name another file", path.display());
             return Err(LogError::Work { message });
         }
         let mut db = connect(path)?;
         if tables::version(&db)? != tables::VERSION {
-            drop(db);
-            for suffix in ["", "-wal", "-shm"] {
-                let file = PathBuf::from(format!("{}{suffix}", path.display()));
-                match std::fs::remove_file(&file) {
-                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(LogError::io("remove", &file, &e));
-                    }
-                    _ => {}
-                }
-            }
-            db = connect(path)?;
-            db.execute_batch(tables::TABLES)?;
+            tables::make(&mut db)?;
         }
         Ok(Self { db, path: path.to_path_buf() })
     }
@@ -63,9 +63,12 @@ impl Index {
     /// Brings the index up to what the logs in `dirs` hold now; tells of each record.
     ///
     /// # Errors
-    /// [`LogError`]; [`LogError::Foreign`] when a log is not the one that was read before.
+    /// [`LogError`]; [`LogError::Foreign`] when two of the logs have the same origin and differ.
     pub fn update(&mut self, dirs: &[PathBuf], each: &mut dyn FnMut()) -> Result<Updated, LogError> {
-        follow::update(&mut self.db, dirs, each)
+        let updated = follow::update(&mut self.db, dirs, each)?;
+        // What was deleted stays in no file beside the index. While somebody reads, that is done by who comes last.
+        self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(updated)
     }
 
     /// Whether a `SELECT` can be answered, so that nobody waits for the index to learn that it cannot.
@@ -77,7 +80,7 @@ impl Index {
     }
 
     fn reading(&self) -> Result<Connection, LogError> {
-        let mut db = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let mut db = waiting(Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)?;
         db.authorizer(Some(|context: AuthContext<'_>| match context.action {
             AuthAction::Select | AuthAction::Read { .. } | AuthAction::Function { .. } | AuthAction::Recursive => {
                 Authorization::Allow
@@ -126,10 +129,31 @@ fn refused(error: rusqlite::Error) -> LogError {
     LogError::Query { message }
 }
 
+/// Makes the file for its owner alone, if there is none; SQLite gives the files beside it the same mode.
+fn create(path: &Path) -> Result<(), LogError> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(LogError::io("create", path, &e)),
+        _ => Ok(()),
+    }
+}
+
+fn waiting(db: Connection) -> Result<Connection, LogError> {
+    db.busy_timeout(PATIENCE)?;
+    Ok(db)
+}
+
 fn connect(path: &Path) -> Result<Connection, LogError> {
-    let db = Connection::open(path)?;
+    let db = waiting(Connection::open(path)?)?;
+    // SQLite does not wait where two turn to this mode at once.
+    let since = Instant::now();
+    while let Err(error) = db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {
+        if error.sqlite_error_code() != Some(rusqlite::ErrorCode::DatabaseBusy) || since.elapsed() > PATIENCE {
+            return Err(error.into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
     // Losing the last update to a power cut costs nothing: it is made again.
-    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF;")?;
+    db.execute_batch("PRAGMA secure_delete = ON; PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF;")?;
     Ok(db)
 }
 

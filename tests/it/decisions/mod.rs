@@ -8,6 +8,7 @@ mod disagreeing;
 mod guessing;
 mod holding;
 mod impact;
+mod indexing;
 mod joining;
 mod keeping;
 mod masking;
