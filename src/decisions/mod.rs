@@ -69,7 +69,7 @@ pub use control::{Command, Control, ask, execute, own_user};
 pub use entry::{Caller, ConfigChange, DecisionMeta, Entry};
 pub use erase::{Erased, Erasure};
 pub use error::LogError;
-pub use following::Place;
+pub use following::{Place, Rewound};
 pub use hand_over::HandOver;
 pub use hold::{Hold, HoldAction, HoldRecord, holds};
 pub use log::{

@@ -10,6 +10,8 @@ use clap::Args;
 use super::filter::FilterArgs;
 use super::{ListOutput, LogArgs, Table};
 use crate::cli::Exit;
+use crate::cli::style::Style;
+use crate::decisions::Rewound;
 
 /// How often the log is looked at: soon enough to watch, seldom enough to cost nothing.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -59,6 +61,10 @@ pub(super) fn tail(args: &TailArgs) -> anyhow::Result<Exit> {
     }
     loop {
         std::thread::sleep(INTERVAL);
+        if let Some(rewound) = reader.rewind(&mut place)? {
+            newest = None;
+            mention(rewound);
+        }
         let mut failed = Ok(());
         reader.follow(&filter, &mut place, |record| {
             if newest.is_some_and(|seq| record.head.seq <= seq) {
@@ -70,5 +76,18 @@ pub(super) fn tail(args: &TailArgs) -> anyhow::Result<Exit> {
         failed?;
         newest = None;
         table.out.flush()?;
+    }
+}
+
+/// What was shown may not be in the log any more, and what follows may have been shown.
+fn mention(rewound: Rewound) {
+    let warning = Style::stderr().yellow("warning");
+    match rewound {
+        Rewound::Lines(count) => eprintln!(
+            "{warning}: the last {count} records that were read are not in the log any more; what stands there now follows"
+        ),
+        Rewound::Segment => eprintln!(
+            "{warning}: the log is not the one that was read; its segment follows from the beginning, and may have been shown"
+        ),
     }
 }
