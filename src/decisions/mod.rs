@@ -91,7 +91,7 @@ pub use record::{
     UserRecord, VERSION, ViolationRecord,
 };
 pub use retention::Retention;
-pub use reveal::{Masked, candidates, commitments_at};
+pub use reveal::{Masked, WrittenBy, candidates, commitments_at, written_by};
 pub use selection::Selection;
 pub use sets::{Keeping, KeptSet, PolicySets, SetError, SetId};
 pub use signing::SigningSeed;
