@@ -5,6 +5,7 @@ mod asking;
 mod commanding;
 mod crash;
 mod disagreeing;
+mod erasing;
 mod guessing;
 mod holding;
 mod impact;
