@@ -55,10 +55,11 @@ pub(super) fn tail(args: &TailArgs) -> anyhow::Result<Exit> {
             newest = Some(record.head.seq);
         }
     }
-    table.out.flush()?;
     if !args.follow {
+        table.finish()?;
         return Ok(Exit::Fine);
     }
+    table.out.flush()?;
     loop {
         std::thread::sleep(INTERVAL);
         if let Some(rewound) = reader.rewind(&mut place)? {

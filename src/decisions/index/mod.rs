@@ -90,28 +90,30 @@ impl Index {
         Ok(db)
     }
 
-    /// Answers one `SELECT`. `each` gets the names of the columns and the values of each row.
+    /// Answers one `SELECT`. `begin` gets the names of the columns, `each` the values of each row.
     ///
     /// Nothing can be changed by it and no other file opened: the connection is read-only and an authorizer refuses
     /// everything but reading.
     ///
     /// # Errors
-    /// [`LogError::Query`] with what SQLite says of it, [`LogError::Work`] when the index cannot be read; whatever `each`
-    /// gives.
+    /// [`LogError::Query`] with what SQLite says of it, [`LogError::Work`] when the index cannot be read; whatever `begin`
+    /// and `each` give.
     pub fn query<E: From<LogError>>(
         &self,
         sql: &str,
-        mut each: impl FnMut(&[String], &[Value]) -> Result<(), E>,
+        begin: impl FnOnce(&[String]) -> Result<(), E>,
+        mut each: impl FnMut(&[Value]) -> Result<(), E>,
     ) -> Result<(), E> {
         let work = |e: rusqlite::Error| LogError::from(e);
         let db = self.reading()?;
         let mut statement = db.prepare(sql).map_err(refused)?;
         let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
+        begin(&columns)?;
         let mut rows = statement.query([]).map_err(work)?;
         while let Some(row) = rows.next().map_err(work)? {
             let cells = (0..columns.len()).map(|n| row.get_ref(n).map(json));
             let cells: Vec<Value> = cells.collect::<Result<_, _>>().map_err(work)?;
-            each(&columns, &cells)?;
+            each(&cells)?;
         }
         Ok(())
     }
