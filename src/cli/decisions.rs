@@ -220,10 +220,16 @@ fn mention_flaws(flaws: &Flaws, log: &str) {
             flaws.missing
         );
     }
-    if flaws.unjudged > 0 {
+    mention_unjudged(flaws.unjudged, log);
+}
+
+/// Nor may what is there say all that was asked.
+fn mention_unjudged(count: u64, log: &str) {
+    if count > 0 {
         eprintln!(
-            "{warning}: in {log} {} more may be meant: what would say so was cut from their records (`.._omitted`); see `portcullis decisions show`",
-            decisions(flaws.unjudged)
+            "{}: in {log} {} more may be meant: what would say so was cut from their records (`.._omitted`); see `portcullis decisions show`",
+            Style::stderr().yellow("warning"),
+            decisions(count)
         );
     }
 }

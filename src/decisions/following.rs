@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt as _;
 
 use crate::decisions::lines::Lines;
 use crate::decisions::query::{Filter, LogReader, Record};
+use crate::decisions::sieve::{Sieve, Sifted};
 use crate::decisions::{LogError, segments};
 
 /// Lines that a place remembers: more than a writer puts down at once, and may cut off again.
@@ -116,7 +117,8 @@ impl LogReader {
     }
 
     /// Calls `each` for every wanted record from `place` on, and moves it to the end. What is before it is taken to be what
-    /// was read: [`Self::rewind`] sees to that.
+    /// was read: [`Self::rewind`] sees to that. Gives how many decisions may be wanted besides, as far as what was cut from
+    /// their records would say.
     ///
     /// # Errors
     /// [`LogError::Io`].
@@ -125,10 +127,15 @@ impl LogReader {
         filter: &Filter,
         place: &mut Place,
         mut each: impl FnMut(Record) -> ControlFlow<()>,
-    ) -> Result<(), LogError> {
-        let mut take = |line: &[u8]| match std::str::from_utf8(line).ok().and_then(Record::parse) {
-            Some(record) if filter.takes(&record) => each(record),
-            _ => ControlFlow::Continue(()),
+    ) -> Result<u64, LogError> {
+        let (sieve, mut unjudged) = (Sieve::new(filter), 0);
+        let mut take = |line: &[u8]| {
+            match std::str::from_utf8(line).map(|line| sieve.sift(line)) {
+                Ok(Sifted::Wanted(record)) => return each(*record),
+                Ok(Sifted::Unjudged(_)) => unjudged += 1,
+                Ok(Sifted::Other | Sifted::Unreadable) | Err(_) => {}
+            }
+            ControlFlow::Continue(())
         };
         let segments = segments::segments(&self.dir)?;
         let begun = place.first_seq;
@@ -140,7 +147,7 @@ impl LogReader {
                 break;
             }
         }
-        Ok(())
+        Ok(unjudged)
     }
 
     /// Reads the finished lines of the segment of `place` from there on.

@@ -365,7 +365,7 @@ impl LogReader {
             match sieve.sift(located.line) {
                 Sifted::Wanted(record) => return each(*record),
                 Sifted::Unreadable => unreadable += 1,
-                Sifted::Unjudged => unjudged += 1,
+                Sifted::Unjudged(_) => unjudged += 1,
                 Sifted::Other => {}
             }
             ControlFlow::Continue(())

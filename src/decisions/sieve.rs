@@ -19,7 +19,7 @@ pub(super) enum Sifted {
     /// One that is not, or that the needles say is not.
     Other,
     /// A decision that may be wanted: what would say so was cut from it.
-    Unjudged,
+    Unjudged(Box<Record>),
     /// No record.
     Unreadable,
 }
@@ -48,7 +48,7 @@ impl<'f> Sieve<'f> {
         }
         match Record::parse(line) {
             Some(record) if whole && self.filter.takes(&record) => Sifted::Wanted(Box::new(record)),
-            Some(record) if cut() && self.filter.may_take(&record) => Sifted::Unjudged,
+            Some(record) if cut() && self.filter.may_take(&record) => Sifted::Unjudged(Box::new(record)),
             Some(_) => Sifted::Other,
             None if whole => Sifted::Unreadable,
             None => Sifted::Other,

@@ -292,7 +292,7 @@ fn check(args: &RevealArgs, decision: &Decision, k: &str, value: &[u8]) -> anyho
                 WrittenBy::Request => "request",
             });
             let all = json!({"confirmed": confirmed, "decision": decision.id, "pointer": args.pointer,
-                "commitment": commitment, "writtenBy": written_by});
+                "commitment": commitment, "writtenBy": written_by, "bodyAtHand": decision.body.is_some()});
             writeln!(out, "{all}")?;
         }
         (ShortOutput::Table, Some((masked, _))) if !confirmed => {

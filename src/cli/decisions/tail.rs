@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::filter::FilterArgs;
-use super::{ListOutput, LogArgs, Table};
+use super::{ListOutput, LogArgs, Table, mention_unjudged};
 use crate::cli::Exit;
 use crate::cli::style::Style;
 use crate::decisions::Rewound;
@@ -49,11 +49,12 @@ pub(super) fn tail(args: &TailArgs) -> anyhow::Result<Exit> {
     let mut place = reader.end()?;
     let mut newest = None;
     if args.limit > 0 {
-        let (records, _) = reader.last(&filter, args.limit)?;
+        let (records, flaws) = reader.last(&filter, args.limit)?;
         for record in &records {
             table.row(record)?;
             newest = Some(record.head.seq);
         }
+        mention_unjudged(flaws.unjudged, "the log");
     }
     if !args.follow {
         table.finish()?;
@@ -67,7 +68,7 @@ pub(super) fn tail(args: &TailArgs) -> anyhow::Result<Exit> {
             mention(rewound);
         }
         let mut failed = Ok(());
-        reader.follow(&filter, &mut place, |record| {
+        let unjudged = reader.follow(&filter, &mut place, |record| {
             if newest.is_some_and(|seq| record.head.seq <= seq) {
                 return ControlFlow::Continue(());
             }
@@ -77,6 +78,7 @@ pub(super) fn tail(args: &TailArgs) -> anyhow::Result<Exit> {
         failed?;
         newest = None;
         table.out.flush()?;
+        mention_unjudged(unjudged, "the log");
     }
 }
 

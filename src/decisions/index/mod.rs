@@ -8,9 +8,9 @@
 mod follow;
 mod tables;
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,7 @@ impl Index {
         }
         let mut db = connect(path)?;
         if tables::version(&db)? != tables::VERSION {
+            restrict(path)?;
             tables::make(&mut db)?;
         }
         Ok(Self { db, path: path.to_path_buf() })
@@ -66,9 +67,14 @@ impl Index {
     /// [`LogError`]; [`LogError::Foreign`] when two of the logs have the same origin and differ.
     pub fn update(&mut self, dirs: &[PathBuf], each: &mut dyn FnMut()) -> Result<Updated, LogError> {
         let updated = follow::update(&mut self.db, dirs, each)?;
-        // What was deleted stays in no file beside the index. While somebody reads, that is done by who comes last.
-        self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        Ok(updated)
+        // What was deleted stays in no file beside the index. Nobody waits for that while others read: who comes last does it.
+        self.db.busy_timeout(Duration::ZERO)?;
+        let truncated = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.db.busy_timeout(PATIENCE)?;
+        match truncated {
+            Err(error) if !is_busy(&error) => Err(error.into()),
+            _ => Ok(updated),
+        }
     }
 
     /// Whether a `SELECT` can be answered, so that nobody waits for the index to learn that it cannot.
@@ -139,6 +145,22 @@ fn create(path: &Path) -> Result<(), LogError> {
     }
 }
 
+/// Takes a file that is made anew from everybody but its owner: one of an earlier version was readable by all.
+fn restrict(path: &Path) -> Result<(), LogError> {
+    for suffix in ["", "-wal", "-shm"] {
+        let file = PathBuf::from(format!("{}{suffix}", path.display()));
+        match fs::set_permissions(&file, Permissions::from_mode(0o600)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(LogError::io("restrict", &file, &e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked))
+}
+
 fn waiting(db: Connection) -> Result<Connection, LogError> {
     db.busy_timeout(PATIENCE)?;
     Ok(db)
@@ -149,7 +171,7 @@ fn connect(path: &Path) -> Result<Connection, LogError> {
     // SQLite does not wait where two turn to this mode at once.
     let since = Instant::now();
     while let Err(error) = db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {
-        if error.sqlite_error_code() != Some(rusqlite::ErrorCode::DatabaseBusy) || since.elapsed() > PATIENCE {
+        if !is_busy(&error) || since.elapsed() > PATIENCE {
             return Err(error.into());
         }
         std::thread::sleep(Duration::from_millis(20));

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use portcullis::decisions::{DecisionLog, Entry, LogOptions};
+use portcullis::decisions::{DecisionLog, Entry, Filter, LogOptions, LogReader, PageBounds};
 use portcullis::engine::{Decision, Endpoint};
 use serde_json::{Value, json};
 
@@ -225,6 +225,16 @@ fn what_a_record_had_no_room_for_is_not_passed_over_in_silence() {
         let total = json_lines(&out).pop().expect("a total");
         assert_eq!((&total["type"], &total["unjudged"]), (&json!("total"), &json!(1)), "{out}");
         assert!(err.contains("1 decision"), "{err}");
+    }
+    let (_, _, err) = run(&log, &["tail", "--policy", "last"]);
+    assert!(err.contains("1 decision more may be meant"), "{err}");
+    let bounds = PageBounds { records: 10, bytes: 1 << 20, until: soon() };
+    let filter = Filter { policy: Some("last".to_owned()), ..Filter::default() };
+    let reader = LogReader::open(&log).expect("opens");
+    // Somebody who may not see a decision is not told of it.
+    for (may_see, unjudged) in [(true, 1), (false, 0)] {
+        let page = reader.page(&filter, 0, bounds, |_| may_see).expect("reads");
+        assert_eq!((page.records.len(), page.unjudged), (0, unjudged));
     }
     let (_, out, err) = run(&log, &["stats", "-o", "json"]);
     assert_eq!((json_lines(&out).pop().expect("a total")["unjudged"].clone(), err.as_str()), (json!(0), ""));

@@ -117,6 +117,12 @@ fn files_with_records_are_their_owners_alone() {
     for beside in ["index.sqlite-wal", "index.sqlite-shm"] {
         assert_eq!(mode(&dir.path().join(beside)), 0o600, "{beside}");
     }
+    // One of an earlier version, which anybody could read.
+    reader.execute_batch("PRAGMA user_version = 1").expect("set");
+    drop(reader);
+    fs::set_permissions(&index, fs::Permissions::from_mode(0o644)).expect("set");
+    assert_eq!(counts(&text(&log), &index), ("3,1,2".to_owned(), String::new()));
+    assert_eq!(mode(&index), 0o600);
     let output = command(&text(&log), &["export", "-o", &text(&export)]).output().expect("runs");
     assert!(output.status.success());
     assert_eq!(mode(&export), 0o600);
@@ -133,6 +139,19 @@ fn what_the_log_lost_is_in_no_file_of_the_index() {
     written(&log, vec![refused("bob")]);
     counts(&text(&log), &index);
     assert!(!holds() && !dir.path().join("index.sqlite-wal").exists());
+}
+
+#[test]
+fn nobody_waits_for_somebody_who_reads() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (log, index) = (log(dir.path()), dir.path().join("index.sqlite"));
+    counts(&text(&log), &index);
+    let reader = rusqlite::Connection::open(&index).expect("opens");
+    reader.execute_batch("BEGIN; SELECT count(*) FROM record").expect("reads");
+    written(&log, vec![refused("bob")]);
+    let begun = std::time::Instant::now();
+    assert_eq!(counts(&text(&log), &index), ("6,2,4".to_owned(), String::new()));
+    assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
 }
 
 #[test]
