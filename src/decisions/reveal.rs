@@ -131,6 +131,9 @@ pub fn written_by(record: &Record, body: Option<&Value>, masked: &Masked) -> Wri
     let list = List { listed: &decision.input.masked, cut: decision.input.masked_omitted > 0 };
     let of_policies = SAID.iter().chain(&["/patch/"]).any(|kind| masked.pointer.starts_with(kind));
     let here = list.says(masked);
+    if here == WrittenBy::Unsaid && masked.whole && body.is_some_and(|b| is_among_secrets(b, &masked.pointer)) {
+        return WrittenBy::Log;
+    }
     if here == WrittenBy::Log || !of_policies {
         return here;
     }
@@ -146,6 +149,22 @@ pub fn written_by(record: &Record, body: Option<&Value>, masked: &Masked) -> Wri
         Some(first) => *given.iter().find(|w| **w == WrittenBy::Unsaid).unwrap_or(first),
         None => WrittenBy::Log,
     }
+}
+
+/// Whether everything there is masked, whatever it is: nothing that a request brought is left below the data of a Secret
+/// or a ConfigMap. These may have more places than a record has room for.
+fn is_among_secrets(body: &Value, pointer: &str) -> bool {
+    let mut segments = pointer.split('/').skip(1);
+    let (Some("request"), Some(side), Some(member)) = (segments.next(), segments.next(), segments.next()) else {
+        return false;
+    };
+    let text = |pointer: &str| body.get("input")?.pointer(pointer)?.as_str();
+    let kind = text(&format!("/request/{side}/kind")).or_else(|| text("/request/kind/kind"));
+    ["object", "oldObject"].contains(&side)
+        && matches!(
+            (kind, member),
+            (Some("Secret"), "data" | "stringData") | (Some("ConfigMap"), "data" | "binaryData")
+        )
 }
 
 /// `input.masked` of a record: sorted, and of what had no room the last is left out.

@@ -131,7 +131,9 @@ fn files_with_records_are_their_owners_alone() {
 #[test]
 fn what_the_log_lost_is_in_no_file_of_the_index() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (log, index) = (log(dir.path()), dir.path().join("index.sqlite"));
+    let (log, index) = (dir.path().join("decisions"), dir.path().join("index.sqlite"));
+    // More than what comes after writes over.
+    written(&log, (0..200).map(|_| refused("alice")).collect());
     counts(&text(&log), &index);
     let holds = || fs::read(&index).expect("read").windows(5).any(|w| w == b"alice");
     assert!(holds());

@@ -213,6 +213,34 @@ fn the_record_names_every_place_whose_key_was_handed_out() {
         let place = handed["madeAt"].as_str().expect("a place");
         assert!(told.iter().any(|w| w.as_str().is_some_and(|w| w.contains(place) && w.contains(&id))), "{place}");
     }
+    // The record has no room for all of them, and everything in a Secret is masked.
+    let last: Value = serde_json::from_str(out.lines().last().expect("a line")).expect("JSON");
+    let (place, k) = (last["madeAt"].as_str().expect("a place"), last["k"].as_str().expect("a key"));
+    let number = place.rsplit('-').next().expect("a number").trim_start_matches('0');
+    let number = if number.is_empty() { "0" } else { number };
+    let (code, out) = checked(dir.path(), &id, place, k, &format!("secret-number-{number}"));
+    assert!(code == 0, "{place}: {out}");
+}
+
+#[test]
+fn a_list_that_was_cut_does_not_vouch_for_what_it_may_have_held() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (k, value) = ([9; 32], "never-stood-there");
+    let own = commitment(&k, value.as_bytes());
+    let users: serde_json::Map<String, Value> = (0..40)
+        .map(|n| (format!("{}-{n:02}", "long".repeat(25)), json!({"password": format!("secret-number-{n}")})))
+        .collect();
+    let object = json!({"kind": "Thing", "spec": users, "aa": own, "zz": {"masked": own}});
+    let id = state_of(dir.path(), object, vec![violation("p", &format!("{own} is no name"))]);
+    let k = "09".repeat(32);
+    for (place, why) in [
+        ("/request/object/aa", "whoever made the request"),
+        ("/request/object/zz", "was cut"),
+        ("/violations/0", "was cut"),
+    ] {
+        let (code, out) = checked(dir.path(), &id, place, &k, value);
+        assert!(code == 1 && out.contains("NOT CONFIRMED") && out.contains(why), "{place}: {out}");
+    }
 }
 
 #[test]
