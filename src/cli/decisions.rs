@@ -199,7 +199,7 @@ fn list(args: &ListArgs) -> anyhow::Result<Exit> {
         failed?;
         flaws
     };
-    table.out.flush()?;
+    table.finish()?;
     mention_flaws(&flaws, "the log");
     if filter.r#type == Some(RecordType::Decision) {
         mention_gaps(&reader, &told)?;
@@ -220,6 +220,22 @@ fn mention_flaws(flaws: &Flaws, log: &str) {
             flaws.missing
         );
     }
+    mention_unjudged(flaws.unjudged, log);
+}
+
+/// Nor may what is there say all that was asked.
+fn mention_unjudged(count: u64, log: &str) {
+    if count > 0 {
+        eprintln!(
+            "{}: in {log} {} more may be meant: what would say so was cut from their records (`.._omitted`); see `portcullis decisions show`",
+            Style::stderr().yellow("warning"),
+            decisions(count)
+        );
+    }
+}
+
+fn decisions(count: u64) -> String {
+    if count == 1 { "1 decision".to_owned() } else { format!("{count} decisions") }
 }
 
 /// Decisions that are not on record must not be overlooked.
@@ -299,6 +315,14 @@ impl Table {
         )
     }
 
+    /// Writes what is held back. CSV has the names of its columns also when there is no row.
+    fn finish(&mut self) -> io::Result<()> {
+        if matches!(self.output, ListOutput::Csv) && !std::mem::replace(&mut self.begun, true) {
+            rows::head(&mut self.out)?;
+        }
+        self.out.flush()
+    }
+
     fn verdict(&self, verdict: Verdict, width: usize) -> String {
         match verdict {
             Verdict::Allow => self.style.green(&format!("{:<width$}", "allow")),
@@ -349,9 +373,28 @@ fn policies(d: &DecisionRecord) -> String {
     if names.is_empty() { "-".to_owned() } else { names.join(",") }
 }
 
-/// Text from requests and policies without what a terminal would obey.
+/// Text from requests and policies without what a terminal would obey: control characters, and those that turn the
+/// direction of a text, hide in it or break a line.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    if text.chars().all(|c| !c.is_control() && !unseen(c)) {
+        return text.to_owned();
+    }
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if c.is_control() => plain.push('\u{fffd}'),
+            c if unseen(c) => plain.extend(c.escape_unicode()),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+/// Characters of Unicode's category Cf that make a text look like another one, and its separators of lines.
+fn unseen(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -361,5 +404,7 @@ mod tests {
     #[test]
     fn a_terminal_obeys_nothing_in_a_record() {
         assert_eq!(plain("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+        assert_eq!(plain("a\u{202e}b\u{2028}c\u{200b}"), "a\\u{202e}b\\u{2028}c\\u{200b}");
+        assert_eq!(plain("Grüße, 東京 ✓"), "Grüße, 東京 ✓");
     }
 }

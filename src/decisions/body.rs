@@ -126,6 +126,11 @@ impl<'l> BodyParts<'l> {
         Some(Self { decision_id, salt, digest, body })
     }
 
+    /// The JSON text of the [`Body`].
+    pub(super) fn body(&self) -> &'l str {
+        self.body
+    }
+
     /// The digest of the body as it stands, and whether salt and digest are written as a server writes them.
     pub(super) fn digest(&self) -> Option<([u8; 32], bool)> {
         let (salt, exact) = match lower_hex(self.salt) {

@@ -4,6 +4,8 @@
 //! In place of a body stands `{"decision_id":"<uuid>","erased":true}`: it tells readers at once that the body was erased
 //! and not lost. What proves it is the `prune` record.
 
+mod orphans;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
@@ -12,18 +14,20 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::decisions::body::{BodyParts, erased_id, erased_line};
+use crate::decisions::entry::rfc3339;
 use crate::decisions::hold::Hold;
 use crate::decisions::keeping::taken;
 use crate::decisions::lines::Lines;
 use crate::decisions::orders::{Rewritten, What};
 use crate::decisions::ranges::Ranges;
-use crate::decisions::record::RecordType;
+use crate::decisions::record::{PruneRecord, RecordType};
 use crate::decisions::retention::erasures;
 use crate::decisions::segments::{self, Segment};
-use crate::decisions::selection::named;
+use crate::decisions::selection::{Unrecorded, named};
 use crate::decisions::writer::{Lines as Written, Writer, length};
 use crate::decisions::{Author, DecisionLog, LogError, Record, Selection, Storage};
 
@@ -32,8 +36,8 @@ const DRAFT: &str = "erasing";
 /// Times that an erasure is begun again when other holds are in force, or other bodies were erased meanwhile.
 const TRIES: usize = 5;
 
-/// Whose bodies are erased: those of the selection, and of those that only the user kept out the ones that mention one
-/// of these texts.
+/// Whose bodies are erased: those of the selection, if it names anybody, and besides all that mention one of these texts.
+/// Times and policies of the selection bound both.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Erasure {
     /// Which decisions.
@@ -52,6 +56,9 @@ pub struct Erasure {
 pub struct Erased {
     /// Decisions that it is about.
     pub decisions: u64,
+    /// Bodies that it is about and that no record has.
+    #[serde(default)]
+    pub unrecorded: u64,
     /// Bodies erased now.
     pub bodies: u64,
     /// Bytes that they took.
@@ -62,22 +69,36 @@ pub struct Erased {
 
 impl Erasure {
     fn check(&self) -> Result<(), LogError> {
-        let named = |names: &[String]| !names.is_empty() && names.iter().all(|n| !n.trim_matches('*').is_empty());
-        let s = &self.selection;
-        if [&s.users, &s.namespaces, &s.ids, &self.mentions].into_iter().any(|names| named(names)) {
+        if self.names_somebody() || names(&self.mentions) {
             return Ok(());
         }
         let message = "an erasure names whose bodies go: a user, ids, a namespace, or a text that they mention";
         Err(LogError::Erasure { message: message.to_owned() })
     }
 
-    fn takes(&self, record: &Record, mentioned: bool) -> bool {
-        let time = &record.head.timestamp;
-        let Some(d) = record.decision() else { return false };
+    fn names_somebody(&self) -> bool {
         let s = &self.selection;
-        let by_user = !s.users.is_empty() || self.mentions.is_empty();
-        s.reaches(time, time) && s.takes_but_user(&d) && (mentioned || (by_user && s.asked_by(&d)))
+        [&s.users, &s.namespaces, &s.ids].into_iter().any(|all| names(all))
     }
+
+    /// What bounds the bodies that mention a text.
+    fn bounds(&self) -> Selection {
+        let Selection { since, until, policies, .. } = self.selection.clone();
+        Selection { since, until, policies, ..Selection::default() }
+    }
+
+    fn takes(&self, record: &Record, mentioned: bool) -> bool {
+        (self.names_somebody() && self.selection.takes(record)) || (mentioned && self.bounds().takes(record))
+    }
+
+    fn takes_unrecorded(&self, body: &Unrecorded<'_>, mentioned: bool) -> bool {
+        (self.names_somebody() && self.selection.takes_unrecorded(body))
+            || (mentioned && self.bounds().takes_unrecorded(body))
+    }
+}
+
+fn names(all: &[String]) -> bool {
+    !all.is_empty() && all.iter().all(|name| !name.trim_matches('*').is_empty())
 }
 
 /// What is to be erased of a segment.
@@ -85,6 +106,8 @@ struct Found {
     segment: Segment,
     /// Numbers of the decisions, by id.
     seqs: HashMap<String, u64>,
+    /// Ids of bodies that no record has.
+    orphans: HashSet<String>,
 }
 
 impl DecisionLog {
@@ -121,20 +144,22 @@ impl DecisionLog {
         for segment in there.iter().take(sealed).filter(|s| s.bodies.is_some()) {
             all.extend(find(self.dir(), segment, erasure, &holds)?);
         }
-        total.decisions = all.iter().map(|f| u64::try_from(f.seqs.len()).unwrap_or(u64::MAX)).sum();
+        let sum = |count: fn(&Found) -> usize| all.iter().map(|f| u64::try_from(count(f)).unwrap_or(u64::MAX)).sum();
+        (total.decisions, total.unrecorded) = (sum(|f| f.seqs.len()), sum(|f| f.orphans.len()));
         if erasure.dry_run {
             return Ok(());
         }
         for found in all {
             let Some(draft) = rewrite(self.dir(), &found)? else { continue };
-            let Draft { path, length, draft_length, erased } = draft;
-            let count = erased.count();
+            let Draft { path, length, draft_length, erased, unrecorded } = draft;
+            let count = erased.count().saturating_add(unrecorded);
             let order = Rewritten {
                 segment: found.segment.first_seq,
                 length,
                 draft: path.clone(),
                 draft_length,
                 erased,
+                unrecorded,
                 author: author.clone(),
                 holds: Arc::clone(&holds),
             };
@@ -159,12 +184,15 @@ fn find(dir: &Path, segment: &Segment, erasure: &Erasure, holds: &[Hold]) -> Res
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(fault)?,
     };
-    let mut found = Found { segment: segment.clone(), seqs: HashMap::new() };
+    let mut found = Found { segment: segment.clone(), seqs: HashMap::new(), orphans: HashSet::new() };
+    let mut recorded = HashSet::new();
     while let Some(line) = lines.next_finished().map_err(fault)? {
-        let Ok(text) = std::str::from_utf8(line.bytes) else { continue };
-        if mentioned.is_empty() && !erasure.selection.may_take(text) {
+        let text = String::from_utf8_lossy(line.bytes);
+        let Some(id) = id_of(&text) else { continue };
+        if !recorded.insert(id.to_owned()) || !(mentioned.contains(id) || erasure.selection.may_take(&text)) {
             continue;
         }
+        let text: &str = &text;
         let Some(record) = Record::parse(text).filter(|r| r.head.r#type == RecordType::Decision) else { continue };
         let Some(id) = record.decision().map(|d| d.decision_id) else { continue };
         if !erasure.takes(&record, mentioned.contains(&id)) {
@@ -176,7 +204,13 @@ fn find(dir: &Path, segment: &Segment, erasure: &Erasure, holds: &[Hold]) -> Res
         }
         found.seqs.insert(id, record.head.seq);
     }
-    Ok((!found.seqs.is_empty()).then_some(found))
+    found.orphans = orphans::find(dir, segment, erasure, holds, &recorded, &mentioned)?;
+    Ok((!found.seqs.is_empty() || !found.orphans.is_empty()).then_some(found))
+}
+
+/// The decision's id in a line, as a server writes it.
+fn id_of(line: &str) -> Option<&str> {
+    Some(line.split_once(r#""decision_id":""#)?.1.split_once('"')?.0)
 }
 
 /// Ids of the bodies that hold one of these texts.
@@ -186,8 +220,7 @@ fn mentioned(dir: &Path, segment: &Segment, texts: &[String]) -> Result<HashSet<
         return Ok(ids);
     }
     // As they stand in JSON, without the quotes.
-    let quoted = texts.iter().filter_map(|t| serde_json::to_string(t).ok());
-    let needles: Vec<String> = quoted.map(|q| q.trim_matches('"').to_owned()).filter(|n| !n.is_empty()).collect();
+    let needles: Vec<String> = texts.iter().filter_map(|text| in_json(text)).filter(|n| !n.is_empty()).collect();
     for_each_body(dir, segment, |text| {
         if let Some(parts) = BodyParts::of(text)
             && needles.iter().any(|n| text.contains(n.as_str()))
@@ -197,6 +230,10 @@ fn mentioned(dir: &Path, segment: &Segment, texts: &[String]) -> Result<HashSet<
         Ok(())
     })?;
     Ok(ids)
+}
+
+fn in_json(text: &str) -> Option<String> {
+    Some(serde_json::to_string(text).ok()?.strip_prefix('"')?.strip_suffix('"')?.to_owned())
 }
 
 fn for_each_body(
@@ -224,6 +261,7 @@ struct Draft {
     length: u64,
     draft_length: u64,
     erased: Ranges,
+    unrecorded: u64,
 }
 
 /// Writes the bodies of a segment once more, without those that were found. `None` when none of them is there. What could
@@ -244,22 +282,25 @@ fn rewrite_to(path: PathBuf, dir: &Path, found: &Found) -> Result<Option<Draft>,
     let fault = |e: io::Error| LogError::io("write", &path, &e);
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(fault)?;
     let mut out = BufWriter::with_capacity(256 * 1024, file);
-    let (mut erased, mut draft_length) = (Ranges::default(), 0);
+    let (mut erased, mut unrecorded, mut draft_length) = (Ranges::default(), 0_u64, 0);
     let length = for_each_body(dir, &found.segment, |text| {
-        let id = BodyParts::of(text).map(|parts| parts.decision_id);
-        let line = match id.and_then(|id| Some((id, *found.seqs.get(id)?))) {
-            Some((id, seq)) => {
-                erased.insert(seq, seq);
-                erased_line(id)
-            }
-            None => text.to_owned(),
+        let id = BodyParts::of(text).map_or("", |parts| parts.decision_id);
+        let line = if let Some(seq) = found.seqs.get(id) {
+            erased.insert(*seq, *seq);
+            erased_line(id)
+        } else if found.orphans.contains(id) {
+            unrecorded += 1;
+            erased_line(id)
+        } else {
+            text.to_owned()
         };
         draft_length += length(line.as_bytes()) + 1;
         out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n")).map_err(fault)
     })?;
     let file = out.into_inner().map_err(|e| fault(e.into_error()))?;
     file.sync_all().map_err(fault)?;
-    Ok((!erased.is_empty()).then_some(Draft { path, length, draft_length, erased }))
+    let any = !erased.is_empty() || unrecorded > 0;
+    Ok(any.then_some(Draft { path, length, draft_length, erased, unrecorded }))
 }
 
 impl Writer {
@@ -279,7 +320,13 @@ impl Writer {
         let bytes = rewritten.length.saturating_sub(rewritten.draft_length);
         let mut lines = Written::default();
         let told = self.add_pruned(&mut lines);
-        for record in erasures(&rewritten.erased, bytes, &rewritten.author) {
+        let mut records = erasures(&rewritten.erased, bytes, &rewritten.author);
+        if rewritten.unrecorded > 0 {
+            let end = self.segments.iter().map(|s| s.first_seq).find(|first| *first > rewritten.segment);
+            let bytes = if records.is_empty() { bytes } else { 0 };
+            records.push(of_unrecorded(rewritten, end.unwrap_or(rewritten.segment), bytes));
+        }
+        for record in records {
             self.add_own(&mut lines, RecordType::Prune, &record);
         }
         self.write(&lines)?;
@@ -293,6 +340,26 @@ impl Writer {
         rewritten.erased.iter().for_each(|(first, last)| self.kept.erased.insert(first, last));
         self.save_kept();
         Ok(())
+    }
+}
+
+/// The record of bodies that no record has: it says between which records they stood, and how many they were.
+fn of_unrecorded(rewritten: &Rewritten, end: u64, bytes: u64) -> PruneRecord {
+    let Author { by, ticket, note } = rewritten.author.clone();
+    let unrecorded = format!("{} without a record", rewritten.unrecorded);
+    PruneRecord {
+        timestamp: rfc3339(Timestamp::now()),
+        what: "body".to_owned(),
+        reason: "erasure".to_owned(),
+        first_seq: rewritten.segment,
+        last_seq: end.saturating_sub(1).max(rewritten.segment),
+        count: rewritten.unrecorded,
+        bytes,
+        erased: Ranges::default(),
+        gone: Ranges::default(),
+        by: Some(by),
+        ticket,
+        note: Some(note.map_or_else(|| unrecorded.clone(), |note| format!("{unrecorded}; {note}"))),
     }
 }
 
@@ -317,26 +384,36 @@ pub(super) fn finish(storage: &dyn Storage, dir: &Path, segments: &mut [Segment]
     }
 }
 
-/// Whether records tell of all that is erased in a draft, of which there is something.
+/// Whether records tell of all that a draft erases. Bodies without a record have none to be looked up: their erasure was
+/// written together with that of the others, and where there are no others it is asked for again.
 fn told(dir: &Path, first_seq: u64, draft: &Path, erased: &Ranges) -> io::Result<bool> {
-    let mut ids = HashSet::new();
-    let mut lines = Lines::open(draft)?;
-    while let Some(line) = lines.next_finished()? {
-        ids.extend(std::str::from_utf8(line.bytes).ok().and_then(erased_id).map(str::to_owned));
-    }
-    if ids.is_empty() {
-        return Ok(false);
-    }
+    let before = erased_in(&segments::body_path(dir, first_seq))?;
+    let mut ids = erased_in(draft)?;
+    ids.retain(|id| !before.contains(id));
+    let mut any = false;
     let mut lines = Lines::open(&segments::envelope_path(dir, first_seq))?;
     while let Some(line) = lines.next_finished()? {
         let Some(record) = std::str::from_utf8(line.bytes).ok().and_then(Record::parse) else { continue };
         let Some(id) = record.decision().map(|d| d.decision_id) else { continue };
         let seq = record.head.seq;
-        if ids.remove(&id) && !erased.iter().any(|(first, last)| (first..=last).contains(&seq)) {
-            return Ok(false);
+        if ids.contains(&id) {
+            any = true;
+            if !erased.iter().any(|(first, last)| (first..=last).contains(&seq)) {
+                return Ok(false);
+            }
         }
     }
-    Ok(ids.is_empty())
+    Ok(any)
+}
+
+/// Ids of the bodies that a file says were erased.
+fn erased_in(path: &Path) -> io::Result<HashSet<String>> {
+    let mut ids = HashSet::new();
+    let mut lines = Lines::open(path)?;
+    while let Some(line) = lines.next_finished()? {
+        ids.extend(std::str::from_utf8(line.bytes).ok().and_then(erased_id).map(str::to_owned));
+    }
+    Ok(ids)
 }
 
 /// Whether a line of a body file says that the body of `id` was erased.
@@ -375,6 +452,7 @@ mod tests {
                 draft: draft.clone(),
                 draft_length,
                 erased: Ranges::default(),
+                unrecorded: 0,
                 author: Author::default(),
                 holds: log.holds(),
             }))

@@ -70,7 +70,7 @@ pub use control::{Command, Control, ask, execute, own_user};
 pub use entry::{Caller, ConfigChange, DecisionMeta, Entry};
 pub use erase::{Erased, Erasure};
 pub use error::LogError;
-pub use following::Place;
+pub use following::{Place, Rewound};
 pub use hand_over::HandOver;
 pub use hold::{Hold, HoldAction, HoldRecord, holds};
 pub use log::{
@@ -92,7 +92,7 @@ pub use record::{
     UserRecord, VERSION, ViolationRecord,
 };
 pub use retention::Retention;
-pub use reveal::{Masked, candidates, commitments_at};
+pub use reveal::{Masked, WrittenBy, candidates, commitments_at, written_by};
 pub use selection::Selection;
 pub use sets::{Keeping, KeptSet, PolicySets, SetError, SetId};
 pub use signing::SigningSeed;

@@ -100,6 +100,8 @@ pub(super) struct Rewritten {
     pub draft: PathBuf,
     pub draft_length: u64,
     pub erased: Ranges,
+    /// Bodies erased that no record has.
+    pub unrecorded: u64,
     pub author: Author,
     /// The holds that were asked.
     pub holds: Arc<Vec<Hold>>,

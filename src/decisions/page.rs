@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::decisions::LogError;
 use crate::decisions::query::{Filter, Flaws, LogReader, Record};
+use crate::decisions::sieve::{Sieve, Sifted};
 use crate::decisions::tree_files::{checkpoint_path, read_tile};
 use crate::tlog::TileId;
 
@@ -29,6 +30,8 @@ pub struct Page {
     pub next: u64,
     /// Whether the log goes on there; else it was read to its end.
     pub more: bool,
+    /// Decisions among those looked at that may be wanted: what would say so was cut from their records.
+    pub unjudged: u64,
 }
 
 impl LogReader {
@@ -44,7 +47,7 @@ impl LogReader {
         mut wanted: impl FnMut(&Record) -> bool,
     ) -> Result<Page, LogError> {
         let (mut page, mut bytes) = (Page { next: from, ..Page::default() }, 0);
-        let needles = filter.needles();
+        let sieve = Sieve::new(filter);
         let mut flaws = Flaws::default();
         for span in self.within(filter)? {
             if span.end.is_some_and(|end| end <= from) {
@@ -63,11 +66,13 @@ impl LogReader {
                     return ControlFlow::Break(());
                 }
                 page.next = located.seq + 1;
-                if needles.iter().all(|n| located.line.contains(n.as_str()))
-                    && let Some(record) = Record::parse(located.line).filter(|r| filter.takes(r) && wanted(r))
-                {
-                    bytes += record.line.len();
-                    page.records.push(record);
+                match sieve.sift(located.line) {
+                    Sifted::Wanted(record) if wanted(&record) => {
+                        bytes += record.line.len();
+                        page.records.push(*record);
+                    }
+                    Sifted::Unjudged(record) if wanted(&record) => page.unjudged += 1,
+                    _ => {}
                 }
                 ControlFlow::Continue(())
             });

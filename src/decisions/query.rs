@@ -16,6 +16,7 @@ use crate::decisions::hold::Kept;
 use crate::decisions::lines::Lines;
 use crate::decisions::record::{DecisionRecord, GapRecord, Head, RecordType};
 use crate::decisions::segments;
+use crate::decisions::sieve::{Sieve, Sifted};
 use crate::decisions::tree_files::read_keys;
 use crate::decisions::{HoldRecord, LogError, PruneRecord};
 use crate::engine::{Cause, Verdict};
@@ -159,6 +160,8 @@ pub struct Flaws {
     pub missing: u64,
     /// The first of them.
     pub first_missing: Option<u64>,
+    /// Decisions that may be wanted: the policies or the user's values that would say so were cut from their records.
+    pub unjudged: u64,
 }
 
 impl Flaws {
@@ -357,33 +360,18 @@ impl LogReader {
         flaws: &mut Flaws,
         each: &mut impl FnMut(Record) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, LogError> {
-        self.scan_lines(span, &filter.needles(), flaws, &mut |record| {
-            if filter.takes(&record) { each(record) } else { ControlFlow::Continue(()) }
-        })
-    }
-
-    /// Reads the lines that hold all needles.
-    fn scan_lines(
-        &self,
-        span: &Span,
-        needles: &[String],
-        flaws: &mut Flaws,
-        each: &mut impl FnMut(Record) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, LogError> {
-        let mut unreadable = 0;
+        let (sieve, mut unreadable, mut unjudged) = (Sieve::new(filter), 0, 0);
         let flow = self.read(span, flaws, &mut |located| {
-            if !needles.iter().all(|n| located.line.contains(n.as_str())) {
-                return ControlFlow::Continue(());
+            match sieve.sift(located.line) {
+                Sifted::Wanted(record) => return each(*record),
+                Sifted::Unreadable => unreadable += 1,
+                Sifted::Unjudged(_) => unjudged += 1,
+                Sifted::Other => {}
             }
-            match Record::parse(located.line) {
-                Some(record) => each(record),
-                None => {
-                    unreadable += 1;
-                    ControlFlow::Continue(())
-                }
-            }
+            ControlFlow::Continue(())
         });
         flaws.unreadable += unreadable;
+        flaws.unjudged += unjudged;
         flow
     }
 

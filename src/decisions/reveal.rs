@@ -4,7 +4,8 @@
 use serde_json::Value;
 
 use crate::decisions::Record;
-use crate::decisions::mask::commitments;
+use crate::decisions::clip;
+use crate::decisions::mask::{COMMITMENT, commitments};
 
 /// A place where something was masked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,47 +16,80 @@ pub struct Masked {
     pub commitment: String,
     /// The whole value was masked, so the commitment was made here.
     pub whole: bool,
+    /// The pointer that `input.masked` has for it: another where a key is masked.
+    listed: String,
 }
+
+/// Who wrote a commitment, as far as the record says. Whoever makes a request can write into it what looks like one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WrittenBy {
+    /// The log, when it masked the value.
+    Log,
+    /// The record does not say: its list of what was masked was cut.
+    Unsaid,
+    /// Whoever made the request.
+    Request,
+}
+
+/// What policies say: texts whose places are counted, and what they give beside them.
+const SAID: [&str; 6] = ["/violations/", "/warnings/", "/errors/", "/details/", "/exceptions/", "/audit_annotations/"];
 
 /// The commitments at `pointer` of a decision: of its input, its patch, what its policies said; within texts too. When
 /// the body is not there, those of the envelope.
 #[must_use]
 pub fn commitments_at(record: &Record, body: Option<&Value>, pointer: &str) -> Vec<Masked> {
     let envelope: Value = serde_json::from_str(&record.line).unwrap_or(Value::Null);
-    let input = body.and_then(|b| b.get("input"));
-    let counted = ["/violations/", "/details/"].iter().any(|kind| pointer.starts_with(kind));
-    let places = [
-        input.and_then(|i| i.pointer(pointer)),
-        body.and_then(|b| if counted { said_in_body(b, &envelope, pointer) } else { b.pointer(pointer) }),
-        envelope.pointer(pointer),
-        own_copy(&envelope, pointer),
-    ];
     let mut found = Vec::new();
-    for place in places.into_iter().flatten() {
-        collect(place, pointer, &mut found);
+    if SAID.iter().any(|kind| pointer.starts_with(kind)) {
+        said(body, &envelope, pointer, &mut found);
+    } else {
+        let input = body.and_then(|b| b.get("input")).and_then(|i| i.pointer(pointer));
+        // An envelope has a patch's digest alone; its reads are texts of one place.
+        let beside = body.and_then(|b| b.pointer(pointer));
+        for place in [input, beside, own_copy(&envelope, pointer)].into_iter().flatten() {
+            collect(place, pointer, &mut found);
+        }
+        if let Some(reads) = envelope.get("reads").filter(|_| pointer == "/reads") {
+            collect_text(reads, pointer, &mut found);
+        }
     }
-    found.sort_by(|a, b| (!a.whole, &a.commitment).cmp(&(!b.whole, &b.commitment)));
-    found.dedup_by(|a, b| a.commitment == b.commitment);
+    found.sort_by(|a, b| (!a.whole, &a.commitment, &a.pointer).cmp(&(!b.whole, &b.commitment, &b.pointer)));
+    found.dedup_by(|a, b| (&a.commitment, &a.pointer) == (&b.commitment, &b.pointer));
     found
 }
 
-/// Violations without room in the envelope, and details, are counted over both.
-fn said_in_body<'b>(body: &'b Value, envelope: &Value, pointer: &str) -> Option<&'b Value> {
-    let (kind, number) = pointer.strip_prefix('/')?.split_once('/')?;
-    let number: usize = number.split('/').next()?.parse().ok()?;
-    match kind {
-        "violations" => {
-            let shown = envelope.get("violations").and_then(Value::as_array).map_or(0, Vec::len);
-            body.get("violations")?.get(number.checked_sub(shown)?)
-        }
-        "details" => {
-            let of = |d: &&Value| {
-                d.get("violation").and_then(Value::as_u64).is_some_and(|n| usize::try_from(n) == Ok(number))
-            };
-            body.get("details")?.as_array()?.iter().find(of)
-        }
-        _ => None,
+/// What policies said at a counted place: violations without room in the envelope, and details, are counted over both.
+fn said(body: Option<&Value>, envelope: &Value, pointer: &str, found: &mut Vec<Masked>) -> Option<()> {
+    let (kind, rest) = pointer.strip_prefix('/')?.split_once('/')?;
+    if kind == "audit_annotations" {
+        collect_text(body?.get(kind)?.get(rest)?, pointer, found);
+        return Some(());
     }
+    let (digits, below) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    let number: usize = digits.parse().ok()?;
+    let place = format!("/{kind}/{number}");
+    if kind == "details" {
+        let detail = body.into_iter().flat_map(details).find(|(violation, _)| *violation == number)?.1;
+        // A document's values have their own places; a fix is a text.
+        if let Some(value) = detail.get("details").and_then(|d| d.pointer(below)) {
+            collect(value, pointer, found);
+        }
+        if let Some(fix) = detail.get("fix").filter(|_| ["", "/fix"].contains(&below)) {
+            collect_text(fix, &place, found);
+        }
+        return Some(());
+    }
+    let shown = envelope.get(kind).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let more = || body?.get(kind)?.get(number.checked_sub(shown.len())?);
+    let more = || if kind == "violations" { more() } else { None };
+    collect_text(shown.get(number).or_else(more)?.pointer(below)?, &place, found);
+    Some(())
+}
+
+/// The details in a body, with the number of their violation.
+fn details(body: &Value) -> impl Iterator<Item = (usize, &Value)> {
+    let all = body.get("details").and_then(Value::as_array).into_iter().flatten();
+    all.filter_map(|d| Some((usize::try_from(d.get("violation")?.as_u64()?).ok()?, d)))
 }
 
 /// The envelope's own copies of fields of the request.
@@ -73,12 +107,14 @@ fn own_copy<'e>(envelope: &'e Value, pointer: &str) -> Option<&'e Value> {
 pub fn candidates(body: Option<&Value>, commitment: &str) -> Vec<Masked> {
     let mut found = Vec::new();
     if let Some(body) = body {
-        if let Some(input) = body.get("input") {
-            collect(input, "", &mut found);
+        for (document, place) in [("input", ""), ("patch", "/patch"), ("reads", "/reads")] {
+            if let Some(document) = body.get(document) {
+                collect(document, place, &mut found);
+            }
         }
-        for member in ["patch", "details"] {
-            if let Some(document) = body.get(member) {
-                collect(document, &format!("/{member}"), &mut found);
+        for (violation, detail) in details(body) {
+            if let Some(document) = detail.get("details") {
+                collect(document, &format!("/details/{violation}"), &mut found);
             }
         }
     }
@@ -87,27 +123,127 @@ pub fn candidates(body: Option<&Value>, commitment: &str) -> Vec<Masked> {
     found
 }
 
-fn collect(value: &Value, pointer: &str, found: &mut Vec<Masked>) {
-    match value {
-        Value::String(text) => {
-            for commitment in in_text(text) {
-                found.push(Masked { pointer: pointer.to_owned(), commitment: commitment.to_owned(), whole: false });
-            }
+/// Who wrote the commitment: the log, where `input.masked` lists the place, or where a policy says it and the request
+/// does not have it from its maker.
+#[must_use]
+pub fn written_by(record: &Record, body: Option<&Value>, masked: &Masked) -> WrittenBy {
+    let Some(decision) = record.decision() else { return WrittenBy::Request };
+    let list = List { listed: &decision.input.masked, cut: decision.input.masked_omitted > 0 };
+    let of_policies = SAID.iter().chain(&["/patch/"]).any(|kind| masked.pointer.starts_with(kind));
+    let here = list.says(masked);
+    if here == WrittenBy::Unsaid && masked.whole && body.is_some_and(|b| is_among_secrets(b, &masked.pointer)) {
+        return WrittenBy::Log;
+    }
+    if here == WrittenBy::Log || !of_policies {
+        return here;
+    }
+    // A policy may repeat what it was given.
+    let mut given = Vec::new();
+    if let Some(input) = body.and_then(|b| b.get("input")) {
+        collect(input, "", &mut given);
+    }
+    let given: Vec<WrittenBy> =
+        given.iter().filter(|m| m.commitment == masked.commitment).map(|m| list.says(m)).collect();
+    match given.first() {
+        Some(_) if given.contains(&WrittenBy::Log) => WrittenBy::Log,
+        Some(first) => *given.iter().find(|w| **w == WrittenBy::Unsaid).unwrap_or(first),
+        None => WrittenBy::Log,
+    }
+}
+
+/// Whether everything there is masked, whatever it is: nothing that a request brought is left below the data of a Secret
+/// or a ConfigMap. These may have more places than a record has room for.
+fn is_among_secrets(body: &Value, pointer: &str) -> bool {
+    let mut segments = pointer.split('/').skip(1);
+    let (Some("request"), Some(side), Some(member)) = (segments.next(), segments.next(), segments.next()) else {
+        return false;
+    };
+    let text = |pointer: &str| body.get("input")?.pointer(pointer)?.as_str();
+    let kind = text(&format!("/request/{side}/kind")).or_else(|| text("/request/kind/kind"));
+    ["object", "oldObject"].contains(&side)
+        && matches!(
+            (kind, member),
+            (Some("Secret"), "data" | "stringData") | (Some("ConfigMap"), "data" | "binaryData")
+        )
+}
+
+/// `input.masked` of a record: sorted, and of what had no room the last is left out.
+struct List<'r> {
+    listed: &'r [String],
+    cut: bool,
+}
+
+impl List<'_> {
+    fn says(&self, masked: &Masked) -> WrittenBy {
+        let wanted = bare(&masked.listed);
+        // What is below a masked field of the request stands in the envelope's own copies only.
+        let whole = ["/request/object", "/request/oldObject", "/request/options"].iter().any(|d| wanted.starts_with(d));
+        let is_one = |listed: &String| {
+            let listed = bare(listed);
+            let above = || wanted.strip_prefix(&listed).is_some_and(|rest| rest.starts_with('/'));
+            listed == wanted || (!whole && !listed.is_empty() && above()) || is_cut_from(&listed, &masked.listed)
+        };
+        if self.listed.iter().any(is_one) {
+            return WrittenBy::Log;
         }
+        if self.cut && self.listed.last().is_none_or(|last| *last < masked.listed) {
+            return WrittenBy::Unsaid;
+        }
+        WrittenBy::Request
+    }
+}
+
+/// A pointer without the commitments in it: that of a masked key may be another in a list than in a document.
+fn bare(pointer: &str) -> String {
+    let mut bare = String::with_capacity(pointer.len());
+    let mut at = 0;
+    for range in commitments(pointer) {
+        bare.push_str(pointer.get(at..range.start).unwrap_or_default());
+        bare.push_str(COMMITMENT);
+        at = range.end;
+    }
+    bare.push_str(pointer.get(at..).unwrap_or_default());
+    bare
+}
+
+/// Whether a listed pointer is the beginning of `pointer`, and says that as much was cut from it.
+fn is_cut_from(listed: &str, pointer: &str) -> bool {
+    let cut = || listed.strip_suffix(clip::END)?.rsplit_once("... (");
+    cut().is_some_and(|(begin, bytes)| {
+        bytes.parse().is_ok_and(|bytes: usize| pointer.starts_with(begin) && begin.len() + bytes == pointer.len())
+    })
+}
+
+/// The commitments in what has one place, whatever stands below it.
+fn collect_text(value: &Value, pointer: &str, found: &mut Vec<Masked>) {
+    let mut here = Vec::new();
+    collect(value, pointer, &mut here);
+    found.extend(here.into_iter().map(|m| {
+        let (pointer, listed) = (pointer.to_owned(), pointer.to_owned());
+        Masked { pointer, listed, whole: false, ..m }
+    }));
+}
+
+fn collect(value: &Value, pointer: &str, found: &mut Vec<Masked>) {
+    let masked = |commitment: &str, whole: bool, listed: &str| Masked {
+        pointer: pointer.to_owned(),
+        commitment: commitment.to_owned(),
+        whole,
+        listed: listed.to_owned(),
+    };
+    match value {
+        Value::String(text) => found.extend(in_text(text).map(|c| masked(c, false, pointer))),
         Value::Object(map) if map.len() == 1 && map.contains_key("masked") => {
             let text = map.get("masked").and_then(Value::as_str).unwrap_or_default();
             if let Some(commitment) = in_text(text).next().filter(|c| c.len() == text.len()) {
-                let commitment = commitment.to_owned();
-                found.push(Masked { pointer: pointer.to_owned(), commitment, whole: true });
+                found.push(masked(commitment, true, pointer));
             }
         }
         Value::Object(map) => {
             for (key, value) in map {
                 let below = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
                 // A key may be masked too.
-                in_text(key).for_each(|c| {
-                    found.push(Masked { pointer: pointer.to_owned(), commitment: c.to_owned(), whole: false });
-                });
+                found.extend(in_text(key).map(|c| masked(c, false, &below)));
                 collect(value, &below, found);
             }
         }

@@ -3,12 +3,15 @@
 //! A record may leave things out: lists and names are cut to size, names may be masked. For an erasure, what is not said
 //! is not there: it takes only what it is surely about. For a hold it could be anything: what it may be about stays.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::decisions::clip;
 use crate::decisions::entry::rfc3339;
 use crate::decisions::mask::{COMMITMENT, MASKED, commitments};
+use crate::decisions::query::SLACK;
 use crate::decisions::record::DecisionRecord;
 use crate::decisions::{Record, RecordType};
 use crate::policy::glob_matches;
@@ -79,14 +82,32 @@ impl Selection {
         record.decision().map_or(anything, |d| self.is_asked_by(&d, unsaid) && self.is_but_user(&d, unsaid))
     }
 
-    /// Whether the user is surely one of them.
-    pub(super) fn asked_by(&self, d: &DecisionRecord) -> bool {
-        self.is_asked_by(d, Unsaid::Nothing)
+    /// Whether a decision that no record has is surely one of them.
+    pub(super) fn takes_unrecorded(&self, d: &Unrecorded<'_>) -> bool {
+        self.judge_unrecorded(d, Unsaid::Nothing)
     }
 
-    /// Whether all but time and user surely holds.
-    pub(super) fn takes_but_user(&self, d: &DecisionRecord) -> bool {
-        self.is_but_user(d, Unsaid::Nothing)
+    /// Whether it is one of them or may be.
+    pub(super) fn could_take_unrecorded(&self, d: &Unrecorded<'_>) -> bool {
+        self.judge_unrecorded(d, Unsaid::Anything)
+    }
+
+    fn judge_unrecorded(&self, d: &Unrecorded<'_>, unsaid: Unsaid) -> bool {
+        let anything = unsaid == Unsaid::Anything;
+        // A record's time may be a little before the id's.
+        let slack = if anything { SLACK } else { Duration::ZERO };
+        let around = |t: Timestamp| Some((t.saturating_sub(slack).ok()?, t.saturating_add(slack).ok()?));
+        let timeless = self.since.is_none() && self.until.is_none();
+        let in_time = d
+            .time
+            .and_then(around)
+            .map_or(anything || timeless, |(first, last)| self.reaches(&rfc3339(first), &rfc3339(last)));
+        let unreadable = anything && !d.readable;
+        in_time
+            && (self.ids.is_empty() || self.ids.iter().any(|id| id.eq_ignore_ascii_case(d.id)))
+            && (self.namespaces.is_empty() || unreadable || unsaid.is_one(&self.namespaces, d.namespace))
+            && (self.users.is_empty() || unreadable || d.users.iter().any(|u| unsaid.is_one(&self.users, u)))
+            && (self.policies.is_empty() || anything)
     }
 
     fn is_asked_by(&self, d: &DecisionRecord, unsaid: Unsaid) -> bool {
@@ -126,6 +147,18 @@ impl Selection {
     fn names(&self) -> impl Iterator<Item = &Vec<String>> {
         [&self.namespaces, &self.users, &self.policies, &self.ids].into_iter()
     }
+}
+
+/// What is known of a decision that no record has: what its body says.
+pub(super) struct Unrecorded<'b> {
+    pub id: &'b str,
+    /// When its id was made, if the id says so.
+    pub time: Option<Timestamp>,
+    /// Whether the body says anything of its request.
+    pub readable: bool,
+    pub namespace: &'b str,
+    /// The user name and the values of the user's `extra`.
+    pub users: Vec<&'b str>,
 }
 
 /// What a record does not say, because it was cut or masked.

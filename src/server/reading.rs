@@ -200,12 +200,19 @@ async fn page(
             let (body, kind) = match output {
                 Output::Json => {
                     let records = lines.collect::<Vec<_>>().join(",\n");
-                    let text = format!("{{\"records\":[{records}],\"next\":{},\"more\":{}}}\n", page.next, page.more);
+                    let (next, more, unjudged) = (page.next, page.more, page.unjudged);
+                    let text = format!(
+                        "{{\"records\":[{records}],\"next\":{next},\"more\":{more},\"unjudged\":{unjudged}}}\n"
+                    );
                     (text, "application/json")
                 }
                 Output::Ndjson => (lines.map(|l| format!("{l}\n")).collect(), "application/x-ndjson"),
             };
-            let headers = vec![("portcullis-next", page.next.to_string()), ("portcullis-more", page.more.to_string())];
+            let headers = vec![
+                ("portcullis-next", page.next.to_string()),
+                ("portcullis-more", page.more.to_string()),
+                ("portcullis-unjudged", page.unjudged.to_string()),
+            ];
             Ok(Handed {
                 body: body.into_bytes(),
                 kind,

@@ -1,9 +1,10 @@
 //! `portcullis decisions export`: records in the formats of others. Knows arguments and layout.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -66,7 +67,7 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
     let mut bodies = BodyCursor::new(&args.log.dir());
     let mut out: Box<dyn Write> = match &args.output {
         Some(path) => {
-            let file = File::create(path).with_context(|| format!("--output: cannot write `{}`", path.display()))?;
+            let file = private(path).with_context(|| format!("--output: cannot write `{}`", path.display()))?;
             Box::new(BufWriter::new(file))
         }
         None => Box::new(BufWriter::new(io::stdout())),
@@ -93,4 +94,9 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
     out.flush()?;
     mention_flaws(&flaws, "the log");
     Ok(Exit::Fine)
+}
+
+/// Makes a file for its owner alone, as the log's own files are. One that is there keeps the mode that it was given.
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::output::Output;
+use super::output::{Output, csv_row};
 use super::{mention_flaws, plain, progress};
 use crate::cli::style::Style;
 use crate::cli::{Exit, PolicyArgs};
@@ -209,7 +209,17 @@ fn derived(args: &JoinArgs) -> anyhow::Result<Registered> {
 
 fn csv(join: &Join, out: &mut BufWriter<Stdout>) -> anyhow::Result<bool> {
     let mut writer = csv::Writer::from_writer(out);
-    join.joined(|row| Ok::<(), anyhow::Error>(writer.serialize(row)?))?;
+    let mut first = true;
+    join.joined(|row| {
+        // The columns are the row's own; its cells are written again as texts that no spreadsheet calculates with.
+        let mut own = csv::WriterBuilder::new().has_headers(std::mem::take(&mut first)).from_writer(Vec::new());
+        own.serialize(row)?;
+        let own = own.into_inner().map_err(|e| anyhow::anyhow!("{e}"))?;
+        for line in csv::ReaderBuilder::new().has_headers(false).from_reader(own.as_slice()).records() {
+            csv_row(&mut writer, &line?)?;
+        }
+        Ok::<(), anyhow::Error>(())
+    })?;
     writer.flush()?;
     let mut negative = false;
     for kind in FindingKind::ALL.into_iter().filter(|k| k.is_negative()) {

@@ -47,7 +47,7 @@ struct WhyArgs {
     #[arg(long, value_name = "TEXT")]
     reason: String,
     /// Where it was asked for
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = ticket)]
     ticket: String,
 }
 
@@ -88,7 +88,7 @@ pub(super) struct EraseArgs {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// Where it was asked for
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = ticket)]
     ticket: String,
     /// Only count
     #[arg(long)]
@@ -114,7 +114,7 @@ pub(super) struct PruneArgs {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// Where it was asked for
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = ticket)]
     ticket: Option<String>,
     #[command(flatten)]
     writer: WriterArgs,
@@ -248,11 +248,18 @@ pub(super) fn erase(args: &EraseArgs) -> anyhow::Result<Exit> {
     let reached = reach(&args.writer, &Command::Erase(erasure), &author)?;
     let exit = done(reached, args.output.output, |erased| {
         let of = |key: &str| erased.get(key).and_then(Value::as_u64).unwrap_or_default();
+        let unrecorded = match of("unrecorded") {
+            0 => String::new(),
+            count => format!(" and {count} that no record has"),
+        };
         if args.dry_run {
-            return format!("{} decisions have such a body or had one; nothing was erased", of("decisions"));
+            return format!(
+                "{} decisions have such a body or had one{unrecorded}; nothing was erased",
+                of("decisions")
+            );
         }
         format!(
-            "erased {} bodies of {} decisions, {} bytes in {} files; envelopes stay",
+            "erased {} bodies, of {} decisions{unrecorded}, {} bytes in {} files; envelopes stay",
             of("bodies"),
             of("decisions"),
             of("bytes"),
@@ -330,4 +337,9 @@ fn told(selection: &Selection) -> String {
     parts.extend(selection.since.map(|t| format!("since {t}")));
     parts.extend(selection.until.map(|t| format!("until {t}")));
     parts.join(", ")
+}
+
+/// Whoever looks at the record later is to find where it was asked for.
+fn ticket(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("write where it was asked for".to_owned()) } else { Ok(text.to_owned()) }
 }

@@ -1,5 +1,6 @@
 //! `portcullis decisions query`: SQL over an index of the log. Knows arguments and layout.
 
+use std::cell::{OnceCell, RefCell};
 use std::io::{self, BufWriter, Write as _};
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::output::Output;
+use super::output::{Output, csv_row};
 use super::{plain, progress};
 use crate::cli::Exit;
 use crate::cli::style::Style;
@@ -72,30 +73,59 @@ pub(super) fn query(args: &QueryArgs) -> anyhow::Result<Exit> {
     if updated.unreadable > 0 {
         eprintln!("{}: {} lines of the log are no records", Style::stderr().yellow("warning"), updated.unreadable);
     }
+    if updated.anew > 0 {
+        eprintln!(
+            "{}: {} of the log's segments were not as they had been read and were read anew; see what `portcullis decisions verify` says",
+            Style::stderr().yellow("warning"),
+            updated.anew
+        );
+    }
     match args.output {
         Output::Table => table(&index, sql)?,
-        Output::Json => {
-            let mut out = BufWriter::new(io::stdout());
-            index.query(sql, |columns, cells| {
-                let row: Map<String, Value> = columns.iter().cloned().zip(cells.iter().cloned()).collect();
-                Ok::<(), anyhow::Error>(writeln!(out, "{}", Value::Object(row))?)
-            })?;
-            out.flush()?;
-        }
-        Output::Csv => {
-            let mut writer = csv::Writer::from_writer(io::stdout());
-            let mut begun = false;
-            index.query(sql, |columns, cells| {
-                if !begun {
-                    writer.write_record(columns)?;
-                    begun = true;
-                }
-                Ok::<(), anyhow::Error>(writer.write_record(cells.iter().map(text))?)
-            })?;
-            writer.flush()?;
-        }
+        Output::Json => json(&index, sql)?,
+        Output::Csv => csv(&index, sql)?,
     }
     Ok(Exit::Fine)
+}
+
+fn json(index: &Index, sql: &str) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(io::stdout());
+    let names = OnceCell::new();
+    index.query(
+        sql,
+        |columns| {
+            let _ = names.set(distinct(columns));
+            Ok::<(), anyhow::Error>(())
+        },
+        |cells| {
+            let names: &[String] = names.get().map_or(&[], Vec::as_slice);
+            let row: Map<String, Value> = names.iter().cloned().zip(cells.iter().cloned()).collect();
+            Ok(writeln!(out, "{}", Value::Object(row))?)
+        },
+    )?;
+    Ok(out.flush()?)
+}
+
+/// Names of columns, those that came before with a number: an object has each once.
+fn distinct(columns: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for column in columns {
+        let numbered = (2..).map(|n| format!("{column}_{n}"));
+        let taken = |name: &String| names.contains(name) || (name != column && columns.contains(name));
+        let name = std::iter::once(column.clone()).chain(numbered).find(|name| !taken(name));
+        names.extend(name);
+    }
+    names
+}
+
+fn csv(index: &Index, sql: &str) -> anyhow::Result<()> {
+    let writer = RefCell::new(csv::Writer::from_writer(io::stdout()));
+    index.query(
+        sql,
+        |columns| Ok::<(), anyhow::Error>(csv_row(&mut writer.borrow_mut(), columns)?),
+        |cells| Ok(csv_row(&mut writer.borrow_mut(), cells.iter().map(text))?),
+    )?;
+    Ok(writer.borrow_mut().flush()?)
 }
 
 fn text(cell: &Value) -> String {
@@ -109,17 +139,19 @@ fn text(cell: &Value) -> String {
 /// Rows as they come, in columns as wide as the first thousand rows need.
 fn table(index: &Index, sql: &str) -> anyhow::Result<()> {
     let mut out = BufWriter::new(io::stdout());
-    let (mut held, mut widths): (Vec<Vec<String>>, Vec<usize>) = (Vec::new(), Vec::new());
+    let (held, mut widths): (RefCell<Vec<Vec<String>>>, Vec<usize>) = (RefCell::default(), Vec::new());
     let (mut count, mut written) = (0_u64, false);
     let line = |out: &mut BufWriter<io::Stdout>, cells: &[String], widths: &[usize]| {
         let padded: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         writeln!(out, "{}", padded.join("  ").trim_end())
     };
-    index.query(sql, |columns, cells| {
+    let head = |columns: &[String]| {
+        held.borrow_mut().push(columns.iter().map(|c| plain(&c.to_uppercase())).collect());
+        Ok::<(), anyhow::Error>(())
+    };
+    index.query(sql, head, |cells| {
         count += 1;
-        if held.is_empty() && !written {
-            held.push(columns.iter().map(|c| c.to_uppercase()).collect());
-        }
+        let mut held = held.borrow_mut();
         held.push(cells.iter().map(|c| plain(&text(c))).collect());
         if held.len() > MEASURED || written {
             widths = if written { std::mem::take(&mut widths) } else { measure(&held) };
@@ -128,8 +160,9 @@ fn table(index: &Index, sql: &str) -> anyhow::Result<()> {
                 line(&mut out, &row, &widths)?;
             }
         }
-        Ok::<(), anyhow::Error>(())
+        Ok(())
     })?;
+    let held = held.into_inner();
     if !written {
         widths = measure(&held);
     }

@@ -15,8 +15,8 @@ use super::show::find;
 use crate::cli::Exit;
 use crate::cli::style::Style;
 use crate::decisions::{
-    Author, BodyLine, BodyState, Command, MaskKey, Masked, ReadAction, ReadRecord, Record, candidates, commitment,
-    commitments_at,
+    Author, BodyLine, BodyState, Command, MaskKey, Masked, ReadAction, ReadRecord, Record, WrittenBy, candidates,
+    commitment, commitments_at, written_by,
 };
 use crate::tlog::InclusionProof;
 
@@ -66,6 +66,9 @@ pub(super) struct RevealArgs {
     #[arg(short, long, value_enum, default_value_t = ShortOutput::Table)]
     output: ShortOutput,
 }
+
+/// Bytes of pointers that one record of a reading names: its text has room for 2,048 with what stands around them.
+const NAMED: usize = 1536;
 
 /// A decision, as far as it is at hand.
 struct Decision {
@@ -151,14 +154,19 @@ fn hand_out(args: &RevealArgs, decision: &Decision, key: &MaskKey, value: Option
     if there.is_empty() {
         bail!("there is no masked value at `{}`{}", args.pointer, without_body(decision));
     }
+    let of_request = |m: &Masked| written_by(&decision.record, decision.body.as_ref(), m) == WrittenBy::Request;
+    if value.is_none() && there.iter().all(of_request) {
+        bail!("what stands at `{}` was not masked: whoever made the request wrote it", args.pointer);
+    }
     let mut keys: Vec<(Masked, [u8; 32])> = Vec::new();
-    for masked in there {
+    for mut masked in there {
+        if value.is_none() && of_request(&masked) {
+            continue;
+        }
         let mut places: Vec<String> = Vec::new();
         if !masked.whole {
             places.extend(candidates(decision.body.as_ref(), &masked.commitment).into_iter().map(|m| m.pointer));
         }
-        // What policies say is masked by the place that they said it at, whatever stands below.
-        places.extend((!masked.whole).then(|| args.pointer.clone()));
         places.push(masked.pointer.clone());
         if value.is_some() {
             places.extend(all_masked(decision));
@@ -168,15 +176,20 @@ fn hand_out(args: &RevealArgs, decision: &Decision, key: &MaskKey, value: Option
             Some(value) => places.iter().find(|p| confirms(&k(p), value, std::slice::from_ref(&masked)).is_some()),
             None => places.first(),
         };
-        if let Some(pointer) = made {
-            keys.push((Masked { pointer: pointer.clone(), ..masked }, k(pointer)));
+        if let Some(pointer) = made
+            && keys.iter().all(|(given, _)| given.pointer != *pointer)
+        {
+            let k = k(pointer);
+            masked.pointer.clone_from(pointer);
+            keys.push((masked, k));
         }
     }
     if keys.is_empty() {
         eprintln!("no commitment at `{}` is of this value, or the mask key is another", args.pointer);
         return Ok(Exit::Finding);
     }
-    note(args, decision)?;
+    let places: Vec<&str> = keys.iter().map(|(masked, _)| masked.pointer.as_str()).collect();
+    note(args, decision, &places)?;
     let mut out = io::stdout().lock();
     for (masked, k) in keys {
         let k = data_encoding::HEXLOWER.encode(&k);
@@ -204,31 +217,55 @@ fn all_masked(decision: &Decision) -> Vec<String> {
     decision.record.decision().map(|d| d.input.masked).unwrap_or_default()
 }
 
-/// Writes down that a key was handed out, before it is.
-fn note(args: &RevealArgs, decision: &Decision) -> anyhow::Result<()> {
-    let seq = decision.record.head.seq;
-    let record = ReadRecord {
-        timestamp: String::new(),
-        action: ReadAction::Reveal,
-        reader: String::new(),
-        caller: None,
-        what: format!("the key of {} in decision {}", args.pointer, decision.id),
-        first_seq: Some(seq),
-        last_seq: Some(seq),
-        count: 1,
-        bodies: false,
-        reason: args.reason.clone(),
-    };
+/// Writes down which keys were handed out, before they are: every place by name, in as many records as that takes.
+fn note(args: &RevealArgs, decision: &Decision, places: &[&str]) -> anyhow::Result<()> {
     if args.unrecorded {
         eprintln!("{}: nothing says that this key was handed out", Style::stderr().yellow("warning"));
         return Ok(());
     }
-    let reached = reach(&args.writer, &Command::Note(record), &Author::default());
-    let hint = "that the key is handed out cannot be recorded; on a copy of the log use --unrecorded";
-    match reached.context(hint)? {
-        Reached::Done(_) => Ok(()),
-        Reached::Refused(_, message) => bail!("{hint}: {message}"),
+    let seq = decision.record.head.seq;
+    for named in chunks(places) {
+        let (key, of) = if named.len() == 1 { ("key", "") } else { ("keys", " places") };
+        let number = if named.len() == 1 { String::new() } else { format!(" {}", named.len()) };
+        let what = format!("in decision {} the {key} of{number}{of} {}", decision.id, named.join(", "));
+        let record = ReadRecord {
+            timestamp: String::new(),
+            action: ReadAction::Reveal,
+            reader: String::new(),
+            caller: None,
+            what,
+            first_seq: Some(seq),
+            last_seq: Some(seq),
+            count: 1,
+            bodies: false,
+            reason: args.reason.clone(),
+        };
+        let reached = reach(&args.writer, &Command::Note(record), &Author::default());
+        let hint = "that the key is handed out cannot be recorded; on a copy of the log use --unrecorded";
+        match reached.context(hint)? {
+            Reached::Done(_) => {}
+            Reached::Refused(_, message) => bail!("{hint}: {message}"),
+        }
     }
+    Ok(())
+}
+
+/// Places in lots that a record has room for.
+fn chunks<'p>(places: &[&'p str]) -> Vec<Vec<&'p str>> {
+    let (mut lots, mut room): (Vec<Vec<&str>>, usize) = (Vec::new(), 0);
+    for place in places {
+        // As JSON, where a character may take six bytes.
+        let length = serde_json::to_string(place).map_or(place.len(), |json| json.len());
+        match lots.last_mut().filter(|_| length <= room) {
+            Some(lot) => lot.push(place),
+            None => {
+                lots.push(vec![place]);
+                room = NAMED;
+            }
+        }
+        room = room.saturating_sub(length);
+    }
+    lots
 }
 
 /// The auditor's side: whether the value is the one that was committed to.
@@ -238,15 +275,33 @@ fn check(args: &RevealArgs, decision: &Decision, k: &str, value: &[u8]) -> anyho
     if there.is_empty() {
         bail!("there is no masked value at `{}`{}", args.pointer, without_body(decision));
     }
-    let confirmed = confirms(&k, value, &there);
+    let made = confirms(&k, value, &there);
+    let by = made.as_ref().map(|(m, _)| written_by(&decision.record, decision.body.as_ref(), m));
+    let confirmed = by == Some(WrittenBy::Log);
+    if confirmed && decision.body.is_none() {
+        eprintln!("the body is not at hand, so whether the request itself held this commitment is not known");
+    }
     let style = Style::stdout();
     let mut out = io::stdout().lock();
-    match (args.output, &confirmed) {
+    match (args.output, &made) {
         (ShortOutput::Json, _) => {
-            let commitment = confirmed.as_ref().map(|(m, _)| m.commitment.clone());
-            let all = json!({"confirmed": confirmed.is_some(), "decision": decision.id, "pointer": args.pointer,
-                "commitment": commitment});
+            let commitment = made.as_ref().map(|(m, _)| m.commitment.clone());
+            let written_by = by.map(|by| match by {
+                WrittenBy::Log => "log",
+                WrittenBy::Unsaid => "unsaid",
+                WrittenBy::Request => "request",
+            });
+            let all = json!({"confirmed": confirmed, "decision": decision.id, "pointer": args.pointer,
+                "commitment": commitment, "writtenBy": written_by, "bodyAtHand": decision.body.is_some()});
             writeln!(out, "{all}")?;
+        }
+        (ShortOutput::Table, Some((masked, _))) if !confirmed => {
+            let why = if by == Some(WrittenBy::Unsaid) {
+                "the record's list of what was masked was cut and does not say that this place was"
+            } else {
+                "this place was not masked: whoever made the request wrote it there"
+            };
+            writeln!(out, "{}: {} is of this value, but {why}", style.red("NOT CONFIRMED"), masked.commitment)?;
         }
         (ShortOutput::Table, Some((masked, trimmed))) => {
             let trimmed = if *trimmed { " (without the line feed at its end)" } else { "" };
@@ -261,7 +316,7 @@ fn check(args: &RevealArgs, decision: &Decision, k: &str, value: &[u8]) -> anyho
             writeln!(out, "{}: no commitment at this place is of this value and key", style.red("NOT CONFIRMED"))?;
         }
     }
-    Ok(if confirmed.is_some() { Exit::Fine } else { Exit::Finding })
+    Ok(if confirmed { Exit::Fine } else { Exit::Finding })
 }
 
 /// The commitment that is of this value, and whether its last line feed had to go for that: editors add one.

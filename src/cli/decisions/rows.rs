@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::output::csv_row;
 use super::{own_members, policies};
 use crate::decisions::Record;
 
@@ -33,13 +34,18 @@ const COLUMNS: [&str; 24] = [
     "members",
 ];
 
+/// Writes the names of the columns.
+pub(super) fn head(out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "{}", COLUMNS.join(","))
+}
+
 /// Writes one record, and before it the names of the columns if it is the first. Of a record that is no decision,
 /// `members` says the rest.
 pub(super) fn csv(out: &mut impl Write, record: &Record, first: bool) -> io::Result<()> {
-    let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
     if first {
-        writer.write_record(COLUMNS)?;
+        head(out)?;
     }
+    let mut writer = csv::Writer::from_writer(Vec::new());
     let head = &record.head;
     let ending = |members: String| {
         let labels = &head.labels;
@@ -78,6 +84,6 @@ pub(super) fn csv(out: &mut impl Write, record: &Record, first: bool) -> io::Res
             std::iter::once(head.timestamp.clone()).chain(empty).chain(ending(own_members(record))).collect()
         }
     };
-    writer.write_record(&row)?;
+    csv_row(&mut writer, &row)?;
     out.write_all(&writer.into_inner().map_err(|e| io::Error::other(e.to_string()))?)
 }

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write as _};
 use std::ops::ControlFlow;
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::filter::FilterArgs;
-use super::output::Output;
-use super::{LogArgs, mention_flaws, plain};
+use super::output::{Output, csv_row};
+use super::{LogArgs, decisions, mention_flaws, plain};
 use crate::cli::Exit;
 use crate::cli::style::Style;
-use crate::decisions::DecisionRecord;
+use crate::decisions::{DecisionRecord, RecordType};
 use crate::engine::{Cause, Verdict};
 
 /// Groups beyond which the smallest are counted as one, so that memory is bounded whatever users send.
@@ -20,7 +21,8 @@ const MOST_GROUPS: usize = 100_000;
 
 /// Count decisions: how many were allowed, denied, failed, by what one asks
 ///
-/// Reads the log once and holds only the counts. A decision with several policies counts for each of them.
+/// Reads the log once and holds only the counts. A decision with several policies counts for each of them. How many
+/// could not be judged by what their records have room for is said, too (`unjudged` of the total in JSON).
 #[derive(Debug, Args)]
 pub(super) struct StatsArgs {
     #[command(flatten)]
@@ -134,11 +136,18 @@ impl By {
 pub(super) fn stats(args: &StatsArgs) -> anyhow::Result<Exit> {
     let reader = args.log.reader()?;
     let filter = args.filter.filter()?;
-    let (mut total, mut groups) = (Counts::default(), BTreeMap::<Vec<String>, Counts>::new());
+    if !matches!(filter.r#type, None | Some(RecordType::Decision)) {
+        bail!(
+            "`stats` counts decisions; for other records ask `portcullis decisions query \"SELECT type, count(*) FROM record GROUP BY 1\"`"
+        );
+    }
+    let (mut total, mut groups, mut cut) = (Counts::default(), BTreeMap::<Vec<String>, Counts>::new(), 0_u64);
+    let by_policy = args.by.contains(&By::Policy);
     let others = vec!["(others)".to_owned(); args.by.len()];
     let flaws = reader.for_each(&filter, |record| {
         if let Some(decision) = record.decision() {
             total.take(&decision);
+            cut += u64::from(by_policy && (decision.violations_omitted > 0 || decision.errors_omitted > 0));
             let replica = &record.head.labels.replica;
             for key in keys(&args.by, &decision, replica) {
                 let full = groups.len() >= MOST_GROUPS && !groups.contains_key(&key);
@@ -148,6 +157,14 @@ pub(super) fn stats(args: &StatsArgs) -> anyhow::Result<Exit> {
         ControlFlow::Continue(())
     })?;
     mention_flaws(&flaws, "the log");
+    if cut > 0 {
+        eprintln!(
+            "{}: {} may have more policies than are counted here: their records were cut (`.._omitted`)",
+            Style::stderr().yellow("warning"),
+            decisions(cut)
+        );
+    }
+    let unjudged = flaws.unjudged + cut;
     let by_time = args.by.iter().any(|b| matches!(b, By::Hour | By::Day));
     let mut rows: Vec<(Vec<String>, Counts)> = groups.into_iter().collect();
     if !by_time {
@@ -163,6 +180,9 @@ pub(super) fn stats(args: &StatsArgs) -> anyhow::Result<Exit> {
                 let counted = counts.columns().map(|(name, n)| (name.to_owned(), json!(n)));
                 let mut line: Map<String, Value> = group.chain(counted).collect();
                 line.insert("type".to_owned(), json!(if key.is_empty() { "total" } else { "group" }));
+                if key.is_empty() {
+                    line.insert("unjudged".to_owned(), json!(unjudged));
+                }
                 println!("{}", Value::Object(line));
             }
         }
@@ -171,7 +191,7 @@ pub(super) fn stats(args: &StatsArgs) -> anyhow::Result<Exit> {
             let counted = Counts::default().columns().map(|(name, _)| name.to_owned());
             writer.write_record(names.iter().cloned().chain(counted))?;
             for (key, counts) in &rows {
-                writer.write_record(key.iter().cloned().chain(counts.columns().map(|(_, n)| n.to_string())))?;
+                csv_row(&mut writer, key.iter().cloned().chain(counts.columns().map(|(_, n)| n.to_string())))?;
             }
             writer.flush()?;
         }

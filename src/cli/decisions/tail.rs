@@ -8,8 +8,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::filter::FilterArgs;
-use super::{ListOutput, LogArgs, Table};
+use super::{ListOutput, LogArgs, Table, mention_unjudged};
 use crate::cli::Exit;
+use crate::cli::style::Style;
+use crate::decisions::Rewound;
 
 /// How often the log is looked at: soon enough to watch, seldom enough to cost nothing.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -47,20 +49,26 @@ pub(super) fn tail(args: &TailArgs) -> anyhow::Result<Exit> {
     let mut place = reader.end()?;
     let mut newest = None;
     if args.limit > 0 {
-        let (records, _) = reader.last(&filter, args.limit)?;
+        let (records, flaws) = reader.last(&filter, args.limit)?;
         for record in &records {
             table.row(record)?;
             newest = Some(record.head.seq);
         }
+        mention_unjudged(flaws.unjudged, "the log");
     }
-    table.out.flush()?;
     if !args.follow {
+        table.finish()?;
         return Ok(Exit::Fine);
     }
+    table.out.flush()?;
     loop {
         std::thread::sleep(INTERVAL);
+        if let Some(rewound) = reader.rewind(&mut place)? {
+            newest = None;
+            mention(rewound);
+        }
         let mut failed = Ok(());
-        reader.follow(&filter, &mut place, |record| {
+        let unjudged = reader.follow(&filter, &mut place, |record| {
             if newest.is_some_and(|seq| record.head.seq <= seq) {
                 return ControlFlow::Continue(());
             }
@@ -70,5 +78,19 @@ pub(super) fn tail(args: &TailArgs) -> anyhow::Result<Exit> {
         failed?;
         newest = None;
         table.out.flush()?;
+        mention_unjudged(unjudged, "the log");
+    }
+}
+
+/// What was shown may not be in the log any more, and what follows may have been shown.
+fn mention(rewound: Rewound) {
+    let warning = Style::stderr().yellow("warning");
+    match rewound {
+        Rewound::Lines(count) => eprintln!(
+            "{warning}: the last {count} records that were read are not in the log any more; what stands there now follows"
+        ),
+        Rewound::Segment => eprintln!(
+            "{warning}: the log is not the one that was read; its segment follows from the beginning, and may have been shown"
+        ),
     }
 }

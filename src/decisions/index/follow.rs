@@ -1,129 +1,219 @@
 //! How an index follows a log: segment by segment, from the byte where it stopped. Knows segments and bytes.
+//!
+//! A segment is known by the log's origin and its first number, wherever the log lies: a log that was moved is the same
+//! log. Where the last line that was read is not there any more, the segment is read anew.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::Updated;
 use super::tables::{FORGET, Filling, signed};
-use crate::decisions::segments::{self, Segment};
+use crate::decisions::lines::Lines;
+use crate::decisions::segments;
 use crate::decisions::{LogError, Record};
+use crate::policy::Digest;
 
-/// Where an index stands in a segment.
-struct Known {
-    first_seq: i64,
-    origin: String,
+/// A segment of a log: its origin and its first number.
+type Name = (String, i64);
+
+/// A segment's file.
+struct There {
+    dir: String,
+    path: PathBuf,
+    first_seq: u64,
     bytes: u64,
+}
+
+/// How far a segment has been read: to the end of a line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Until {
+    bytes: u64,
+    /// Where the last line that was read begins.
+    line: u64,
+    /// Of that line with its line feed.
+    digest: String,
 }
 
 pub(super) fn update(db: &mut Connection, dirs: &[PathBuf], each: &mut dyn FnMut()) -> Result<Updated, LogError> {
     let mut updated = Updated::default();
+    let (mut there, mut named) = (BTreeMap::new(), BTreeSet::new());
     for dir in dirs {
-        let name = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone());
-        let name = name.display().to_string();
-        let segments = segments::segments(dir)?;
-        forget_gone(db, dir, &name, &segments)?;
-        for segment in &segments {
-            // One transaction a segment: what was read is kept when the next one fails.
-            let transaction = db.transaction()?;
-            let known = known(&transaction, &name, Some(segment))?.pop();
-            let path = segments::envelope_path(dir, segment.first_seq);
-            let from = known.as_ref().map_or(0, |k| k.bytes);
-            if from > segment.envelopes {
-                let message =
-                    "it is shorter than when it was indexed; see what `decisions verify` says, then delete the index";
-                return Err(LogError::Foreign { path, message: message.to_owned() });
-            }
-            if from < segment.envelopes {
-                let read = read(&path, from, segment, &mut Filling::new(&transaction)?, &mut || {
-                    updated.records += 1;
-                    each();
-                })?;
-                updated.unreadable += read.unreadable;
-                let origin = read.origin.or(known.map(|k| k.origin)).unwrap_or_default();
-                transaction.execute(
-                    "INSERT OR REPLACE INTO segment VALUES (?1, ?2, ?3, ?4)",
-                    params![name, signed(segment.first_seq), origin, signed(read.bytes)],
-                )?;
-            }
-            transaction.commit()?;
+        let name = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone()).display().to_string();
+        if named.insert(name.clone()) {
+            look(dir, &name, &mut there, &mut updated)?;
         }
+    }
+    forget_gone(db, &named, &there)?;
+    for (name, place) in &there {
+        // One transaction a segment: what was read is kept when the next one fails.
+        let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        read(&transaction, name, place, &mut updated, each)?;
+        transaction.commit()?;
     }
     Ok(updated)
 }
 
-fn known(db: &Connection, dir: &str, segment: Option<&Segment>) -> Result<Vec<Known>, LogError> {
-    let mut statement =
-        db.prepare("SELECT first_seq, origin, bytes FROM segment WHERE dir = ?1 AND (?2 IS NULL OR first_seq = ?2)")?;
-    let rows = statement.query_map(params![dir, segment.map(|s| signed(s.first_seq))], |row| {
-        let bytes: i64 = row.get(2)?;
-        Ok(Known { first_seq: row.get(0)?, origin: row.get(1)?, bytes: bytes.unsigned_abs() })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// Forgets segments that were pruned, and those that are another log's: one that was begun anew in the same directory.
-fn forget_gone(db: &mut Connection, place: &Path, dir: &str, there: &[Segment]) -> Result<(), LogError> {
-    for segment in known(db, dir, None)? {
-        let same = there.iter().find(|s| signed(s.first_seq) == segment.first_seq);
-        if let Some(same) = same
-            && origin(&segments::envelope_path(place, same.first_seq)).is_none_or(|o| o == segment.origin)
-        {
-            continue;
+/// The segments of `dir` that have a record. A segment that another of the logs has too is taken once, where it is longer.
+fn look(dir: &Path, name: &str, there: &mut BTreeMap<Name, There>, updated: &mut Updated) -> Result<(), LogError> {
+    for segment in segments::segments(dir)? {
+        let path = segments::envelope_path(dir, segment.first_seq);
+        let Some(origin) = origin(&path, updated)? else { continue };
+        let first_seq = segment.first_seq;
+        let found = There { dir: name.to_owned(), path, first_seq, bytes: segment.envelopes };
+        let key = (origin, signed(first_seq));
+        let longer = match there.get(&key) {
+            None => true,
+            Some(other) if same(other, &found)? => found.bytes > other.bytes,
+            Some(other) => {
+                let message = format!(
+                    "`{}` has the same origin and numbers and other records; name one of the two logs",
+                    other.path.display()
+                );
+                return Err(LogError::Foreign { path: found.path, message });
+            }
+        };
+        if longer {
+            there.insert(key, found);
         }
-        let transaction = db.transaction()?;
-        for statement in FORGET {
-            transaction.execute(statement, params![segment.origin, segment.first_seq])?;
-        }
-        transaction
-            .execute("DELETE FROM segment WHERE dir = ?1 AND first_seq = ?2", params![dir, segment.first_seq])?;
-        transaction.commit()?;
     }
     Ok(())
 }
 
-/// The origin of a segment's first record, if it is one.
-fn origin(path: &Path) -> Option<String> {
-    let mut line = Vec::new();
-    BufReader::new(File::open(path).ok()?).read_until(b'\n', &mut line).ok()?;
-    Record::parse(std::str::from_utf8(&line).ok()?.trim_end()).map(|record| record.head.origin)
+/// The origin of a segment's first record, if it has one. Lines of a segment that has none are no records.
+fn origin(path: &Path, updated: &mut Updated) -> Result<Option<String>, LogError> {
+    let fault = |e: io::Error| LogError::io("read", path, &e);
+    let mut lines = match Lines::open(path) {
+        // Pruned meanwhile.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(fault)?,
+    };
+    let mut unreadable = 0;
+    while let Some(line) = lines.next_finished().map_err(fault)? {
+        if let Some(record) = std::str::from_utf8(line.bytes).ok().and_then(Record::parse) {
+            return Ok(Some(record.head.origin));
+        }
+        unreadable += 1;
+    }
+    updated.unreadable += unreadable;
+    Ok(None)
 }
 
-/// What was read of a segment.
-struct ReadUntil {
-    bytes: u64,
-    origin: Option<String>,
-    /// Lines that are no records.
-    unreadable: u64,
+/// Whether the shorter of two files is the beginning of the longer one, as far as its last finished line says.
+fn same(one: &There, other: &There) -> Result<bool, LogError> {
+    let (short, long) = if one.bytes <= other.bytes { (one, other) } else { (other, one) };
+    let fault = |e: io::Error| LogError::io("read", &short.path, &e);
+    let mut lines = Lines::open(&short.path).map_err(fault)?;
+    let mut until = Until::default();
+    while let Some(line) = lines.next_finished().map_err(fault)? {
+        until = Until::after(line.offset, line.bytes);
+    }
+    until.is_in(&long.path)
 }
 
+/// Forgets segments that were pruned, those of a log that was begun anew in the same directory, and those that a log
+/// left behind when it was moved.
+fn forget_gone(db: &mut Connection, named: &BTreeSet<String>, there: &BTreeMap<Name, There>) -> Result<(), LogError> {
+    let origins: BTreeSet<&String> = there.keys().map(|(origin, _)| origin).collect();
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let known: Vec<(Name, String)> = {
+        let mut statement = transaction.prepare("SELECT origin, first_seq, dir FROM segment")?;
+        let rows = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
+        rows.collect::<Result<_, _>>()?
+    };
+    for (name, dir) in known {
+        if !there.contains_key(&name) && (named.contains(&dir) || origins.contains(&name.0)) {
+            forget(&transaction, &name)?;
+        }
+    }
+    Ok(transaction.commit()?)
+}
+
+fn forget(transaction: &Transaction<'_>, (origin, first_seq): &Name) -> Result<(), LogError> {
+    for statement in FORGET {
+        transaction.execute(statement, params![origin, first_seq])?;
+    }
+    Ok(())
+}
+
+/// Reads what is new in a segment.
 fn read(
-    path: &Path,
-    from: u64,
-    segment: &Segment,
-    filling: &mut Filling<'_>,
+    transaction: &Transaction<'_>,
+    name: &Name,
+    place: &There,
+    updated: &mut Updated,
     each: &mut dyn FnMut(),
-) -> Result<ReadUntil, LogError> {
-    let fault = |e: std::io::Error| LogError::io("read", path, &e);
-    let mut reader = BufReader::with_capacity(256 * 1024, File::open(path).map_err(fault)?);
-    reader.seek(SeekFrom::Start(from)).map_err(fault)?;
-    let mut until = ReadUntil { bytes: from, origin: None, unreadable: 0 };
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let length = reader.read_until(b'\n', &mut line).map_err(fault)?;
-        // A line that is not finished is being written.
-        let Some((b'\n', text)) = line.split_last() else { return Ok(until) };
-        until.bytes += u64::try_from(length).unwrap_or_default();
-        match std::str::from_utf8(text).ok().and_then(Record::parse) {
+) -> Result<(), LogError> {
+    let mut until = known(transaction, name)?;
+    if !until.is_in(&place.path)? {
+        forget(transaction, name)?;
+        until = Until::default();
+        updated.anew += 1;
+    }
+    let fault = |e: io::Error| LogError::io("read", &place.path, &e);
+    let mut lines = match Lines::open_at(&place.path, until.bytes) {
+        // Pruned meanwhile: the next time it is forgotten.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(fault)?,
+    };
+    let mut filling = Filling::new(transaction)?;
+    let mut last = None;
+    while let Some(line) = lines.next_finished().map_err(fault)? {
+        match std::str::from_utf8(line.bytes).ok().and_then(Record::parse) {
             Some(record) => {
-                filling.put(&record, signed(segment.first_seq))?;
+                filling.put(&record, signed(place.first_seq))?;
+                updated.records += 1;
                 each();
-                until.origin.get_or_insert(record.head.origin);
             }
-            None => until.unreadable += 1,
+            None => updated.unreadable += 1,
+        }
+        let (begin, bytes): &mut (u64, Vec<u8>) = last.get_or_insert_default();
+        *begin = line.offset;
+        bytes.clear();
+        bytes.extend_from_slice(line.bytes);
+    }
+    if let Some((begin, bytes)) = last {
+        until = Until::after(begin, &bytes);
+    }
+    transaction.execute(
+        "INSERT OR REPLACE INTO segment VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![name.0, name.1, place.dir, signed(until.bytes), signed(until.line), until.digest],
+    )?;
+    Ok(())
+}
+
+fn known(transaction: &Transaction<'_>, (origin, first_seq): &Name) -> Result<Until, LogError> {
+    let query = "SELECT bytes, line, digest FROM segment WHERE origin = ?1 AND first_seq = ?2";
+    let until = transaction.query_row(query, params![origin, first_seq], |row| {
+        let (bytes, line): (i64, i64) = (row.get(0)?, row.get(1)?);
+        Ok(Until { bytes: bytes.unsigned_abs(), line: line.unsigned_abs(), digest: row.get(2)? })
+    });
+    Ok(until.optional()?.unwrap_or_default())
+}
+
+impl Until {
+    /// The end of the line at `begin`.
+    fn after(begin: u64, line: &[u8]) -> Self {
+        let line_feed = [line, b"\n"].concat();
+        let length = u64::try_from(line_feed.len()).unwrap_or(u64::MAX);
+        Self { bytes: begin.saturating_add(length), line: begin, digest: Digest::of(&line_feed).to_string() }
+    }
+
+    /// Whether the last line that was read still stands in the file where it stood.
+    fn is_in(&self, path: &Path) -> Result<bool, LogError> {
+        let length = usize::try_from(self.bytes.saturating_sub(self.line)).unwrap_or_default();
+        if length == 0 {
+            return Ok(true);
+        }
+        let mut line = vec![0; length];
+        match File::open(path).and_then(|file| file.read_exact_at(&mut line, self.line)) {
+            Ok(()) => Ok(Digest::of(&line).to_string() == self.digest),
+            Err(e) if matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound) => Ok(false),
+            Err(e) => Err(LogError::io("read", path, &e)),
         }
     }
 }

@@ -2,12 +2,17 @@
 //! log; must not know how answers are printed.
 //!
 //! The index is a copy and proves nothing: it may be deleted at any time and is then made anew. It follows the log by
-//! how many bytes of each segment it has read, and loses what the log has pruned.
+//! how many bytes of each segment it has read, and loses what the log has pruned. Several processes may use one: who
+//! writes waits for who writes, and nobody for who reads.
 
 mod follow;
 mod tables;
 
+use std::fs::{self, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::ValueRef;
@@ -16,6 +21,9 @@ use serde_json::Value;
 
 use crate::decisions::LogError;
 
+/// How long to wait for another process that writes: a large segment takes some seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// What an update came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Updated {
@@ -23,6 +31,8 @@ pub struct Updated {
     pub records: u64,
     /// Lines that are no records.
     pub unreadable: u64,
+    /// Segments that were not as they had been read, and were read once more from their beginning.
+    pub anew: u64,
 }
 
 /// An index in a file.
@@ -38,24 +48,15 @@ impl Index {
     /// # Errors
     /// [`LogError::Work`] when the file is no index or cannot be written.
     pub fn open(path: &Path) -> Result<Self, LogError> {
-        if tables::foreign(&Connection::open(path)?)? {
+        create(path)?;
+        if tables::foreign(&waiting(Connection::open(path)?)?)? {
             let message = format!("`{}` is the database of something else; name another file", path.display());
             return Err(LogError::Work { message });
         }
         let mut db = connect(path)?;
         if tables::version(&db)? != tables::VERSION {
-            drop(db);
-            for suffix in ["", "-wal", "-shm"] {
-                let file = PathBuf::from(format!("{}{suffix}", path.display()));
-                match std::fs::remove_file(&file) {
-                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(LogError::io("remove", &file, &e));
-                    }
-                    _ => {}
-                }
-            }
-            db = connect(path)?;
-            db.execute_batch(tables::TABLES)?;
+            restrict(path)?;
+            tables::make(&mut db)?;
         }
         Ok(Self { db, path: path.to_path_buf() })
     }
@@ -63,9 +64,17 @@ impl Index {
     /// Brings the index up to what the logs in `dirs` hold now; tells of each record.
     ///
     /// # Errors
-    /// [`LogError`]; [`LogError::Foreign`] when a log is not the one that was read before.
+    /// [`LogError`]; [`LogError::Foreign`] when two of the logs have the same origin and differ.
     pub fn update(&mut self, dirs: &[PathBuf], each: &mut dyn FnMut()) -> Result<Updated, LogError> {
-        follow::update(&mut self.db, dirs, each)
+        let updated = follow::update(&mut self.db, dirs, each)?;
+        // What was deleted stays in no file beside the index. Nobody waits for that while others read: who comes last does it.
+        self.db.busy_timeout(Duration::ZERO)?;
+        let truncated = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.db.busy_timeout(PATIENCE)?;
+        match truncated {
+            Err(error) if !is_busy(&error) => Err(error.into()),
+            _ => Ok(updated),
+        }
     }
 
     /// Whether a `SELECT` can be answered, so that nobody waits for the index to learn that it cannot.
@@ -77,7 +86,7 @@ impl Index {
     }
 
     fn reading(&self) -> Result<Connection, LogError> {
-        let mut db = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let mut db = waiting(Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)?;
         db.authorizer(Some(|context: AuthContext<'_>| match context.action {
             AuthAction::Select | AuthAction::Read { .. } | AuthAction::Function { .. } | AuthAction::Recursive => {
                 Authorization::Allow
@@ -87,28 +96,30 @@ impl Index {
         Ok(db)
     }
 
-    /// Answers one `SELECT`. `each` gets the names of the columns and the values of each row.
+    /// Answers one `SELECT`. `begin` gets the names of the columns, `each` the values of each row.
     ///
     /// Nothing can be changed by it and no other file opened: the connection is read-only and an authorizer refuses
     /// everything but reading.
     ///
     /// # Errors
-    /// [`LogError::Query`] with what SQLite says of it, [`LogError::Work`] when the index cannot be read; whatever `each`
-    /// gives.
+    /// [`LogError::Query`] with what SQLite says of it, [`LogError::Work`] when the index cannot be read; whatever `begin`
+    /// and `each` give.
     pub fn query<E: From<LogError>>(
         &self,
         sql: &str,
-        mut each: impl FnMut(&[String], &[Value]) -> Result<(), E>,
+        begin: impl FnOnce(&[String]) -> Result<(), E>,
+        mut each: impl FnMut(&[Value]) -> Result<(), E>,
     ) -> Result<(), E> {
         let work = |e: rusqlite::Error| LogError::from(e);
         let db = self.reading()?;
         let mut statement = db.prepare(sql).map_err(refused)?;
         let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
+        begin(&columns)?;
         let mut rows = statement.query([]).map_err(work)?;
         while let Some(row) = rows.next().map_err(work)? {
             let cells = (0..columns.len()).map(|n| row.get_ref(n).map(json));
             let cells: Vec<Value> = cells.collect::<Result<_, _>>().map_err(work)?;
-            each(&columns, &cells)?;
+            each(&cells)?;
         }
         Ok(())
     }
@@ -126,10 +137,47 @@ fn refused(error: rusqlite::Error) -> LogError {
     LogError::Query { message }
 }
 
+/// Makes the file for its owner alone, if there is none; SQLite gives the files beside it the same mode.
+fn create(path: &Path) -> Result<(), LogError> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(LogError::io("create", path, &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Takes a file that is made anew from everybody but its owner: one of an earlier version was readable by all.
+fn restrict(path: &Path) -> Result<(), LogError> {
+    for suffix in ["", "-wal", "-shm"] {
+        let file = PathBuf::from(format!("{}{suffix}", path.display()));
+        match fs::set_permissions(&file, Permissions::from_mode(0o600)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(LogError::io("restrict", &file, &e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked))
+}
+
+fn waiting(db: Connection) -> Result<Connection, LogError> {
+    db.busy_timeout(PATIENCE)?;
+    Ok(db)
+}
+
 fn connect(path: &Path) -> Result<Connection, LogError> {
-    let db = Connection::open(path)?;
+    let db = waiting(Connection::open(path)?)?;
+    // SQLite does not wait where two turn to this mode at once.
+    let since = Instant::now();
+    while let Err(error) = db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {
+        if !is_busy(&error) || since.elapsed() > PATIENCE {
+            return Err(error.into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
     // Losing the last update to a power cut costs nothing: it is made again.
-    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF;")?;
+    db.execute_batch("PRAGMA secure_delete = ON; PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF;")?;
     Ok(db)
 }
 

@@ -1,14 +1,16 @@
 //! The tables of an index. `docs/evidence.md` describes them; a change needs another [`VERSION`].
 
-use rusqlite::{Connection, Statement, Transaction, params};
+use rusqlite::{Connection, Params, Statement, Transaction, TransactionBehavior, params};
 
 use crate::decisions::{DecisionRecord, LogError, Record};
 
 /// Of the tables; an index of another version is made anew.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
-pub(super) const TABLES: &str = r#"
-CREATE TABLE segment (dir TEXT, first_seq INTEGER, origin TEXT, bytes INTEGER, PRIMARY KEY (dir, first_seq)) WITHOUT ROWID;
+const TABLES: &str = r#"
+CREATE TABLE segment (
+  origin TEXT, first_seq INTEGER, dir TEXT, bytes INTEGER, line INTEGER, digest TEXT, PRIMARY KEY (origin, first_seq)
+) WITHOUT ROWID;
 CREATE TABLE record (
   origin TEXT, seq INTEGER, segment INTEGER, type TEXT, time TEXT, line TEXT, PRIMARY KEY (origin, seq)
 ) WITHOUT ROWID;
@@ -31,17 +33,38 @@ CREATE INDEX violation_decision ON violation (decision_id);
 CREATE INDEX violation_policy ON violation (policy);
 CREATE INDEX error_decision ON error (decision_id);
 CREATE INDEX exception_decision ON exception (decision_id);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 "#;
 
-/// Deletes what stood in a segment that is gone.
-pub(super) const FORGET: [&str; 5] = [
+/// Deletes a segment and what stood in it.
+pub(super) const FORGET: [&str; 6] = [
     "DELETE FROM violation WHERE decision_id IN (SELECT d.id FROM decision d JOIN record r USING (origin, seq) WHERE r.origin = ?1 AND r.segment = ?2)",
     "DELETE FROM error WHERE decision_id IN (SELECT d.id FROM decision d JOIN record r USING (origin, seq) WHERE r.origin = ?1 AND r.segment = ?2)",
     "DELETE FROM exception WHERE decision_id IN (SELECT d.id FROM decision d JOIN record r USING (origin, seq) WHERE r.origin = ?1 AND r.segment = ?2)",
     "DELETE FROM decision WHERE (origin, seq) IN (SELECT origin, seq FROM record WHERE origin = ?1 AND segment = ?2)",
     "DELETE FROM record WHERE origin = ?1 AND segment = ?2",
+    "DELETE FROM segment WHERE origin = ?1 AND first_seq = ?2",
 ];
+
+/// Deletes a decision and what was found of it.
+const REPLACE: [&str; 4] = [
+    "DELETE FROM violation WHERE decision_id = ?1",
+    "DELETE FROM error WHERE decision_id = ?1",
+    "DELETE FROM exception WHERE decision_id = ?1",
+    "DELETE FROM decision WHERE id = ?1",
+];
+
+/// Makes the tables, where there are none or those of another version. Whoever comes first makes them, others wait.
+pub(super) fn make(db: &mut Connection) -> Result<(), LogError> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if version(&transaction)? != VERSION {
+        for table in ["segment", "record", "decision", "violation", "error", "exception"] {
+            transaction.execute_batch(&format!("DROP TABLE IF EXISTS {table}"))?;
+        }
+        transaction.execute_batch(TABLES)?;
+    }
+    Ok(transaction.commit()?)
+}
 
 pub(super) fn version(db: &Connection) -> Result<i64, LogError> {
     Ok(db.query_row("PRAGMA user_version", [], |row| row.get(0))?)
@@ -62,6 +85,7 @@ pub(super) struct Filling<'t> {
     violation: Statement<'t>,
     error: Statement<'t>,
     exception: Statement<'t>,
+    replace: Vec<Statement<'t>>,
 }
 
 impl<'t> Filling<'t> {
@@ -69,12 +93,13 @@ impl<'t> Filling<'t> {
         Ok(Self {
             record: transaction.prepare("INSERT OR REPLACE INTO record VALUES (?1,?2,?3,?4,?5,?6)")?,
             decision: transaction.prepare(
-                "INSERT OR REPLACE INTO decision VALUES
+                "INSERT OR IGNORE INTO decision VALUES
                  (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27)",
             )?,
             violation: transaction.prepare("INSERT INTO violation VALUES (?1,?2,?3,?4,?5,?6,?7)")?,
             error: transaction.prepare("INSERT INTO error VALUES (?1,?2,?3,?4,?5)")?,
             exception: transaction.prepare("INSERT INTO exception VALUES (?1,?2)")?,
+            replace: REPLACE.into_iter().map(|sql| transaction.prepare(sql)).collect::<Result<_, _>>()?,
         })
     }
 
@@ -91,35 +116,38 @@ impl<'t> Filling<'t> {
 
     fn decision(&mut self, record: &Record, d: &DecisionRecord) -> Result<(), LogError> {
         let (head, request, id) = (&record.head, &d.request, &d.decision_id);
-        self.decision.execute(params![
+        self.insert(
             id,
-            head.origin,
-            signed(head.seq),
-            d.timestamp,
-            head.labels.cluster,
-            head.labels.replica,
-            d.endpoint.as_str(),
-            request.operation.as_str(),
-            request.group,
-            request.version,
-            request.kind,
-            request.resource,
-            request.subresource,
-            request.namespace,
-            request.name,
-            request.user.username,
-            json(&request.user.groups),
-            json(&request.user.extra),
-            request.dry_run,
-            d.verdict.as_str(),
-            d.cause.as_str(),
-            d.mutated,
-            d.policy_set.to_string(),
-            d.data_digest.to_string(),
-            d.caller.addr,
-            request.uid,
-            d.metrics.get("evaluate_ns").map(|n| signed(*n)),
-        ])?;
+            params![
+                id,
+                head.origin,
+                signed(head.seq),
+                d.timestamp,
+                head.labels.cluster,
+                head.labels.replica,
+                d.endpoint.as_str(),
+                request.operation.as_str(),
+                request.group,
+                request.version,
+                request.kind,
+                request.resource,
+                request.subresource,
+                request.namespace,
+                request.name,
+                request.user.username,
+                json(&request.user.groups),
+                json(&request.user.extra),
+                request.dry_run,
+                d.verdict.as_str(),
+                d.cause.as_str(),
+                d.mutated,
+                d.policy_set.to_string(),
+                d.data_digest.to_string(),
+                d.caller.addr,
+                request.uid,
+                d.metrics.get("evaluate_ns").map(|n| signed(*n)),
+            ],
+        )?;
         for v in &d.violations {
             let severity = v.severity.map(crate::policy::Severity::as_str);
             let enforcement = v.enforcement.as_str();
@@ -130,6 +158,18 @@ impl<'t> Filling<'t> {
         }
         for e in &d.exceptions {
             self.exception.execute(params![id, json(e)])?;
+        }
+        Ok(())
+    }
+
+    /// Puts the row of a decision in, and takes away what another record said of the same decision: its findings would be
+    /// counted twice.
+    fn insert(&mut self, id: &str, row: impl Params + Copy) -> Result<(), LogError> {
+        if self.decision.execute(row)? == 0 {
+            for statement in &mut self.replace {
+                statement.execute([id])?;
+            }
+            self.decision.execute(row)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use portcullis::decisions::{DecisionLog, Entry, LogOptions};
+use portcullis::decisions::{DecisionLog, Entry, Filter, LogOptions, LogReader, PageBounds};
 use portcullis::engine::{Decision, Endpoint};
 use serde_json::{Value, json};
 
@@ -111,13 +111,6 @@ fn sql_over_an_index_that_follows_the_log() {
     let (code, _, err) = run(&log, &[&["query", sql][..], &index].concat());
     assert!(code == Some(2) && err.contains("is the database of something else"), "{err}");
     assert_eq!(db.query_row("SELECT a FROM precious", [], |row| row.get::<_, i64>(0)), Ok(7));
-
-    // A log that was cut is not the one that was read.
-    let segment = segment_files(&log).pop().expect("a segment");
-    let bytes = std::fs::read(&segment).expect("reads");
-    std::fs::write(&segment, &bytes[..bytes.len() / 2]).expect("writes");
-    let (code, _, err) = run(&log, &["query", sql]);
-    assert!(code == Some(2) && err.contains("shorter than when it was indexed"), "{err}");
 }
 
 #[test]
@@ -200,4 +193,86 @@ fn the_tail_goes_on() {
     assert_eq!(users, (0..8).map(|n| format!("late-{n}")).collect::<Vec<_>>());
     child.kill().expect("ends");
     child.wait().expect("ends");
+}
+
+/// A log with a decision whose record had no room for the last of its policies, and one without findings.
+fn cut(dir: &Path) -> std::path::PathBuf {
+    let log = dir.join("decisions");
+    let many = (0..100).map(|_| violation("first", &"long ".repeat(100))).chain([violation("last", "no")]);
+    written(&log, vec![decision("shop", "alice", denied(many.collect())), decision("shop", "bob", allowed())]);
+    log
+}
+
+#[test]
+fn what_a_record_had_no_room_for_is_not_passed_over_in_silence() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = cut(dir.path());
+    for limit in [&[][..], &["--limit", "5"]] {
+        let (code, out, err) = run(&log, &[&["list", "--policy", "last", "-o", "json"], limit].concat());
+        assert!(code == Some(0) && out.is_empty() && err.contains("1 decision more may be meant"), "{out}{err}");
+    }
+    // What keeps it out for sure, or lets it in.
+    for (args, count) in [
+        (["--policy", "last", "--user", "bob"], 0),
+        (["--policy", "last", "--verdict", "allow"], 0),
+        (["--policy", "first", "--user", "alice"], 1),
+    ] {
+        let (_, out, err) = run(&log, &[&["list", "-o", "json"], &args[..]].concat());
+        assert_eq!((out.lines().count(), err.as_str()), (count, ""), "{args:?}");
+    }
+    for args in [&["--policy", "last"][..], &["--by", "policy"]] {
+        let (_, out, err) = run(&log, &[&["stats", "-o", "json"], args].concat());
+        let total = json_lines(&out).pop().expect("a total");
+        assert_eq!((&total["type"], &total["unjudged"]), (&json!("total"), &json!(1)), "{out}");
+        assert!(err.contains("1 decision"), "{err}");
+    }
+    let (_, _, err) = run(&log, &["tail", "--policy", "last"]);
+    assert!(err.contains("1 decision more may be meant"), "{err}");
+    let bounds = PageBounds { records: 10, bytes: 1 << 20, until: soon() };
+    let filter = Filter { policy: Some("last".to_owned()), ..Filter::default() };
+    let reader = LogReader::open(&log).expect("opens");
+    // Somebody who may not see a decision is not told of it.
+    for (may_see, unjudged) in [(true, 1), (false, 0)] {
+        let page = reader.page(&filter, 0, bounds, |_| may_see).expect("reads");
+        assert_eq!((page.records.len(), page.unjudged), (0, unjudged));
+    }
+    let (_, out, err) = run(&log, &["stats", "-o", "json"]);
+    assert_eq!((json_lines(&out).pop().expect("a total")["unjudged"].clone(), err.as_str()), (json!(0), ""));
+}
+
+#[test]
+fn rows_are_for_programs_and_spreadsheets() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = dir.path().join("decisions");
+    written(&log, vec![decision("shop", "=cmd|' /C calc'!A0", allowed()), decision("shop", "a\u{202e}b", allowed())]);
+    let (_, out, _) = run(&log, &["list", "-o", "csv"]);
+    assert!(out.contains(",'=cmd|' /C calc'!A0,") && out.contains(",a\u{202e}b,"), "{out}");
+    let (_, out, _) = run(&log, &["stats", "--by", "user,policy", "-o", "csv"]);
+    assert!(out.contains("\n'=cmd|' /C calc'!A0,-,1,1,0,0,0\n"), "{out}");
+    let (_, out, _) = run(&log, &["query", "SELECT username, -5 FROM decision WHERE username LIKE '=%'", "-o", "csv"]);
+    assert!(out.ends_with("\n'=cmd|' /C calc'!A0,-5\n"), "{out}");
+    let (_, out, _) = run(&log, &["list"]);
+    assert!(out.contains("a\\u{202e}b") && !out.contains('\u{202e}'), "{out}");
+    // Two columns of one name are two; no row is no reason for no columns.
+    let (_, out, _) = run(&log, &["query", "SELECT 1 AS a, 2 AS a, 3 AS a_2, 4 AS a", "-o", "json"]);
+    assert_eq!(json_lines(&out), [json!({"a": 1, "a_3": 2, "a_2": 3, "a_4": 4})]);
+    let nothing = "SELECT id, verdict FROM decision WHERE 0";
+    assert_eq!(run(&log, &["query", nothing, "-o", "csv"]).1, "id,verdict\n");
+    assert!(run(&log, &["query", nothing]).1.starts_with("ID  VERDICT"));
+    for command in ["list", "tail"] {
+        let (_, out, _) = run(&log, &[command, "--user", "nobody", "-o", "csv"]);
+        assert!(out.starts_with("time,id,verdict,") && out.lines().count() == 1, "{out}");
+    }
+}
+
+#[test]
+fn stats_are_of_decisions() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = dir.path().join("decisions");
+    written(&log, five());
+    for kind in ["read", "start", "gap"] {
+        let (code, out, err) = run(&log, &["stats", "--type", kind]);
+        assert!(code == Some(2) && out.is_empty() && err.contains("`stats` counts decisions"), "{out}{err}");
+    }
+    assert_eq!(run(&log, &["stats", "--type", "all"]).0, Some(0));
 }

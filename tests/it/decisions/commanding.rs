@@ -163,6 +163,8 @@ fn commands_ask_for_what_they_need() {
         (&["hold", "a", "--reason", "x", "--ticket", "y"][..], "say what to hold"),
         (&["hold", "a", "--all", "--reason", "x"], "--ticket"),
         (&["erase", "--user", "x"], "--ticket"),
+        (&["erase", "--user", "x", "--ticket", ""], "where it was asked for"),
+        (&["hold", "a", "--all", "--reason", "x", "--ticket", " "], "where it was asked for"),
         (&["prune"], "--bodies-older-than"),
         (&["prune", "--bodies-older-than", "soon"], "not a period"),
         (&["erase", "--user", "x", "--ticket", "y"], "no decision log"),

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use portcullis::decisions::{DecisionLog, Entry, LogOptions, MaskKey, SigningSeed};
+use portcullis::decisions::{DecisionLog, Entry, LogOptions, MaskKey, SigningSeed, commitment};
+use portcullis::engine::Violation;
 use serde_json::{Value, json};
 
 use super::{denied, meta, options, request, runtime, soon, violation};
@@ -13,18 +14,21 @@ const PASSWORD: &str = "correct-horse-battery";
 
 /// A state directory with a log of one denied Secret, whose password a policy printed; gives the decision's id.
 fn state(dir: &Path) -> String {
+    let object = json!({"kind": "Secret", "stringData": {"password": PASSWORD, "other": "another-secret-value"},
+        "metadata": {"annotations": {"url": "postgres://app:s3cr3t-pw@db/app"}}});
+    state_of(dir, object, vec![violation("p", &format!("the password {PASSWORD} is weak"))])
+}
+
+fn state_of(dir: &Path, object: Value, said: Vec<Violation>) -> String {
     let state = dir.join(".portcullis");
     let seed = SigningSeed::load_or_create(&state.join("decisions.key")).expect("made");
     let mask_key = MaskKey::load_or_create(&state.join("mask.key")).expect("made");
-    let object = json!({"kind": "Secret", "stringData": {"password": PASSWORD, "other": "another-secret-value"},
-        "metadata": {"annotations": {"url": "postgres://app:s3cr3t-pw@db/app"}}});
     let mut id = String::new();
     runtime().block_on(async {
         let options = LogOptions { mask_key, signing_seed: seed, ..options(&state.join("decisions")) };
         let log = DecisionLog::open(options).expect("opens");
-        let said = violation("p", &format!("the password {PASSWORD} is weak"));
         let masker = log.masker(Vec::new());
-        let entry = Entry::decision(&meta(), &request("Secret", object), &denied(vec![said]), &masker);
+        let entry = Entry::decision(&meta(), &request("Secret", object), &denied(said), &masker);
         id = entry.decision_id().to_string();
         log.append(entry, soon()).await.expect("appends");
         log.close("test").await.expect("closes");
@@ -152,4 +156,115 @@ fn a_key_is_not_handed_out_in_silence() {
     assert!(code == 0 && out.contains("k:") && error.contains("nothing says"), "{out}{error}");
     let (code, _, error) = run(dir.path(), &["reveal", &id, place, "--mask-key", ".portcullis/decisions.key"]);
     assert!(code == 2 && error.contains("no mask key"), "{error}");
+}
+
+/// What `reveal` says of a value at a place with a key, and its code.
+fn checked(dir: &Path, id: &str, place: &str, k: &str, value: &str) -> (i32, String) {
+    let file = dir.join("checked").display().to_string();
+    fs::write(&file, value).expect("written");
+    let (code, out, error) = run(dir, &["reveal", id, place, "--k", k, "--value-file", &file]);
+    (code, format!("{out}{error}"))
+}
+
+#[test]
+fn a_commitment_that_a_request_brought_confirms_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (k, value) = ([9; 32], "never-stood-there");
+    let own = commitment(&k, value.as_bytes());
+    let object = json!({"kind": "Thing", "metadata": {"annotations": {"note": own, "password": PASSWORD}},
+        "spec": {"masked": own}});
+    let id = state_of(dir.path(), object, vec![violation("p", &format!("{own} is no name, {PASSWORD} no password"))]);
+    let k = "09".repeat(32);
+    for place in ["/request/object/metadata/annotations/note", "/request/object/spec", "/request", "/violations/0"] {
+        let (code, out) = checked(dir.path(), &id, place, &k, value);
+        assert!(
+            code == 1 && out.contains("NOT CONFIRMED") && out.contains("whoever made the request"),
+            "{place}: {out}"
+        );
+    }
+    let hand_out =
+        |place: &str| run(dir.path(), &["reveal", &id, place, "--mask-key", ".portcullis/mask.key", "-o", "json"]);
+    let (code, out, error) = hand_out("/request/object/spec");
+    assert!(code == 2 && out.is_empty() && error.contains("was not masked"), "{out}{error}");
+    assert!(reveals(dir.path()).is_empty());
+    // What the log masked beside it is confirmed.
+    let (code, out, error) = hand_out("/violations/0");
+    let handed: Value = serde_json::from_str(&out).expect("one key");
+    assert_eq!((code, &handed["madeAt"]), (0, &json!("/request/object/metadata/annotations/password")), "{error}");
+    let k = handed["k"].as_str().expect("a key");
+    let (code, out) = checked(dir.path(), &id, "/violations/0", k, PASSWORD);
+    assert!(code == 0, "{out}");
+}
+
+#[test]
+fn the_record_names_every_place_whose_key_was_handed_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data: serde_json::Map<String, Value> =
+        (0..40).map(|n| (format!("{}-{n:02}", "long".repeat(25)), json!(format!("secret-number-{n}")))).collect();
+    let id = state_of(dir.path(), json!({"kind": "Secret", "stringData": data}), vec![violation("p", "no")]);
+    let (code, out, error) = run(
+        dir.path(),
+        &["reveal", &id, "/request/object/stringData", "--mask-key", ".portcullis/mask.key", "-o", "json"],
+    );
+    assert_eq!((code, out.lines().count()), (0, 40), "{error}");
+    let told: Vec<Value> = reveals(dir.path()).into_iter().map(|r| r["what"].clone()).collect();
+    for line in out.lines() {
+        let handed: Value = serde_json::from_str(line).expect("JSON");
+        let place = handed["madeAt"].as_str().expect("a place");
+        assert!(told.iter().any(|w| w.as_str().is_some_and(|w| w.contains(place) && w.contains(&id))), "{place}");
+    }
+    // The record has no room for all of them, and everything in a Secret is masked.
+    let last: Value = serde_json::from_str(out.lines().last().expect("a line")).expect("JSON");
+    let (place, k) = (last["madeAt"].as_str().expect("a place"), last["k"].as_str().expect("a key"));
+    let number = place.rsplit('-').next().expect("a number").trim_start_matches('0');
+    let number = if number.is_empty() { "0" } else { number };
+    let (code, out) = checked(dir.path(), &id, place, k, &format!("secret-number-{number}"));
+    assert!(code == 0, "{place}: {out}");
+}
+
+#[test]
+fn a_list_that_was_cut_does_not_vouch_for_what_it_may_have_held() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (k, value) = ([9; 32], "never-stood-there");
+    let own = commitment(&k, value.as_bytes());
+    let users: serde_json::Map<String, Value> = (0..40)
+        .map(|n| (format!("{}-{n:02}", "long".repeat(25)), json!({"password": format!("secret-number-{n}")})))
+        .collect();
+    let object = json!({"kind": "Thing", "spec": users, "aa": own, "zz": {"masked": own}});
+    let id = state_of(dir.path(), object, vec![violation("p", &format!("{own} is no name"))]);
+    let k = "09".repeat(32);
+    for (place, why) in [
+        ("/request/object/aa", "whoever made the request"),
+        ("/request/object/zz", "was cut"),
+        ("/violations/0", "was cut"),
+    ] {
+        let (code, out) = checked(dir.path(), &id, place, &k, value);
+        assert!(code == 1 && out.contains("NOT CONFIRMED") && out.contains(why), "{place}: {out}");
+    }
+}
+
+#[test]
+fn keys_of_what_policies_say_beside_a_message_open_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut second = violation("p", "no");
+    second.details = Some(json!({"password": "only-in-details", "list": ["token=abcdef1234567890abcdef"]}));
+    second.fix = Some("use https://user:only-in-a-fix-99@host".to_owned());
+    let id = state_of(dir.path(), json!({"kind": "Thing"}), vec![violation("p", "fine"), second]);
+    for (place, value) in [
+        ("/details/1/password", "only-in-details"),
+        ("/details/1/list/0", "abcdef1234567890abcdef"),
+        ("/details/1/fix", "only-in-a-fix-99"),
+    ] {
+        let key = ["reveal", &id, place, "--mask-key", ".portcullis/mask.key", "-o", "json"];
+        let (code, out, error) = run(dir.path(), &key);
+        assert_eq!(code, 0, "{place}: {error}");
+        let handed: Value = serde_json::from_str(&out).expect("one key");
+        let k = handed["k"].as_str().expect("a key");
+        let (code, out) = checked(dir.path(), &id, place, k, value);
+        assert!(code == 0, "{place}: {out} {handed}");
+    }
+    // All of them at once.
+    let (code, out, _) =
+        run(dir.path(), &["reveal", &id, "/details/1", "--mask-key", ".portcullis/mask.key", "-o", "json"]);
+    assert_eq!((code, out.lines().count()), (0, 3), "{out}");
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::work::{Item, each_batch, side_by_side};
 use super::{FailOn, ReplayArgs};
 use crate::cli::Exit;
-use crate::cli::decisions::output::Output;
+use crate::cli::decisions::output::{Output, csv_row};
 use crate::cli::decisions::{object, plain, resource};
 use crate::cli::style::Style;
 use crate::decisions::replay::{AuditAnswer, AuditRequests, AuditedRequest, Candidate, Change, ChangeKind, Judge};
@@ -227,7 +227,7 @@ impl Report {
                 for (kind, found) in &self.kinds {
                     for (by, values) in &found.by {
                         for (value, requests) in values {
-                            writer.write_record([kind.as_str(), by, value, &requests.to_string()])?;
+                            csv_row(&mut writer, [kind.as_str(), by, value, &requests.to_string()])?;
                         }
                     }
                 }

@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Stdout, Write as _};
 use serde_json::json;
 
 use super::ReplayArgs;
-use crate::cli::decisions::output::Output;
+use crate::cli::decisions::output::{Output, csv_row};
 use crate::cli::decisions::{object, plain, resource};
 use crate::cli::style::Style;
 use crate::decisions::DecisionRecord;
@@ -89,7 +89,7 @@ impl Printer {
             Out::Csv(writer) => {
                 let unseen: Vec<String> =
                     result.unseen.iter().map(|(p, why)| format!("{p}: {}", why.join(", "))).collect();
-                writer.write_record([
+                let row = [
                     d.timestamp.as_str(),
                     &d.decision_id,
                     result.status.as_str(),
@@ -102,7 +102,8 @@ impl Printer {
                     &d.request.user.username,
                     &result.differences.join("; "),
                     &unseen.join("; "),
-                ])?;
+                ];
+                csv_row(writer, row)?;
             }
             Out::Table(out) => {
                 let status = format!("{:<13}", result.status.as_str());
