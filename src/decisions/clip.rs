@@ -19,7 +19,12 @@ pub(super) fn text(text: &str, max: usize) -> String {
         end += c.len_utf8();
     }
     let kept = text.get(..end).unwrap_or_default();
-    format!("{kept}... ({}{END}", text.len() - end)
+    note(kept, text.len() - end)
+}
+
+/// What is kept of a text, with the note that so many bytes of it were cut.
+pub(super) fn note(kept: &str, cut: usize) -> String {
+    format!("{kept}... ({cut}{END}")
 }
 
 /// As many of `items`, in order, as fit into `max` bytes of JSON, and how many did not. Items past the cut are not made.

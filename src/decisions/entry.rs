@@ -149,11 +149,10 @@ fn show<'r>(meta: &DecisionMeta, request: &'r Request, decision: &Decision, mask
         .failures
         .iter()
         .enumerate()
-        .map(|(i, f)| failure(f, &mask.text(&clip::text(&f.msg, room::TEXT), &format!("/errors/{i}"))));
+        .map(|(i, f)| failure(f, &mask.first(&f.msg, room::TEXT, &format!("/errors/{i}"))));
     let (errors, errors_omitted) = clip::list(failures, room::ERRORS);
     let warnings = decision.warnings.iter().enumerate();
-    let warnings =
-        warnings.map(|(i, w)| clip::text(&mask.text(&clip::text(w, room::TEXT), &format!("/warnings/{i}")), room::MSG));
+    let warnings = warnings.map(|(i, w)| clip::text(&mask.first(w, room::TEXT, &format!("/warnings/{i}")), room::MSG));
     let (warnings, warnings_omitted) = clip::list(warnings, room::WARNINGS);
     let annotations = decision.audit_annotations.iter();
     let annotations: serde_json::Map<String, Value> = annotations
@@ -172,7 +171,7 @@ fn show<'r>(meta: &DecisionMeta, request: &'r Request, decision: &Decision, mask
         errors_omitted,
         warnings,
         warnings_omitted,
-        reads: decision.reads.iter().map(|r| asked_for(r, |url| mask.text(url, "/reads"))).collect(),
+        reads: decision.reads.iter().map(|r| asked_for(r, |url| mask.first(url, room::TEXT, "/reads"))).collect(),
         masked: mask.masked(),
         omitted,
         mask_failed: false,
@@ -306,8 +305,8 @@ fn details(decision: &Decision, mask: &mut Masking<'_>) -> (Vec<Detail>, u64) {
 }
 
 fn violation(v: &Violation, mask: &Masking<'_>, pointer: &str) -> ViolationRecord {
-    let field = v.field.as_ref().map(|f| mask.name(&clip::text(f, room::TEXT), pointer));
-    violation_of(v, mask.text(&clip::text(&v.msg, room::TEXT), pointer), field)
+    let field = v.field.as_ref().map(|f| mask.first_of_name(f, room::TEXT, pointer));
+    violation_of(v, mask.first(&v.msg, room::TEXT, pointer), field)
 }
 
 /// Short enough that one always fits: who approved what must not be what is cut.

@@ -60,12 +60,43 @@ pub(super) fn mask_pointer(item: &Value) -> Result<String, String> {
     }
     match segments.as_slice() {
         ["request" | "*"] | ["apiVersion" | "kind"] => Ok(pointer.clone()),
-        ["request" | "*", field, ..] if *field == "*" || REQUEST.contains(field) => Ok(pointer.clone()),
+        ["request" | "*", field, below @ ..] if *field == "*" || REQUEST.contains(field) => match nothing(field, below)
+        {
+            Some(what) => shown(&what),
+            None => Ok(pointer.clone()),
+        },
         ["request" | "*", field, ..] => shown(&format!("an AdmissionReview has no `request.{field}`")),
         [field, ..] => {
             shown(&format!("an AdmissionReview has no `{field}` to mask; its fields are below `/input/request/`"))
         }
         [] => shown("write a JSON pointer below `/input/`"),
+    }
+}
+
+/// What keeps `below` from being anything below a field of the request.
+fn nothing(field: &str, below: &[&str]) -> Option<String> {
+    let one_of = |known: &[&str]| match below {
+        [] => None,
+        [name] if *name == "*" || known.contains(name) => None,
+        [name, rest @ ..] if known.contains(name) || *name == "*" => {
+            rest.first().map(|_| format!("`request.{field}.{name}` has nothing below it"))
+        }
+        [name, ..] => Some(format!("an AdmissionReview has no `request.{field}.{name}`")),
+    };
+    match field {
+        "uid" | "subResource" | "requestSubResource" | "name" | "namespace" | "operation" | "dryRun" => {
+            below.first().map(|_| format!("`request.{field}` has nothing below it"))
+        }
+        "kind" | "requestKind" => one_of(&["group", "version", "kind"]),
+        "resource" | "requestResource" => one_of(&["group", "version", "resource"]),
+        "userInfo" => match below {
+            ["groups", _, _, ..] | ["extra", _, _, _, ..] => {
+                Some(format!("`request.userInfo.{}` has nothing as deep as this", below.first().unwrap_or(&"")))
+            }
+            ["groups" | "extra" | "*", ..] => None,
+            _ => one_of(&["username", "uid", "groups", "extra"]),
+        },
+        _ => None,
     }
 }
 
@@ -82,6 +113,10 @@ mod tests {
             (json!({"op": "remove", "path": "/input/request/userInfo/extra"}), "/input/request/userInfo/extra"),
             (json!({"op": "upsert", "path": "/input/request/options/x", "value": "***"}), "/input/request/options/x"),
             (json!("/input/request"), "/input/request"),
+            (json!("/input/request/userInfo/*"), "/input/request/userInfo/*"),
+            (json!("/input/request/userInfo/groups/0"), "/input/request/userInfo/groups/0"),
+            (json!("/input/request/userInfo/extra/k/0"), "/input/request/userInfo/extra/k/0"),
+            (json!("/input/request/kind/kind"), "/input/request/kind/kind"),
         ] {
             assert_eq!(mask_pointer(&item), Ok(pointer.to_owned()), "{item}");
         }
@@ -92,6 +127,12 @@ mod tests {
             (json!("/input/request/objekt/spec"), "no `request.objekt`"),
             (json!("/input/parameters/x"), "no `parameters`"),
             (json!("/input/kind/x"), "no `kind` to mask"),
+            (json!("/input/request/uid/x"), "`request.uid` has nothing below it"),
+            (json!("/input/request/kind/name"), "no `request.kind.name`"),
+            (json!("/input/request/resource/group/x"), "`request.resource.group` has nothing below it"),
+            (json!("/input/request/userInfo/user"), "no `request.userInfo.user`"),
+            (json!("/input/request/userInfo/username/x"), "`request.userInfo.username` has nothing below it"),
+            (json!("/input/request/userInfo/groups/0/x"), "nothing as deep"),
             (json!("/input/request/object//x"), "empty"),
             (json!("/input/request/object/a~2"), "unescaped"),
             (json!("/input/request/object/a~"), "unescaped"),

@@ -17,7 +17,7 @@ pub(super) fn read_pointer(path: &str) -> String {
 /// What was read; of a request that a policy made, with its URL masked: a policy may write anything into it.
 pub(super) fn asked_for(read: &Read, mask: impl Fn(&str) -> String) -> Read {
     let Some(http) = &read.http else { return read.clone() };
-    let http = HttpRead { url: mask(&clip::text(&http.url, room::TEXT)), ..http.clone() };
+    let http = HttpRead { url: mask(&http.url), ..http.clone() };
     Read { path: format!("http.send {} {}", http.method, http.url), http: Some(http), ..read.clone() }
 }
 
@@ -63,13 +63,13 @@ pub(super) fn asked(
         extra.entry(key).or_default().push(value);
     }
     RequestRecord {
-        uid: clip::text(&request.uid, 128),
+        uid: fixed(&request.uid, "/request/uid", 128),
         operation: request.operation,
-        group: clip::text(&request.resource.group, room::SHORT),
-        version: clip::text(&request.resource.version, 64),
-        kind: clip::text(&request.kind.kind, 128),
-        resource: clip::text(&request.resource.resource, 128),
-        subresource: clip::text(&request.sub_resource, 128),
+        group: fixed(&request.resource.group, "/request/resource/group", room::SHORT),
+        version: fixed(&request.resource.version, "/request/resource/version", 128),
+        kind: fixed(&request.kind.kind, "/request/kind/kind", 128),
+        resource: fixed(&request.resource.resource, "/request/resource/resource", 128),
+        subresource: fixed(&request.sub_resource, "/request/subResource", 128),
         namespace: fixed(&request.namespace, "/request/namespace", room::SHORT),
         name: named(&request.name, "/request/name"),
         generate_name: request

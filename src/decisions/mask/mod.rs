@@ -15,12 +15,14 @@ mod walk;
 pub(in crate::decisions) use key::{COMMITMENT, MASKED, commitments};
 pub use key::{MaskKey, commitment};
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::admission::Request;
+use crate::decisions::clip;
 use key::Prk;
 use secrets::Strength;
 use shapes::Place;
@@ -95,11 +97,9 @@ impl Masking<'_> {
         for segments in self.pointers {
             self.walk.named(review, segments, "");
         }
-        if self.walk.has_changes() {
-            self.walk.change(input.changed(), "");
-        }
+        // As it came: what is named may say of what is beside it that it is a secret.
         for side in ["object", "oldObject", "options"] {
-            if let Some(document) = input.value().get("request").and_then(|r| r.get(side)) {
+            if let Some(document) = review.get("request").and_then(|r| r.get(side)) {
                 let kind = if side == "options" { "" } else { request.kind.kind.as_str() };
                 self.walk.document(document, &format!("/request/{side}"), kind);
             }
@@ -112,6 +112,9 @@ impl Masking<'_> {
 
     /// A patch (RFC 6902) on an object of `kind`.
     pub(super) fn patch(&mut self, mut patch: Value, kind: &str) -> Value {
+        for segments in self.pointers {
+            self.walk.named_in_patch(&patch, segments);
+        }
         self.walk.patch(&patch, kind);
         self.walk.change(&mut patch, "/patch");
         patch
@@ -160,16 +163,41 @@ impl Masking<'_> {
 
     /// A text that a policy made.
     pub(super) fn text(&self, text: &str, pointer: &str) -> String {
+        self.first(text, usize::MAX, pointer)
+    }
+
+    /// The first `most` bytes of a text that a policy made, or a few more: none of a secret that begins there.
+    pub(super) fn first(&self, text: &str, most: usize, pointer: &str) -> String {
         if self.walk.secrets.overflowed() {
             return self.walk.commit(pointer, text).as_ref().to_owned();
         }
-        self.replaced(text, pointer, Strength::Likely, true).unwrap_or_else(|| text.to_owned())
+        self.beginning(text, most, pointer, Strength::Likely)
     }
 
     /// A name or a path: only what is surely a secret is hidden in it, so that nobody hides a request by naming its
     /// object in a ConfigMap.
     pub(super) fn name(&self, text: &str, pointer: &str) -> String {
-        self.replaced(text, pointer, Strength::Sure, true).unwrap_or_else(|| text.to_owned())
+        self.beginning(text, usize::MAX, pointer, Strength::Sure)
+    }
+
+    /// The beginning of such a name, as of [`first`](Self::first).
+    pub(super) fn first_of_name(&self, text: &str, most: usize, pointer: &str) -> String {
+        self.beginning(text, most, pointer, Strength::Sure)
+    }
+
+    fn beginning(&self, text: &str, most: usize, pointer: &str, least: Strength) -> String {
+        if text.len() <= most {
+            return self.replaced(text, pointer, least, true).unwrap_or_else(|| text.to_owned());
+        }
+        // What begins before the end is looked at beyond it, so that it is known as a whole.
+        let within = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let window = text.get(..within(most.saturating_add(BEYOND))).unwrap_or_default();
+        let end = within(most);
+        let secrets = self.secrets_in(window, pointer, least, true);
+        let across = secrets.iter().map(|(range, _)| range).find(|r| r.start < end && end < r.end);
+        let end = across.map_or(end, |range| range.end);
+        let before = secrets.iter().filter(|(range, _)| range.end <= end).cloned();
+        clip::note(&replace(text.get(..end).unwrap_or_default(), before), text.len() - end)
     }
 
     /// A field of the request that the record repeats: hidden when the operator named it.
@@ -182,10 +210,13 @@ impl Masking<'_> {
     pub(super) fn masked(mut self) -> Vec<String> {
         let mut pointers = std::mem::take(&mut self.walk.masked);
         for pointer in &mut pointers {
-            let keys = pointer
-                .split('/')
-                .map(|key| self.replaced(key, "", Strength::Sure, true).unwrap_or_else(|| key.to_owned()));
-            *pointer = keys.collect::<Vec<_>>().join("/");
+            let mut segments = pointer.split('/');
+            let mut shown = segments.next().unwrap_or_default().to_owned();
+            for segment in segments {
+                let key = segment.replace("~1", "/").replace("~0", "~");
+                push_segment(&mut shown, &self.replaced(&key, "", Strength::Sure, true).unwrap_or(key));
+            }
+            *pointer = shown;
         }
         pointers.sort_unstable();
         pointers.dedup();
@@ -245,22 +276,22 @@ impl Masking<'_> {
     /// `text` with commitments for the secrets in it, and with `shapes` for what looks like one; `None` when there are
     /// none.
     fn replaced(&self, text: &str, pointer: &str, least: Strength, shapes: bool) -> Option<String> {
-        if text.starts_with("hmac-sha256:") && text.len() == "hmac-sha256:".len() + 64 {
-            return None;
-        }
+        let secrets = self.secrets_in(text, pointer, least, shapes);
+        (!secrets.is_empty()).then(|| replace(text, secrets.into_iter()))
+    }
+
+    /// Where secrets stand in a text, ascending, and what takes their place.
+    fn secrets_in(&self, text: &str, pointer: &str, least: Strength, shapes: bool) -> Vec<(Range<usize>, Arc<str>)> {
         let mut recurring = if self.walk.secrets.is_empty() { Vec::new() } else { self.walk.secrets.find(text, least) };
         let mut shaped = if shapes { shapes::find(text, Place::Anywhere) } else { Vec::new() };
         if recurring.is_empty() && shaped.is_empty() {
-            return None;
+            return Vec::new();
         }
         // What stands for a secret is none, though it may stand where a password does: nobody could confirm it then.
         let made = commitments(text);
-        let within = |range: &std::ops::Range<usize>| made.iter().any(|m| m.start <= range.start && range.end <= m.end);
+        let within = |range: &Range<usize>| made.iter().any(|m| m.start <= range.start && range.end <= m.end);
         recurring.retain(|r| !within(&r.range));
         shaped.retain(|range| !within(range));
-        if recurring.is_empty() && shaped.is_empty() {
-            return None;
-        }
         let ranges = shapes::merge(recurring.iter().map(|r| r.range.clone()).chain(shaped).collect());
         let replacements = ranges.into_iter().map(|range| {
             let known = recurring.iter().find(|r| r.range.start >= range.start && r.range.end <= range.end);
@@ -268,9 +299,12 @@ impl Masking<'_> {
             let commitment = known.map_or_else(|| self.walk.commit(pointer, secret), |r| Arc::clone(&r.commitment));
             (range, commitment)
         });
-        Some(replace(text, replacements))
+        replacements.collect()
     }
 }
+
+/// Bytes beyond the end of what is shown of a text that are looked through.
+const BEYOND: usize = 4096;
 
 /// Whether the strings of a document were looked at for shapes of credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -351,7 +385,7 @@ fn copy(value: &Value, way: &[&[&str]]) -> Value {
     Value::Object(map.iter().filter_map(member).collect())
 }
 
-fn replace(text: &str, with: impl Iterator<Item = (std::ops::Range<usize>, Arc<str>)>) -> String {
+fn replace(text: &str, with: impl Iterator<Item = (Range<usize>, Arc<str>)>) -> String {
     let mut replaced = String::with_capacity(text.len());
     let mut at = 0;
     for (range, commitment) in with {
@@ -364,7 +398,8 @@ fn replace(text: &str, with: impl Iterator<Item = (std::ops::Range<usize>, Arc<s
 }
 
 fn is_masked(map: &Map<String, Value>) -> bool {
-    map.len() == 1 && map.get("masked").and_then(Value::as_str).is_some_and(|m| m.starts_with("hmac-sha256:"))
+    let whole = |text: &str| commitments(text).first().is_some_and(|range| range.len() == text.len());
+    map.len() == 1 && map.get("masked").and_then(Value::as_str).is_some_and(whole)
 }
 
 /// Whether a named place is `pointer` or above it.

@@ -3,6 +3,7 @@
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ pub(super) enum Strength {
 
 /// Patterns that are looked for at once. At most 32 bytes each, so the automaton stays below some MiB; a request with
 /// more secrets than this has all its policies' text masked as a whole.
-const MAX_PATTERNS: usize = 4096;
+const MAX_PATTERNS: usize = 8192;
 /// Bytes of a value that must recur before it counts; longer matches are followed to their end, so a value that a
 /// policy printed in part is hidden too.
 const PREFIX: usize = 32;
@@ -31,7 +32,9 @@ const INSIDE_WORDS: usize = 8;
 /// Shorter values are no secrets and occur by chance.
 const SHORTEST: usize = 3;
 /// Lines of one value that are secrets of their own.
-const MAX_LINES: usize = 64;
+const MAX_LINES: usize = 512;
+/// Shorter lines are brackets and keywords.
+const SHORTEST_LINE: usize = 6;
 
 /// What stands in ConfigMaps and environments all the time and gives nothing away.
 const TRIVIAL: [&str; 16] = [
@@ -77,7 +80,15 @@ impl Secrets {
             self.take_text(&decoded, commitment, strength);
         }
         if strength == Strength::Sure && value.len() >= SHORTEST {
-            self.add(&STANDARD_NO_PAD.encode(value), commitment, strength);
+            let encoded = STANDARD_NO_PAD.encode(value);
+            let in_urls = encoded.replace('+', "-").replace('/', "_");
+            if in_urls != encoded {
+                self.add(&in_urls, commitment, strength);
+            }
+            self.add(&encoded, commitment, strength);
+            for escaped in percent_encoded(value.trim()) {
+                self.add(&escaped, commitment, strength);
+            }
         }
     }
 
@@ -113,8 +124,13 @@ impl Secrets {
             self.add(escaped, commitment, strength);
         }
         if strength == Strength::Sure && trimmed.contains('\n') {
-            for line in trimmed.lines().map(str::trim).filter(|l| l.len() >= INSIDE_WORDS).take(MAX_LINES) {
+            for line in trimmed.lines().map(str::trim).filter(|l| l.len() >= SHORTEST_LINE).take(MAX_LINES) {
                 self.add(line, commitment, strength);
+                // Of `NAME=value` and `name: value` the value may come back alone.
+                let value = line.split_once(['=', ':']).map(|(_, v)| v.trim().trim_matches(['"', '\'']));
+                if let Some(value) = value.filter(|v| v.len() >= SHORTEST_LINE) {
+                    self.add(value, commitment, strength);
+                }
             }
         }
         if trimmed.starts_with(['{', '['])
@@ -229,6 +245,27 @@ impl Secrets {
         }
         Some(Recurrence { range: start..start + length, commitment: Arc::clone(&secret.commitment) })
     }
+}
+
+/// What a value is in a URL: in a path or query (RFC 3986), and in a form, where they differ from the value.
+fn percent_encoded(value: &str) -> Vec<String> {
+    let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    if value.bytes().all(unreserved) {
+        return Vec::new();
+    }
+    let encode = |space: &str| {
+        value.bytes().fold(String::with_capacity(value.len() * 2), |mut text, byte| {
+            match byte {
+                b' ' => text.push_str(space),
+                byte if unreserved(byte) => text.push(char::from(byte)),
+                // Writing to a string cannot fail.
+                byte => drop(write!(text, "%{byte:02X}")),
+            }
+            text
+        })
+    };
+    let (path, form) = (encode("%20"), encode("+"));
+    if path == form { vec![path] } else { vec![path, form] }
 }
 
 fn prefix(text: &str) -> &str {

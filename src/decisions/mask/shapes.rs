@@ -6,6 +6,8 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use regex::{Regex, RegexSet};
 
 /// Where a text stands; what starts a process is looked at more closely than prose.
@@ -19,7 +21,7 @@ pub(super) enum Place {
 
 /// The secret is group 1 where there is one, else the whole match. Word boundaries are ASCII ones: Unicode's take the
 /// regex engine off its fast path for all text that is not ASCII.
-const PATTERNS: [&str; 10] = [
+const PATTERNS: [&str; 13] = [
     r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16,}",
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----|\z)",
     r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*",
@@ -27,9 +29,12 @@ const PATTERNS: [&str; 10] = [
     r#"(?i)authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|token|digest)\s+)?([^\s"']+)"#,
     r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@:]*:([^\s/]+)@",
     r"(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|gl(?:pat|ptt|rt)-[A-Za-z0-9_-]{16,}|xox[abeprs]-[A-Za-z0-9-]{8,}|[rs]k_(?:live|test)_[A-Za-z0-9]{8,}|AIza[A-Za-z0-9_-]{30,}|npm_[A-Za-z0-9]{30,}|hv[sb]\.[A-Za-z0-9_-]{16,}|sk-[A-Za-z0-9_-]{20,}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})",
-    r#"(?i)(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key|secret[_-]?key|credentials?)["']?=["']?([^\s"',;&]+)"#,
-    r#"(?i)(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|secret[_-]?key|credentials?)\\?["']\s*:\s*\\?["']([^"'\\]+)"#,
+    r#"(?i)(?:password|passwd|passphrase|pwd|[_-]pass|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key|secret[_-]?key|credentials?)["']?(?:=|%3D)\\*["']?([^\s"'\\,;&]+)"#,
+    r#"(?i)(?:password|passwd|passphrase|[_-]pass)["']?\s+=\s*["']?([^\s"',;&]+)"#,
+    r#"(?i)(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|secret[_-]?key|credentials?)\\*["']\s*:\s*\\*["']([^"'\\]+)"#,
     r"(?i)(?:password|passwd|passphrase)\s*(?::|(?-u:\b)is(?-u:\b))\s*([^\s,;]+)",
+    r#"(?im)^[\s-]*[\w.-]*(?:token|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|client[_-]?secret)[ \t]*[:=][ \t]+["']?([^\s"'|>#{\[&*][^\s"']*)"#,
+    r"(?i)basic\s+([A-Za-z0-9+/_-]{4,}={0,2})",
 ];
 
 #[expect(clippy::expect_used, reason = "the patterns are constants and every test of this room compiles them")]
@@ -37,6 +42,15 @@ static SET: LazyLock<RegexSet> = LazyLock::new(|| RegexSet::new(PATTERNS).expect
 #[expect(clippy::expect_used, reason = "the patterns are constants and every test of this room compiles them")]
 static EACH: LazyLock<Vec<Regex>> =
     LazyLock::new(|| PATTERNS.iter().map(|p| Regex::new(p).expect("constant pattern")).collect());
+
+/// What is only a credential on a command line: flags whose value comes after a space, and logins.
+const LAUNCHED: [&str; 2] = [
+    r#"(?i)(?:^|[\s"'])--?[a-z0-9_-]*(?:password|passwd|passphrase|pass|token|secret|api-?key|access-?key|secret-?key|private-?key)\s+["']?([^\s"'-][^\s"']*)"#,
+    r#"(?:^|[\s"'])(?:-u|--user|--proxy-user)[ =]?["']?[^\s:"'=]+:([^\s"']+)"#,
+];
+#[expect(clippy::expect_used, reason = "the patterns are constants and every test of this room compiles them")]
+static LAUNCH: LazyLock<Vec<Regex>> =
+    LazyLock::new(|| LAUNCHED.iter().map(|p| Regex::new(p).expect("constant pattern")).collect());
 
 /// The shortest text that can hold a credential by shape alone.
 const SHORTEST: usize = 20;
@@ -47,7 +61,8 @@ const HEX: usize = 32;
 
 /// Byte ranges of what looks like a credential: ascending, not overlapping, on character boundaries.
 pub(super) fn find(text: &str, place: Place) -> Vec<Range<usize>> {
-    if text.len() < SHORTEST && !text.bytes().any(|b| matches!(b, b'=' | b'@' | b':')) {
+    let marks = |b: u8| matches!(b, b'=' | b'@' | b':' | b'%') || (b == b' ' && place == Place::Launch);
+    if text.len() < SHORTEST && !text.bytes().any(marks) {
         return Vec::new();
     }
     let mut found: Vec<Range<usize>> = Vec::new();
@@ -56,13 +71,33 @@ pub(super) fn find(text: &str, place: Place) -> Vec<Range<usize>> {
         for captures in regex.captures_iter(text) {
             if let Some(secret) = captures.get(1).or_else(|| captures.get(0))
                 && !is_reference(secret.as_str())
+                && (pattern != BASIC || is_login(secret.as_str()))
             {
+                found.push(secret.range());
+            }
+        }
+    }
+    if place == Place::Launch {
+        for captures in LAUNCH.iter().flat_map(|regex| regex.captures_iter(text)) {
+            // A user and a group are numbers.
+            let secret = captures.get(1).filter(|s| !s.as_str().bytes().all(|b| b.is_ascii_digit()));
+            if let Some(secret) = secret.filter(|s| !is_reference(s.as_str())) {
                 found.push(secret.range());
             }
         }
     }
     dense(text, place, &mut found);
     merge(found)
+}
+
+/// The pattern of HTTP's basic authentication (RFC 7617) among [`PATTERNS`].
+const BASIC: usize = PATTERNS.len() - 1;
+
+/// Whether a text is base64 of `user:password`; after `basic` mostly stands a word.
+fn is_login(text: &str) -> bool {
+    let text = text.trim_end_matches('=');
+    let bytes = STANDARD_NO_PAD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text));
+    bytes.is_ok_and(|bytes| bytes.contains(&b':') && std::str::from_utf8(&bytes).is_ok())
 }
 
 /// Overlapping and touching ranges as one.
@@ -100,7 +135,14 @@ pub(super) fn names_a_credential(name: &str) -> bool {
 /// Whether the field `name` of any object holds a credential when its value is a string. Narrower than
 /// [`names_a_credential`]: a `secretName` or a toleration's `key` is none.
 pub(super) fn field_holds_credential(name: &str) -> bool {
-    const AT_END: [&str; 13] = [
+    const AT_END: [&str; 20] = [
+        "webhooksecret",
+        "appsecret",
+        "apisecret",
+        "consumersecret",
+        "encryptionkey",
+        "signingkey",
+        "authkey",
         "password",
         "passwd",
         "passphrase",
@@ -118,6 +160,10 @@ pub(super) fn field_holds_credential(name: &str) -> bool {
     // From the end, since most names differ there at once.
     let signs = || name.bytes().rev().filter(u8::is_ascii_alphanumeric).map(|b| b.to_ascii_lowercase());
     let last = signs().next();
+    // What ends in it names a Secret more often than it is one.
+    if last == Some(b't') && signs().eq("secret".bytes().rev()) {
+        return true;
+    }
     AT_END.iter().filter(|end| end.bytes().last() == last).any(|end| signs().take(end.len()).eq(end.bytes().rev()))
 }
 
@@ -140,7 +186,8 @@ pub(super) fn password_of(login: &str) -> Option<&str> {
 
 /// Whether an argument is a flag whose value is the next argument and a credential, such as `--password`.
 pub(super) fn is_credential_flag(argument: &str) -> bool {
-    argument.starts_with('-') && !argument.contains(['=', ' ']) && field_holds_credential(argument)
+    let flag = |argument: &str| field_holds_credential(argument) || argument.to_ascii_lowercase().ends_with("-pass");
+    argument.starts_with('-') && !argument.contains(['=', ' ']) && flag(argument)
 }
 
 /// `$(NAME)`, `${NAME}` and `$NAME` name a secret and hold none.
@@ -236,9 +283,26 @@ mod tests {
             ("the password is hunter2", "hunter2"),
             ("ghp_0123456789abcdefghijABCDEFGHIJ", "ghp_0123456789abcdefghijABCDEFGHIJ"),
             (jwt, jwt),
+            ("--db-pass=hunter2", "hunter2"),
+            ("export DB_PASS=hunter2; run", "hunter2"),
+            ("password = hunter2", "hunter2"),
+            ("apiVersion: v1\ntoken: abc\nname: x", "abc"),
+            ("[db]\napi_key = abc", "abc"),
+            ("https://x/?q=password%3Dhunter2", "hunter2"),
+            (r#"{\"a\": \"{\\\"password\\\":\\\"hunter2\\\"}\"}"#, "hunter2"),
+            ("sent Basic YWxpY2U6aHVudGVyMg== to it", "YWxpY2U6aHVudGVyMg=="),
         ];
         for (text, secret) in cases {
             assert_eq!(found(text, Place::Anywhere), [secret], "{text}");
+        }
+        for (text, secret) in [
+            ("mysql --password hunter2 -h db", "hunter2"),
+            ("curl -u alice:hunter2 https://x", "hunter2"),
+            ("--user=alice:hunter2", "hunter2"),
+            ("curl -ualice:hunter2 https://x", "hunter2"),
+            ("run --api-key 'abc' x", "abc"),
+        ] {
+            assert_eq!(found(text, Place::Launch), [secret], "{text}");
         }
         let pem = "a -----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- b";
         assert_eq!(found(pem, Place::Anywhere), [pem.get(2..pem.len() - 2).expect("inside")]);
@@ -263,10 +327,16 @@ mod tests {
             "spec.template.spec.containers[0].securityContext.allowPrivilegeEscalation",
             "/Users/Shared/Applications/MyProject2/build",
             "container `api` must set securityContext.allowPrivilegeEscalation to false",
+            "basic authentication is off, Basic networking is on",
+            "tokens: 5 of 7",
+            "apiKeyRef: name",
+            "see the token review: it says no",
         ] {
             assert_eq!(found(text, Place::Anywhere), [""; 0], "{text}");
         }
-        assert_eq!(found(image, Place::Launch), [""; 0]);
+        for text in [image, "chown -u 1000:1000 x", "--user 1000:1000", "ls --token-file x", "git clone --pass $PASS"] {
+            assert_eq!(found(text, Place::Launch), [""; 0], "{text}");
+        }
     }
 
     #[test]
@@ -280,6 +350,12 @@ mod tests {
         for field in ["secretName", "key", "topologyKey", "secretKeyRef", "tokenExpirationSeconds"] {
             assert!(!field_holds_credential(field), "{field}");
         }
-        assert!(field_holds_credential("masterUserPassword") && is_credential_flag("--api-key"));
+        for field in ["imagePullSecret", "secretRef", "tlsSecret", "partitionKey"] {
+            assert!(!field_holds_credential(field), "{field}");
+        }
+        for field in ["masterUserPassword", "secret", "webhookSecret", "encryptionKey"] {
+            assert!(field_holds_credential(field), "{field}");
+        }
+        assert!(is_credential_flag("--api-key") && is_credential_flag("--db-pass") && !is_credential_flag("--bypass"));
     }
 }

@@ -1,5 +1,6 @@
 //! Where secrets stand in Kubernetes objects. Knows documents and their places; must not know records or files.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ pub(super) struct Walk<'m> {
     pub masked: Vec<String>,
     /// What stands in place of what was found since changes were made last, by JSON pointer.
     changes: Vec<(String, Value)>,
+    /// Places that are hidden already, because the operator named them: what stands there still says what is beside it.
+    hidden: HashSet<String>,
     /// Whether a key that was passed looks like a credential.
     pub shaped_keys: bool,
     pointer: String,
@@ -42,6 +45,7 @@ impl<'m> Walk<'m> {
             secrets: Secrets::default(),
             masked: Vec::new(),
             changes: Vec::new(),
+            hidden: HashSet::new(),
             shaped_keys: false,
             pointer: String::new(),
             depth: 0,
@@ -55,6 +59,7 @@ impl<'m> Walk<'m> {
 
     /// Makes the changes in the document that stands at `base`.
     pub(super) fn change(&mut self, document: &mut Value, base: &str) {
+        self.hidden.clear();
         for (pointer, put) in std::mem::take(&mut self.changes) {
             match pointer.strip_prefix(base).and_then(|rest| document.pointer_mut(rest)) {
                 Some(place) => *place = put,
@@ -73,11 +78,15 @@ impl<'m> Walk<'m> {
         }
     }
 
-    /// All below the places that `segments` name (`*` for any) in `value`.
+    /// All below the places that `segments` name (`*` for any) in `value`. To be asked before anything else, which then
+    /// leaves these places alone.
     pub(super) fn named(&mut self, value: &Value, segments: &[String], at: &str) {
         let Some((first, rest)) = segments.split_first() else {
             at.clone_into(&mut self.pointer);
-            return self.leaves(value, Strength::Sure);
+            let before = self.changes.len();
+            self.leaves(value, Strength::Sure);
+            self.hidden.extend(self.changes.iter().skip(before).map(|(pointer, _)| pointer.clone()));
+            return;
         };
         let taken = |key: &str| first == "*" || first == key;
         match value {
@@ -94,6 +103,21 @@ impl<'m> Walk<'m> {
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    /// What `segments` name below the review, in a patch (RFC 6902) of its object.
+    pub(super) fn named_in_patch(&mut self, patch: &Value, segments: &[String]) {
+        let Some(named) = segments.get(2..).filter(|_| is_of_object(segments)) else { return };
+        for (i, operation) in patch.as_array().into_iter().flatten().enumerate() {
+            let Some(value) = operation.get("value") else { continue };
+            let path = operation.get("path").and_then(Value::as_str).unwrap_or_default();
+            let path: Vec<String> = path.split('/').skip(1).map(|s| s.replace("~1", "/").replace("~0", "~")).collect();
+            // `-` is the end of a list, whatever its number.
+            let meets = |(n, s): (&String, &String)| n == "*" || n == s || (s == "-" && n.parse::<u64>().is_ok());
+            if named.iter().zip(&path).all(meets) {
+                self.named(value, named.get(path.len()..).unwrap_or_default(), &format!("/patch/{i}/value"));
+            }
         }
     }
 
@@ -116,8 +140,10 @@ impl<'m> Walk<'m> {
 
     fn object(&mut self, map: &Map<String, Value>, assumed: Option<&str>) {
         let kind = Kind::of(map.get("kind").and_then(Value::as_str).or(assumed).unwrap_or_default());
-        let pair = map.get("value").filter(|v| v.is_string()).and_then(|_| map.get("name").or_else(|| map.get("key")));
-        let pair = pair.and_then(Value::as_str);
+        // Beside a value stands its name, as `name` or as `key`; either says what it is.
+        let names = map.get("value").filter(|v| v.is_string()).map(|_| ["name", "key"].map(|n| map.get(n)?.as_str()));
+        let names = || names.iter().flatten().flatten().copied();
+        let pair = names().find(|name| shapes::names_a_credential(name)).or_else(|| names().next());
         for (key, value) in map {
             if is_managed(key, &self.pointer) {
                 continue;
@@ -266,6 +292,9 @@ impl<'m> Walk<'m> {
 
     /// Puts something in the place of what is here.
     fn put(&mut self, value: Value) {
+        if self.hidden.contains(&self.pointer) {
+            return;
+        }
         self.masked.push(self.pointer.clone());
         self.changes.push((self.pointer.clone(), value));
     }
@@ -332,6 +361,12 @@ impl<'m> Walk<'m> {
     pub(super) fn commit(&self, pointer: &str, value: &str) -> Arc<str> {
         self.prk.commit(self.decision_id, pointer, value.as_bytes())
     }
+}
+
+/// Whether a named place is the review's object, or below it.
+fn is_of_object(segments: &[String]) -> bool {
+    let is = |i: usize, name: &str| segments.get(i).is_some_and(|s| s == name || s == "*");
+    is(0, "request") && is(1, "object")
 }
 
 /// What is left out of the record, so nothing is to be masked in it.

@@ -123,7 +123,7 @@ fn a_commitment_says_where_its_value_recurs() {
 }
 
 /// The record and the body as they are on disk.
-fn stored(entry: &Entry) -> (DecisionRecord, Value) {
+pub(super) fn stored(entry: &Entry) -> (DecisionRecord, Value) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     written(dir.path(), vec![entry.clone()]);
     let records = records(dir.path());
@@ -134,7 +134,7 @@ fn stored(entry: &Entry) -> (DecisionRecord, Value) {
     (decision, serde_json::from_str(&body.body).expect("JSON"))
 }
 
-fn entry(request: &Request, decision: &Decision) -> Entry {
+pub(super) fn entry(request: &Request, decision: &Decision) -> Entry {
     Entry::decision(&meta(), request, decision, &masker())
 }
 

@@ -14,6 +14,7 @@ mod indexing;
 mod joining;
 mod keeping;
 mod masking;
+mod naming;
 mod proving;
 mod reading;
 mod reading_over_https;
