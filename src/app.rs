@@ -21,7 +21,7 @@ use crate::app::standing::Standing;
 use crate::config::{Certificates, ClusterAccess, Options, SigningKeySource};
 use crate::decisions::sinks::Sinks;
 use crate::decisions::{
-    Control, DecisionLog, Durability, Labels, LogOptions, MaskKey, PolicySets, ReadersFile, SigningSeed,
+    Control, DecisionLog, Disk, Durability, Labels, LogOptions, MaskKey, PolicySets, ReadersFile, SigningSeed,
 };
 use crate::engine::{Compiled, FailureMode, HttpDoor, Pool, PoolOptions, Snapshot};
 use crate::inventory::{self, ClusterNamespaces};
@@ -270,7 +270,7 @@ fn open_log(options: &Options) -> anyhow::Result<DecisionLog> {
         .with_context(|| format!("--state-dir: cannot create `{}`", options.state_dir.display()))?;
     let path = options.state_dir.join("mask.key");
     let mask_key = MaskKey::load_or_create(&path).context("--state-dir")?;
-    DecisionLog::open(LogOptions {
+    let log = LogOptions {
         dir: options.decision_log.clone(),
         durability: options.durability,
         max_bytes: options.decision_log_max_bytes,
@@ -285,8 +285,8 @@ fn open_log(options: &Options) -> anyhow::Result<DecisionLog> {
         mask_key,
         signing_seed: signing_seed(options)?,
         checkpoint_copy: Some(options.state_dir.join("decisions.checkpoint")),
-    })
-    .context("--decision-log")
+    };
+    DecisionLog::open_or_wait(Disk, log).context("--decision-log")
 }
 
 /// Takes commands for the log. Without the socket they wait until the server is down; everything else goes on.

@@ -66,6 +66,14 @@ pub enum LogError {
         /// What the checkpoint covers.
         size: u64,
     },
+    /// A record is not the one that was signed.
+    #[error(
+        "record {seq} is not the one that was signed, so nothing can be proven of it; see `portcullis decisions verify`"
+    )]
+    Altered {
+        /// Its number.
+        seq: u64,
+    },
     /// A checkpoint, tile or key is not what it should be.
     #[error(transparent)]
     Tree(#[from] TlogError),
@@ -146,6 +154,7 @@ impl LogError {
             Self::SigningKey { .. } => "signing_key",
             Self::Gone { .. } => "gone",
             Self::Unsigned { .. } => "unsigned",
+            Self::Altered { .. } => "altered",
             Self::Tree(error) => error.code(),
             Self::Hold { .. } => "hold",
             Self::Held { .. } => "held",

@@ -15,7 +15,7 @@ use crate::decisions::queue::{Closing, GaveUp, Job, Queue, Ticket};
 use crate::decisions::record::{Labels, RecordType};
 use crate::decisions::writer::Writer;
 use crate::decisions::{
-    Disk, Entry, Hold, LogError, MaskKey, Masker, Retention, SignedCheckpoint, SigningSeed, Storage,
+    Disk, Entry, Hold, LogError, MaskKey, Masker, Retention, SignedCheckpoint, SigningSeed, Storage, waiting,
 };
 use crate::tlog::Checkpoint;
 
@@ -186,13 +186,35 @@ impl DecisionLog {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_on(storage: impl Storage, options: LogOptions) -> Result<Self, LogError> {
-        let shared = Arc::new(Shared::default());
-        let (mask_key, durability) = (options.mask_key.clone(), options.durability);
-        let dir = options.dir.clone();
+        let (shared, kept) = (Arc::new(Shared::default()), options.clone());
         let writer = Writer::open(Arc::new(storage), options, Arc::clone(&shared), None)?;
+        Self::with(kept, shared, move || writer.run())
+    }
+
+    /// The same, and on a full or read-only disk a log that refuses what it is given until it can be opened, which is tried
+    /// every second; a `gap` record tells of it then.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for such disks.
+    pub fn open_or_wait(storage: impl Storage, options: LogOptions) -> Result<Self, LogError> {
+        let (shared, kept) = (Arc::new(Shared::default()), options.clone());
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        match Writer::open(Arc::clone(&storage), options.clone(), Arc::clone(&shared), None) {
+            Ok(writer) => Self::with(kept, shared, move || writer.run()),
+            Err(error) if waiting::may_pass(&error) => {
+                tracing::error!(%error, "the decision log cannot be opened yet; it is tried again every second");
+                shared.status().origin = Arc::from(options.origin.as_str());
+                let waits = Arc::clone(&shared);
+                Self::with(kept, shared, move || waiting::run(&storage, &options, &waits, error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn with(options: LogOptions, shared: Arc<Shared>, run: impl FnOnce() + Send + 'static) -> Result<Self, LogError> {
+        let LogOptions { dir, durability, mask_key, .. } = options;
         let thread = std::thread::Builder::new().name("decision-log".to_owned());
-        let writer = thread.spawn(move || writer.run()).map_err(|_| LogError::Closed)?;
-        let writer = Mutex::new(Some(writer));
+        let writer = Mutex::new(Some(thread.spawn(run).map_err(|_| LogError::Closed)?));
         Ok(Self { inner: Arc::new(Inner { shared, dir, durability, mask_key, writer, erasing: Mutex::default() }) })
     }
 

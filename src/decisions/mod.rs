@@ -59,6 +59,7 @@ mod storage;
 mod syncer;
 mod tree_files;
 mod verify;
+mod waiting;
 mod web;
 mod witness;
 mod writer;

@@ -76,6 +76,13 @@ pub(super) struct Order {
     reply: mpsc::Sender<Result<Done, LogError>>,
 }
 
+impl Order {
+    /// Tells whoever asked that it cannot be done.
+    pub(super) fn refuse(self, error: &LogError) {
+        let _ = self.reply.send(Err(error.clone()));
+    }
+}
+
 /// What it is.
 pub(super) enum What {
     Place(HoldRequest, Author),

@@ -19,8 +19,8 @@ pub fn log_keys(dir: &Path) -> Result<Vec<VerifierKey>, LogError> {
 /// A proof that `record` is in the log in `dir`; the record is in it, so a public key is all that is needed to check it.
 ///
 /// # Errors
-/// [`LogError::Unsigned`] when no checkpoint covers it yet, [`LogError::Foreign`] when record, tiles and checkpoint do
-/// not belong together, [`LogError::Io`].
+/// [`LogError::Unsigned`] when no checkpoint covers it yet, [`LogError::Altered`] when record, tiles and checkpoint do
+/// not belong together, [`LogError::Foreign`] when a file is none of a log, [`LogError::Io`].
 pub fn prove(dir: &Path, record: &Record) -> Result<InclusionProof, LogError> {
     let mut tries = 0;
     loop {
@@ -45,8 +45,6 @@ pub fn latest_checkpoint(dir: &Path) -> Result<SignedCheckpoint, LogError> {
 }
 
 fn attempt(dir: &Path, record: &Record) -> Result<InclusionProof, LogError> {
-    let path = checkpoint_path(dir);
-    let foreign = |message: String| LogError::Foreign { path: path.clone(), message };
     let latest = latest_checkpoint(dir)?;
     let seq = record.head.seq;
     let grown = latest.checkpoint.size;
@@ -61,7 +59,7 @@ fn attempt(dir: &Path, record: &Record) -> Result<InclusionProof, LogError> {
     let hashes = TreeReader::new(checkpoint.size, |id| read_tile_of(dir, id, grown)).inclusion(seq)?;
     let leaf = leaf_hash(record.line.as_bytes());
     if root_of_inclusion(&leaf, seq, checkpoint.size, &hashes) != Some(checkpoint.root) {
-        return Err(foreign(format!("record {seq} is not the one that was signed; see `portcullis decisions verify`")));
+        return Err(LogError::Altered { seq });
     }
     Ok(InclusionProof { extra: Some(record.line.clone().into_bytes()), index: seq, path: hashes, checkpoint: note })
 }

@@ -28,11 +28,11 @@ use crate::decisions::{Appendable, Durability, LogError, LogOptions, Receipt, St
 use crate::tlog::{Checkpoint, Note};
 
 /// Entries that share one write: what comes in during one fsync of a slow disk (10 ms at 100,000/s).
-const MAX_BATCH: usize = 1024;
+pub(super) const MAX_BATCH: usize = 1024;
 /// Bytes after which a batch is written: keeps the wait of the first entry below some milliseconds.
-const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How often a log that cannot be written is tried again when nothing is appended.
-const RETRY: Duration = Duration::from_secs(1);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) struct Writer {
     pub(super) storage: Arc<dyn Storage>,
@@ -153,6 +153,11 @@ impl Writer {
         let syncer = Syncer::start(FLUSH_TO_DISK / 2, Arc::clone(&writer.shared));
         writer.syncer = Some(syncer.map_err(|e| LogError::io("start a thread for", &writer.options.dir, &e))?);
         Ok(writer)
+    }
+
+    /// With what was to be written before it was there.
+    pub(super) fn owing(self, owed: Owed) -> Self {
+        Self { owed, ..self }
     }
 
     /// Writes until the queue is closed. When it panics, nobody waits for it.

@@ -14,7 +14,7 @@ use crate::cli::decisions::verify::keys;
 use crate::cli::decisions::witness::{self, WitnessArgs};
 use crate::cli::decisions::{LogArgs, plain};
 use crate::cli::style::Style;
-use crate::decisions::{self, Record};
+use crate::decisions::{self, LogError, Record};
 use crate::engine::Verdict;
 use crate::tlog::{InclusionProof, TlogError, cosignatures};
 
@@ -59,7 +59,13 @@ enum ProofOutput {
 
 pub(super) fn prove(args: &ProveArgs) -> anyhow::Result<Exit> {
     let Some(record) = find(&args.log.reader()?, &args.id)? else { return Ok(Exit::Finding) };
-    let proof = decisions::prove(&args.log.dir(), &record)?;
+    let proof = match decisions::prove(&args.log.dir(), &record) {
+        Err(error @ LogError::Altered { .. }) => {
+            eprintln!("{}: {error}", Style::stderr().red("not proven"));
+            return Ok(Exit::Finding);
+        }
+        other => other?,
+    };
     match &args.output {
         Some(path) => {
             std::fs::write(path, proof.to_string()).with_context(|| format!("cannot write `{}`", path.display()))?;

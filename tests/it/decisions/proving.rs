@@ -523,6 +523,15 @@ fn one_decision_is_proven_with_the_key_alone() {
     assert_eq!(code, 0, "{error}");
     let (code, vkey, _) = cli(elsewhere.path(), &["decisions", "key", "--decision-log", &log]);
     assert_eq!((code, vkey.trim()), (0, &*key().to_string()));
+    // Of a record that is not the one that was signed nothing is proven, and that is a finding.
+    let (file, mut lines, at) = line(dir.path(), 598);
+    lines[at] = lines[at].replace("alice", "mally");
+    put(&file, &lines);
+    let (code, out, error) = cli(elsewhere.path(), &["decisions", "prove", &id, "--decision-log", &log]);
+    assert!(
+        code == 1 && out.is_empty() && error.contains("record 598 is not the one that was signed"),
+        "{code} {error}"
+    );
     drop(dir);
 
     let (code, out, error) =

@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use portcullis::decisions::{
-    Appendable, BodyState, ConfigChange, DecisionLog, Disk, Durability, Entry, Filter, LogError, LogOptions, LogReader,
-    RecordType, Storage, VerifyOptions, verify,
+    Appendable, Author, BodyState, ConfigChange, DecisionLog, Disk, Durability, Entry, Filter, LogError, LogOptions,
+    LogReader, RecordType, Storage, VerifyOptions, verify,
 };
-
 use portcullis::policy::Digest;
 
 use super::{entry, options, records, runtime, segment_files, soon, types, written};
@@ -424,6 +423,43 @@ fn a_full_disk_locks_nobody_out() {
     let bodies = prunes.iter().filter(|p| p.what == "bodies").count();
     let left = segment_files(&dir.path().join("bodies")).len();
     assert!(bodies > 0 && left > 0);
+}
+
+/// A server that is started on a full disk answers like one whose disk gets full.
+#[test]
+fn a_log_that_cannot_be_opened_yet_is_waited_for() {
+    let dir = temp();
+    let storage = Faulty(Arc::new(Faults { room: Some(AtomicI64::new(10)), ..Faults::default() }));
+    assert!(DecisionLog::open_on(storage.clone(), options(dir.path())).is_err_and(|e| e.is_full_disk()));
+    runtime().block_on(async {
+        let log = DecisionLog::open_or_wait(storage.clone(), options(dir.path())).expect("waits");
+        let error = log.append(entry(), soon()).await.expect_err("cannot be written");
+        assert!(error.is_full_disk(), "{error}");
+        let change = ConfigChange { now: (Digest::of(b"p"), Digest::of(b"d")), before: None, policies: 1 };
+        log.append(Entry::config(change, jiff::Timestamp::now()), soon()).await.expect_err("cannot be written");
+        let health = log.health();
+        assert!(!health.writable && health.failed == 1 && health.gap == 1, "{health:?}");
+        assert!(log.release_hold("none", &Author::default()).expect_err("cannot be asked").is_full_disk());
+        storage.0.room.as_ref().expect("a bound").store(1 << 20, Ordering::SeqCst);
+        let begun = Instant::now();
+        while !log.health().writable {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", log.health());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        log.append(entry(), soon()).await.expect("appends");
+        log.close("test").await.expect("closes");
+    });
+    let records = records(dir.path());
+    assert_eq!(types(&records), ["start", "config", "gap", "decision", "stop"]);
+    assert_eq!(records[2].gap().map(|g| g.count), Some(1));
+    // Nobody waits for what will not pass, and a log that is waited for can be closed.
+    assert!(DecisionLog::open_or_wait(Disk, LogOptions { origin: String::new(), ..options(dir.path()) }).is_err());
+    let dir = temp();
+    let storage = Faulty(Arc::new(Faults { room: Some(AtomicI64::new(10)), ..Faults::default() }));
+    runtime().block_on(async {
+        let log = DecisionLog::open_or_wait(storage, options(dir.path())).expect("waits");
+        assert!(log.close("test").await.is_err_and(|e| e.is_full_disk()));
+    });
 }
 
 #[test]
