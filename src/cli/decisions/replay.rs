@@ -92,7 +92,7 @@ pub(super) struct ReplayArgs {
 enum FailOn {
     /// A decision that comes out otherwise
     Different,
-    /// Something that could have mattered is not on record
+    /// Something that could have mattered is not on record, or mutating policies could not be tried
     Indeterminate,
     NewlyDenied,
     NewlyAllowed,

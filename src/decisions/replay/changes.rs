@@ -194,6 +194,13 @@ fn of_verdict(then: Verdict, refused: &BTreeMap<&str, &str>, judged: &Judged) ->
                 change.add(ChangeKind::NewlyAllowed, UNNAMED, "");
             }
         }
+        // Where failures let pass, a policy that cannot be judged guards nothing.
+        (Verdict::Allow, Some(Verdict::Allow)) => {
+            let failed = judged.decision.failures.iter().filter(|f| f.enforcement == Enforcement::Deny);
+            for f in failed.filter(|f| !refused.contains_key(&*f.policy) && !judged.is_uncertain(&f.policy)) {
+                change.add(ChangeKind::NewlyFailed, &f.policy, &f.msg);
+            }
+        }
         _ => {}
     }
     change

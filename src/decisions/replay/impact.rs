@@ -1,25 +1,28 @@
 //! What a candidate would have done with a recorded request. Knows records and what they say of a request's mutation; how
 //! it is judged is `judge`'s business, what is held against the record `changes`'.
 //!
-//! A request has a record for each endpoint that the API server asked, and nothing ties the two together. What mutates is
-//! judged by the records of `mutate`; a request that no policy of then mutated has none, and goes the whole way in one.
+//! A request has a record for each endpoint that the API server asked. What mutates is judged by the records of `mutate`;
+//! a request that was not sent there has none, and goes the whole way in one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
 use json_patch::Patch;
 
 use super::changes::{self, Change, ChangeKind};
 use super::compare::Recorded;
 use super::judge::{Candidate, Judge, Judged, Lost, Under, content, judge, not_judged};
+use crate::admission::Operation;
 use crate::decisions::body::Body;
 use crate::decisions::{BodyState, DecisionRecord, SetId};
 use crate::engine::{Endpoint, Snapshot, Verdict};
 
 impl Judge {
-    /// What a candidate would have done otherwise than what is on record.
+    /// What a candidate would have done otherwise than what is on record; `twice` says that what mutates the request has a
+    /// record of its own.
     #[must_use]
-    pub fn impact(&self, candidate: &Candidate, record: &DecisionRecord, body: &BodyState) -> Change {
+    pub fn impact(&self, candidate: &Candidate, record: &DecisionRecord, body: &BodyState, twice: bool) -> Change {
         if let Some(why) = not_judged(record) {
             return Change::not_judged(why);
         }
@@ -43,7 +46,7 @@ impl Judge {
         };
         let then = self.compiled(SetId { policy_set: record.policy_set, data_digest: record.data_digest });
         match &then {
-            Ok(then) if !then.takes(Endpoint::Mutate, &judged.request) => case.all_the_way(&mutated),
+            Ok(then) if !twice && !then.takes(Endpoint::Mutate, &judged.request) => case.all_the_way(&mutated),
             // It is judged by a record of its own. Here it may be in the way.
             Ok(then) => case.unless_in_the_way(change, &mutated, Some(then)),
             Err(_) => Change { not_mutated: true, ..case.unless_in_the_way(change, &mutated, None) },
@@ -61,6 +64,48 @@ impl Judge {
         if let Some(says) = (!names.is_empty()).then(|| gone.remove(changes::UNNAMED)).flatten() {
             gone.extend(names.into_iter().map(|name| (name, says.clone())));
         }
+    }
+}
+
+/// Which requests have a record of `mutate` before that of `validate`. Reviews of one request have nothing in common that
+/// says so (each has a uid of its own), so it is known by what is asked, by whom, and when.
+#[derive(Debug, Default)]
+pub struct Pairs {
+    mutated: HashMap<Asked, VecDeque<Timestamp>>,
+    count: usize,
+}
+
+/// What both reviews of a request say of it.
+type Asked = (String, String, Operation, String);
+
+/// How long after its mutation a request is validated at the most: a webhook has 30 seconds.
+const APART: SignedDuration = SignedDuration::from_secs(60);
+/// Mutations that are remembered before old ones are looked for.
+const MANY: usize = 10_000;
+
+impl Pairs {
+    /// Takes the records in their order; says of one of `validate` whether the request has one of `mutate`.
+    pub fn is_second(&mut self, record: &DecisionRecord) -> bool {
+        let Ok(time) = record.timestamp.parse::<Timestamp>() else { return false };
+        let r = &record.request;
+        let name = r.generate_name.as_ref().map_or_else(|| r.name.clone(), |prefix| format!("{prefix}*"));
+        let resource = format!("{}/{}/{}/{}", r.group, r.version, r.resource, r.subresource);
+        let asked = (resource, format!("{}/{name}", r.namespace), r.operation, r.user.username.clone());
+        let near = |other: &Timestamp| time.duration_since(*other).abs() <= APART;
+        if record.endpoint == Endpoint::Mutate {
+            self.mutated.entry(asked).or_default().push_back(time);
+            self.count += 1;
+            if self.count >= MANY {
+                self.mutated.values_mut().for_each(|times| times.retain(near));
+                self.mutated.retain(|_, times| !times.is_empty());
+                // As many again, whatever is left.
+                self.count = 0;
+            }
+            return false;
+        }
+        let Some(times) = self.mutated.get_mut(&asked) else { return false };
+        times.retain(near);
+        times.pop_front().is_some()
     }
 }
 

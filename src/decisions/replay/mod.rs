@@ -18,6 +18,7 @@ mod unveil;
 pub use audit::{Asked, AuditAnswer, AuditRequests, AuditedRequest, MOST_KNOWN};
 pub use bodies::BodyCursor;
 pub use changes::{Change, ChangeKind};
+pub use impact::Pairs;
 pub use judge::{Candidate, Judge, MOST_SNAPSHOTS};
 
 use std::collections::BTreeMap;

@@ -79,7 +79,23 @@ fn a_failure_comes_to_what_the_mode_says() {
     let (code, summary, _) = tried(&story, &new.text, &[]);
     assert_eq!((code, requests(&summary, "newly_failed")), (Some(1), 1), "{summary}");
     let (code, summary, _) = tried(&story, &new.text, &["--failure-mode", "allow"]);
-    assert_eq!((code, requests(&summary, "newly_failed"), &summary["unchanged"]), (Some(0), 0, &json!(1)), "{summary}");
+    // It lets pass what it is to judge: that guards nothing, and must not look like it changed nothing.
+    assert_eq!((code, requests(&summary, "newly_failed"), &summary["unchanged"]), (Some(1), 1, &json!(0)), "{summary}");
+    assert_eq!(requests(&summary, "newly_denied"), 0);
+}
+
+#[test]
+fn a_request_with_a_record_for_each_endpoint_is_mutated_once() {
+    let mut story = Story::under(plain());
+    for _ in 0..2 {
+        story.decides_at(Endpoint::Mutate, config_map(json!({})), &nowhere());
+        story.decides(config_map(json!({})), &nowhere());
+    }
+    // One that was asked about at one endpoint only.
+    story.decides(config_map(json!({})), &nowhere());
+    story.write();
+    let (_, summary, _) = tried(&story, &policy("labels", LABELS).text, &[]);
+    assert_eq!((requests(&summary, "newly_mutated"), &summary["judged"]), (3, &json!(5)), "{summary}");
 }
 
 const LABELS: &str = r#"patch contains {"op": "add", "path": "/metadata/labels", "value": {"team": "x"}} if not input.request.object.metadata.labels"#;
@@ -109,6 +125,7 @@ fn mutating_policies_are_tried_where_there_were_none() {
     fs::remove_dir_all(story.log().join("policies")).expect("removed");
     let (_, summary, _) = tried(&story, &new, &[]);
     assert_eq!((requests(&summary, "newly_mutated"), &summary["not_mutated"]), (0, &json!(1)), "{summary}");
+    assert_eq!(tried(&story, &new, &["--fail-on", "indeterminate"]).0, Some(1), "what was not tried is not known");
     let (_, summary, _) = tried(&story, &policy("plain", r#"deny contains "x" if false"#).text, &[]);
     assert_eq!(summary["changes"]["no_longer_mutated"]["by"]["policy"], json!({"-": 1}), "{summary}");
 }

@@ -12,7 +12,9 @@ use crate::cli::Exit;
 use crate::cli::decisions::output::{Output, csv_row};
 use crate::cli::decisions::{object, plain, resource};
 use crate::cli::style::Style;
-use crate::decisions::replay::{AuditAnswer, AuditRequests, AuditedRequest, Candidate, Change, ChangeKind, Judge};
+use crate::decisions::replay::{
+    AuditAnswer, AuditRequests, AuditedRequest, Candidate, Change, ChangeKind, Judge, Pairs,
+};
 
 /// Groups of one kind that are counted apart; what is beyond counts as `(others)`.
 const MOST_GROUPS: usize = 10_000;
@@ -70,10 +72,11 @@ struct Report {
 
 /// From the decision log.
 pub(super) fn of_log(args: &ReplayArgs, judge: &Judge, candidate: &Candidate) -> anyhow::Result<Exit> {
-    let mut report = Report::default();
+    let (mut report, mut pairs) = (Report::default(), Pairs::default());
     let done = each_batch(args, |items| {
-        let work = |item: &Item| judge.impact(candidate, &item.decision, &item.body);
-        for (item, change) in items.iter().zip(side_by_side(&items, &work)?) {
+        let items: Vec<(bool, &Item)> = items.iter().map(|item| (pairs.is_second(&item.decision), item)).collect();
+        let work = |(twice, item): &(bool, &Item)| judge.impact(candidate, &item.decision, &item.body, *twice);
+        for ((_, item), change) in items.iter().zip(side_by_side(&items, &work)?) {
             let d = &item.decision;
             let place = Place {
                 id: d.decision_id.clone(),
@@ -210,7 +213,7 @@ impl Report {
         let wanted = if args.fail_on.is_empty() { &default[..] } else { &args.fail_on };
         let fails = wanted.iter().any(|f| match f {
             FailOn::Any => !self.kinds.is_empty(),
-            FailOn::Indeterminate => self.indeterminate > 0,
+            FailOn::Indeterminate => self.indeterminate > 0 || self.not_mutated > 0,
             other => other.change().is_some_and(|kind| self.kinds.contains_key(&kind)),
         });
         if fails { Exit::Finding } else { Exit::Fine }
