@@ -83,7 +83,7 @@ pub(super) fn join(args: &JoinArgs) -> anyhow::Result<Exit> {
         Output::Table => table(args, &join, &report, &mut out)?,
     };
     out.flush()?;
-    let negative = negative || report.unreadable > 0;
+    let negative = negative || report.unreadable + report.unreadable_records > 0;
     Ok(if negative { Exit::Finding } else { Exit::Fine })
 }
 
@@ -358,11 +358,15 @@ fn summary(report: &Report, negative: bool, out: &mut impl Write) -> io::Result<
     )?;
     writeln!(out, "decision log: {}", period(report.log.as_ref()))?;
     writeln!(out, "audit log:    {}", period(report.audit.as_ref()))?;
+    if report.unreadable_records > 0 {
+        let what = format!("{} decisions in the log have records that cannot be read", report.unreadable_records);
+        writeln!(out, "{}", style.red(&what))?;
+    }
     if report.unreadable > 0 {
         let what = format!("{} lines or items of the audit log cannot be read", report.unreadable);
         writeln!(out, "{}", style.red(&what))?;
     }
-    let verdict = match (negative, report.unreadable) {
+    let verdict = match (negative, report.unreadable + report.unreadable_records) {
         (true, _) => style.red("the logs do not agree"),
         (false, 0) => style.green("the logs agree"),
         (false, _) => style.red("the logs agree in what can be read"),

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, Statement, Transaction, params};
 use super::registered::operation;
 use super::store::{MUTATE, Seen, VALIDATE};
 use super::{AuditEvent, Expected, Registered};
-use crate::decisions::{DecisionRecord, LogError, Record};
+use crate::decisions::{DecisionRecord, LogError, Record, RecordType};
 use crate::engine::Endpoint;
 
 /// A join that is being filled: the decision log first, then the audit log.
@@ -79,7 +79,7 @@ impl<'t> Filling<'t> {
             mark: transaction.prepare("INSERT INTO mark VALUES (?1,?2,?3,?4,?5) ON CONFLICT DO NOTHING")?,
             gap: transaction.prepare("INSERT INTO gap VALUES (?1,?2,?3,?4,?5)")?,
             unconfirmed: transaction.prepare("INSERT INTO unconfirmed VALUES (?1) ON CONFLICT DO NOTHING")?,
-            deleted: transaction.prepare("INSERT INTO deleted VALUES (?1,?2,?3,?4)")?,
+            deleted: transaction.prepare("INSERT INTO deleted VALUES (?1,?2,?3)")?,
             stretch: transaction.prepare("INSERT INTO stretch VALUES (?1,?2,?3,?4,?5)")?,
             run: None,
             seen,
@@ -97,6 +97,7 @@ impl<'t> Filling<'t> {
         if let Some(decision) = record.decision() {
             return self.decision(record, &decision);
         }
+        self.seen.unreadable_records += u64::from(record.head.r#type == RecordType::Decision);
         if let Some(gap) = record.gap() {
             let surplus = gap.unconfirmed.saturating_sub(u64::try_from(gap.unconfirmed_ids.len()).unwrap_or(u64::MAX));
             self.gap.execute(params![origin, gap.from, gap.to, signed(gap.count), signed(surplus)])?;
@@ -106,7 +107,7 @@ impl<'t> Filling<'t> {
         }
         if let Some(prune) = record.prune().filter(|p| p.what == "segment") {
             for (first, last) in std::iter::once((prune.first_seq, prune.last_seq)).chain(prune.gone.iter()) {
-                self.deleted.execute(params![origin, signed(first), signed(last), signed(prune.last_seq)])?;
+                self.deleted.execute(params![origin, signed(first), signed(last)])?;
             }
         }
         Ok(())

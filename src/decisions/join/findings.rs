@@ -123,6 +123,7 @@ impl Join {
             decided: count(&format!("SELECT count(*) FROM event WHERE {DUE} AND (expected & ~marked) = 0"))?,
             repeated: count(REPEATED)?,
             unreadable: self.seen.unreadable,
+            unreadable_records: self.seen.unreadable_records,
             marks: count("SELECT count(*) FROM mark")?,
             audit: self.seen.audit.clone(),
             log: self.seen.log.clone(),
@@ -164,7 +165,7 @@ fn query(kind: FindingKind) -> String {
         ),
         FindingKind::PerhapsUndecided => of(
             OF_EVENT,
-            "iif(e.excused, 'deleted before', '')",
+            "CASE e.excused WHEN 1 THEN 'deleted before' WHEN 2 THEN 'before the webhook was registered' ELSE '' END",
             &format!(
                 "FROM event e WHERE e.failed_open = '' AND e.time >= :log_first AND (({MISSING} AND e.excused)
                    OR ((e.perhaps & ~e.marked) != 0 AND (e.expected & ~e.marked) = 0)) ORDER BY e.time"

@@ -229,6 +229,8 @@ pub struct Report {
     pub repeated: u64,
     /// Pieces of the audit log that hold no event that can be read: what was in them is not known.
     pub unreadable: u64,
+    /// Decisions of the log whose records cannot be read.
+    pub unreadable_records: u64,
     /// Decisions that the API server heard of.
     pub marks: u64,
     /// The audit log's first and last event, of any kind.

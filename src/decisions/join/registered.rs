@@ -43,6 +43,8 @@ pub struct Registered {
     hooks: Vec<Hook>,
     /// Neither their names nor their configurations' labels are ours. No more than [`MOST_DOUBTFUL`].
     doubtful: Vec<Hook>,
+    /// Names of the configurations that hold webhooks of ours.
+    configurations: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -61,6 +63,8 @@ struct WireConfiguration {
 
 #[derive(Debug, Default, Deserialize)]
 struct WireMetadata {
+    #[serde(default)]
+    name: String,
     #[serde(default)]
     labels: std::collections::BTreeMap<String, String>,
 }
@@ -143,6 +147,9 @@ impl Registered {
         };
         let wire: WireConfiguration = serde_json::from_value(configuration.clone())?;
         let labelled = wire.metadata.labels.get(OUR_LABEL.0).is_some_and(|value| value == OUR_LABEL.1);
+        if !wire.metadata.name.is_empty() && (labelled || wire.webhooks.iter().any(|w| w.name.ends_with(OUR_NAMES))) {
+            self.configurations.push(wire.metadata.name);
+        }
         for wire in wire.webhooks {
             let ours = labelled || wire.name.ends_with(OUR_NAMES);
             let hook = Hook { endpoint, wire };
@@ -161,6 +168,11 @@ impl Registered {
     #[must_use]
     pub fn has_none_of_ours(&self) -> bool {
         self.hooks.is_empty()
+    }
+
+    /// Names of the configurations that hold webhooks of ours.
+    pub(super) fn configurations(&self) -> impl Iterator<Item = &str> {
+        self.configurations.iter().map(String::as_str)
     }
 
     /// Whether a webhook of this name is ours.

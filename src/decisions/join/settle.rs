@@ -33,7 +33,7 @@ pub(super) fn adopt(db: &Connection, registered: &Registered, names: &BTreeSet<S
 }
 
 /// Settles all of it.
-pub(super) fn settle(db: &Connection, seen: &Seen) -> Result<(), LogError> {
+pub(super) fn settle(db: &Connection, seen: &Seen, registered: &Registered) -> Result<(), LogError> {
     let holes = holes(db)?;
     find_lost(db)?;
     let decides: bool = db.query_row("SELECT EXISTS (SELECT 1 FROM decision)", [], |r| r.get(0))?;
@@ -63,8 +63,40 @@ pub(super) fn settle(db: &Connection, seen: &Seen) -> Result<(), LogError> {
         fate.execute(params![id, event, found])?;
     }
     failure_modes(db)?;
-    excuse_deletions(db)
+    excuse_deletions(db)?;
+    before_registration(db, registered)
 }
+
+/// On the day of installation the server has records before anybody asks it. What came before the registration was made
+/// was not due, unless the webhook was there earlier: a decision was heard or made then, or a registration deleted.
+fn before_registration(db: &Connection, registered: &Registered) -> Result<(), LogError> {
+    let ours = registered.configurations().fold(String::new(), |list, name| list + name + " ");
+    let made: Option<String> = db.query_row(
+        &format!("SELECT min(time) FROM event WHERE operation = 'CREATE' AND {OF_REGISTRATION}"),
+        [&ours],
+        |row| row.get(0),
+    )?;
+    let Some(made) = made else { return Ok(()) };
+    let earlier: bool = db.query_row(
+        &format!(
+            "SELECT EXISTS (SELECT 1 FROM decision WHERE time < ?2)
+               OR EXISTS (SELECT 1 FROM event WHERE time < ?2 AND (marked != 0 OR failed_open != ''))
+               OR EXISTS (SELECT 1 FROM event WHERE time < ?2 AND operation != 'CREATE' AND {OF_REGISTRATION})"
+        ),
+        [&ours, &made],
+        |row| row.get(0),
+    )?;
+    if !earlier {
+        db.execute("UPDATE event SET excused = 2 WHERE time < ?1 AND excused = 0 AND expected != 0", [&made])?;
+    }
+    Ok(())
+}
+
+/// Changes of our webhook configurations; of one that was just made the audit log may not say its name.
+const OF_REGISTRATION: &str = "done = 1 AND dry_run = 0
+  AND resource IN ('validatingwebhookconfigurations.admissionregistration.k8s.io',
+                   'mutatingwebhookconfigurations.admissionregistration.k8s.io')
+  AND (name = '' OR instr(' ' || ?1, ' ' || name || ' ') > 0)";
 
 /// Whether the log of this origin, if it is known, is among those that were given: then it has a decision of it, or has
 /// lost it.
@@ -89,14 +121,12 @@ impl Hole {
 /// Finds the records that are not there. Those that no prune record explains go into `missing`; of the others, when they
 /// may have been made: a request lives as long before its record as [`SLACK`] at most.
 fn holes(db: &Connection) -> Result<Vec<Hole>, LogError> {
-    let mut deleted: BTreeMap<String, (Ranges, u64)> = BTreeMap::new();
-    let mut query = db.prepare("SELECT origin, first, last, newest FROM deleted")?;
+    let mut deleted: BTreeMap<String, Ranges> = BTreeMap::new();
+    let mut query = db.prepare("SELECT origin, first, last FROM deleted")?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
-        let of_origin = deleted.entry(row.get(0)?).or_default();
-        of_origin.0.insert(number(1)?, number(2)?);
-        of_origin.1 = of_origin.1.max(number(3)?);
+        deleted.entry(row.get(0)?).or_default().insert(number(1)?, number(2)?);
     }
     let mut holes = Vec::new();
     let mut missing = db.prepare("INSERT INTO missing VALUES (?1,?2,?3,?4)")?;
@@ -115,12 +145,9 @@ fn holes(db: &Connection) -> Result<Vec<Hole>, LogError> {
             let told = deleted.get(&origin);
             let mut left = Ranges::default();
             left.insert(next, first - 1);
-            if let Some((ranges, newest)) = told {
+            if let Some(ranges) = told {
+                // The newest record of a deletion tells of all that is gone.
                 ranges.iter().for_each(|(first, last)| left.remove(first, last));
-                // What went before the newest that is told of went in turn, and its prune record with it.
-                if next == 0 && newest + 1 >= first {
-                    left = Ranges::default();
-                }
             }
             for (first, last) in left.iter() {
                 missing.execute(params![origin, signed(first), signed(last), begins])?;

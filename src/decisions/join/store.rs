@@ -14,7 +14,7 @@ pub(super) const VALIDATE: u8 = 1;
 pub(super) const MUTATE: u8 = 2;
 
 /// Of `event`: `done` is NULL where the event does not say; `doubtful_*` are bits of webhooks of which it is not known
-/// whose they are; `excused` is 1 for a deletion of what was being deleted already.
+/// whose they are; `excused` is 1 for a deletion of what was being deleted already, 2 for what came before the first registration.
 /// Of `mark`: `fate` says what became of the decision in the log (`recorded`, `unrecorded`, `in_gap`, `pruned`, `before`).
 const TABLES: &str = "
 CREATE TABLE decision (
@@ -35,7 +35,7 @@ CREATE TABLE mark (
 CREATE TABLE gap (origin TEXT, begins TEXT, ends TEXT, count INTEGER, surplus INTEGER);
 CREATE TABLE unconfirmed (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE stretch (origin TEXT, first INTEGER, last INTEGER, begins TEXT, ends TEXT);
-CREATE TABLE deleted (origin TEXT, first INTEGER, last INTEGER, newest INTEGER);
+CREATE TABLE deleted (origin TEXT, first INTEGER, last INTEGER);
 CREATE TABLE missing (origin TEXT, first INTEGER, last INTEGER, time TEXT);
 CREATE TABLE lost (id TEXT, event INTEGER, origin TEXT, point TEXT, began TEXT, ended TEXT);
 ";
@@ -66,6 +66,8 @@ pub(super) struct Seen {
     pub log: Option<(String, String)>,
     /// Pieces of the audit log that are no events.
     pub unreadable: u64,
+    /// Decisions whose records cannot be read.
+    pub unreadable_records: u64,
 }
 
 impl Join {
@@ -112,7 +114,7 @@ impl Join {
     pub fn finish(&mut self) -> Result<(), LogError> {
         self.db.execute_batch(INDEXES)?;
         let transaction = self.db.transaction()?;
-        super::settle::settle(&transaction, &self.seen)?;
+        super::settle::settle(&transaction, &self.seen, &self.registered)?;
         Ok(transaction.commit()?)
     }
 

@@ -321,3 +321,50 @@ fn the_working_file_goes_where_it_is_told() {
     assert_eq!(code, Some(0), "{err}");
     assert_eq!(std::fs::read_dir(dir.path()).expect("there").count(), 0);
 }
+
+/// An event that makes or deletes the validating registration.
+fn registers(second: u32, verb: &str, name: &str) -> Value {
+    let code = if verb == "create" { 201 } else { 200 };
+    json!({
+        "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": format!("registers-{second}"),
+        "stage": "ResponseComplete", "verb": verb, "user": {"username": "root"}, "sourceIPs": ["192.0.2.7"],
+        "requestURI": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+        "objectRef": {"resource": "validatingwebhookconfigurations", "apiGroup": "admissionregistration.k8s.io",
+            "apiVersion": "v1", "name": name},
+        "responseStatus": {"code": code}, "requestReceivedTimestamp": time(second), "stageTimestamp": time(second + 1)})
+}
+
+/// On the day of installation the server is there before its registration is.
+#[test]
+fn what_came_before_the_first_registration_was_not_due() {
+    let day = |earlier: Option<Value>| {
+        let mut story = Story {
+            registration: Some(REGISTRATION.replace("    webhooks:", "    metadata: {name: portcullis}\n    webhooks:")),
+            records: vec![json!({"type": "start", "timestamp": time(1), "durability": "flush", "after_crash": false})],
+            ..Story::default()
+        };
+        story.events.extend(earlier);
+        story.audits(5, ("update", "early", 200), &[]);
+        story.events.push(registers(10, "create", "portcullis"));
+        let id = story.decides(20, ("UPDATE", "late", Endpoint::Validate), "u1", allowed());
+        story.audits(20, ("update", "late", 200), &[(VALIDATE, &id)]);
+        story.findings()
+    };
+    let (code, findings, _) = day(None);
+    assert_eq!(findings, ["unguarded portcullis", "perhaps_undecided early"]);
+    assert_eq!(code, Some(0));
+    // Not when it was there before: then it was missing for a time.
+    let (code, findings, _) = day(Some(registers(3, "delete", "portcullis")));
+    assert_eq!(findings, ["undecided early", "unguarded portcullis", "unguarded portcullis"]);
+    assert_eq!(code, Some(1));
+    let (_, findings, _) = day(Some(registers(3, "delete", "of-others")));
+    assert!(findings.contains(&"perhaps_undecided early".to_owned()), "{findings:?}");
+}
+
+#[test]
+fn a_decision_that_cannot_be_read_is_counted() {
+    let mut story = a_quiet_minute();
+    story.records = vec![json!({"type": "decision", "decision_id": 7, "timestamp": time(30)})];
+    let (code, _, summary) = story.findings();
+    assert_eq!((code, &summary["unreadable_records"]), (Some(1), &json!(1)), "{summary}");
+}
