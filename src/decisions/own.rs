@@ -26,7 +26,9 @@ impl Writer {
         let signed = self.notary.sign_now();
         self.publish(signed.clone());
         signed?;
-        self.notary.settle()
+        self.notary.settle()?;
+        self.forget_owed();
+        Ok(())
     }
 
     /// Gives how many it added: while they are written, more can be deleted.

@@ -339,7 +339,9 @@ fn registers(second: u32, verb: &str, name: &str) -> Value {
 fn what_came_before_the_first_registration_was_not_due() {
     let day = |earlier: Option<Value>| {
         let mut story = Story {
-            registration: Some(REGISTRATION.replace("    webhooks:", "    metadata: {name: portcullis}\n    webhooks:")),
+            registration: Some(
+                REGISTRATION.replace("    webhooks:", "    metadata: {name: portcullis}\n    webhooks:"),
+            ),
             records: vec![json!({"type": "start", "timestamp": time(1), "durability": "flush", "after_crash": false})],
             ..Story::default()
         };
