@@ -444,7 +444,7 @@ pub struct PruneRecord {
     /// bodies were erased earlier.
     #[serde(default, skip_serializing_if = "Ranges::is_empty")]
     pub erased: Ranges,
-    /// Of a `segment`, when some before it are still there: all records that are gone, these among them.
+    /// Of a `segment`: all records that are gone, these among them; empty when it is just these.
     #[serde(default, skip_serializing_if = "Ranges::is_empty")]
     pub gone: Ranges,
     /// Who asked for it, if anybody did.
