@@ -41,6 +41,9 @@ const TASKS: usize = 64;
 /// Times that reviews are measured in each mode, each for a third of the time.
 const ROUNDS: usize = 15;
 
+/// Entries that are made to see what making one costs.
+const ENTRIES: u32 = 20_000;
+
 struct Arguments {
     records: u64,
     time: Duration,
@@ -64,6 +67,11 @@ fn main() {
     let world = Arc::new(world());
     let sample = entry(&world, &judge(&world).1);
     println!("{processors} processors; a record with its body has {} bytes", sample.size());
+
+    let (decision, before) = (judge(&world).1, cpu_seconds());
+    (0..ENTRIES).for_each(|_| drop(std::hint::black_box(entry(&world, &decision))));
+    let each = (cpu_seconds() - before) * 1e6 / f64::from(ENTRIES);
+    println!("  masked, cut to size and serialised in {each:.0} us of processor time");
 
     println!("\nrecords a second, {TASKS} at once");
     for durability in [Durability::Fsync, Durability::Flush, Durability::BestEffort] {

@@ -29,12 +29,12 @@ const PATTERNS: [&str; 13] = [
     r#"(?i)authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|token|digest)\s+)?([^\s"']+)"#,
     r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@:]*:([^\s/]+)@",
     r"(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|gl(?:pat|ptt|rt)-[A-Za-z0-9_-]{16,}|xox[abeprs]-[A-Za-z0-9-]{8,}|[rs]k_(?:live|test)_[A-Za-z0-9]{8,}|AIza[A-Za-z0-9_-]{30,}|npm_[A-Za-z0-9]{30,}|hv[sb]\.[A-Za-z0-9_-]{16,}|sk-[A-Za-z0-9_-]{20,}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})",
-    r#"(?i)(?:password|passwd|passphrase|pwd|[_-]pass|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key|secret[_-]?key|credentials?)["']?(?:=|%3D)\\*["']?([^\s"'\\,;&]+)"#,
-    r#"(?i)(?:password|passwd|passphrase|[_-]pass)["']?\s+=\s*["']?([^\s"',;&]+)"#,
-    r#"(?i)(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|secret[_-]?key|credentials?)\\*["']\s*:\s*\\*["']([^"'\\]+)"#,
-    r"(?i)(?:password|passwd|passphrase)\s*(?::|(?-u:\b)is(?-u:\b))\s*([^\s,;]+)",
-    r#"(?im)^[\s-]*[\w.-]*(?:token|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|client[_-]?secret)[ \t]*[:=][ \t]+["']?([^\s"'|>#{\[&*][^\s"']*)"#,
-    r"(?i)basic\s+([A-Za-z0-9+/_-]{4,}={0,2})",
+    r#"(?i-u:password|passwd|passphrase|pwd|[_-]pass|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key|secret[_-]?key|credentials?)["']?(?:=|%3[Dd])\\*["']?([^\s"'\\,;&]+)"#,
+    r#"(?i-u:password|passwd|passphrase|[_-]pass)["']?[ \t]+=[ \t]*["']?([^\s"',;&]+)"#,
+    r#"(?i-u:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|secret[_-]?key|credentials?)\\*["']\s*:\s*\\*["']([^"'\\]+)"#,
+    r"(?i-u:password|passwd|passphrase)\s*(?::|(?-u:\b)[Ii][Ss](?-u:\b))\s*([^\s,;]+)",
+    r#"(?i-u:token|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|client[_-]?secret)[ \t]*[:=][ \t]+["']?([^\s"'|>#{\[&*][^\s"']*)"#,
+    r"(?i-u:basic)[ \t]+([A-Za-z0-9+/_-]{4,}={0,2})",
 ];
 
 #[expect(clippy::expect_used, reason = "the patterns are constants and every test of this room compiles them")]
@@ -45,8 +45,8 @@ static EACH: LazyLock<Vec<Regex>> =
 
 /// What is only a credential on a command line: flags whose value comes after a space, and logins.
 const LAUNCHED: [&str; 2] = [
-    r#"(?i)(?:^|[\s"'])--?[a-z0-9_-]*(?:password|passwd|passphrase|pass|token|secret|api-?key|access-?key|secret-?key|private-?key)\s+["']?([^\s"'-][^\s"']*)"#,
-    r#"(?:^|[\s"'])(?:-u|--user|--proxy-user)[ =]?["']?[^\s:"'=]+:([^\s"']+)"#,
+    r#"(?:^|[ \t\n"'])--?(?i-u:[a-z0-9_-]*(?:password|passwd|passphrase|pass|token|secret|api-?key|access-?key|secret-?key|private-?key))[ \t]+["']?([^\s"'-][^\s"']*)"#,
+    r#"(?:^|[ \t\n"'])(?:-u|--user|--proxy-user)[ =]?["']?[^\s:"'=]+:([^\s"']+)"#,
 ];
 #[expect(clippy::expect_used, reason = "the patterns are constants and every test of this room compiles them")]
 static LAUNCH: LazyLock<Vec<Regex>> =
@@ -71,13 +71,17 @@ pub(super) fn find(text: &str, place: Place) -> Vec<Range<usize>> {
         for captures in regex.captures_iter(text) {
             if let Some(secret) = captures.get(1).or_else(|| captures.get(0))
                 && !is_reference(secret.as_str())
-                && (pattern != BASIC || is_login(secret.as_str()))
+                && match pattern {
+                    BASIC => is_login(secret.as_str()),
+                    LINE => captures.get(0).is_some_and(|whole| begins_a_line(text, whole.start())),
+                    _ => true,
+                }
             {
                 found.push(secret.range());
             }
         }
     }
-    if place == Place::Launch {
+    if place == Place::Launch && text.contains("-") && text.contains([' ', ':']) {
         for captures in LAUNCH.iter().flat_map(|regex| regex.captures_iter(text)) {
             // A user and a group are numbers.
             let secret = captures.get(1).filter(|s| !s.as_str().bytes().all(|b| b.is_ascii_digit()));
@@ -92,6 +96,16 @@ pub(super) fn find(text: &str, place: Place) -> Vec<Range<usize>> {
 
 /// The pattern of HTTP's basic authentication (RFC 7617) among [`PATTERNS`].
 const BASIC: usize = PATTERNS.len() - 1;
+
+/// The pattern of `token: value` among [`PATTERNS`]: in prose it says nothing.
+const LINE: usize = PATTERNS.len() - 2;
+
+/// Whether between the beginning of the line and this place stands no more than the beginning of a name.
+fn begins_a_line(text: &str, at: usize) -> bool {
+    let before = text.get(..at).unwrap_or_default();
+    let line = before.rsplit('\n').next().unwrap_or_default().trim_start_matches([' ', '\t', '-', '"', '\'']);
+    line.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+}
 
 /// Whether a text is base64 of `user:password`; after `basic` mostly stands a word.
 fn is_login(text: &str) -> bool {
