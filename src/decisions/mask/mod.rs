@@ -26,7 +26,7 @@ use crate::decisions::clip;
 use key::Prk;
 use secrets::Strength;
 use shapes::Place;
-use walk::{MANAGED_FIELDS, Walk, push_segment};
+use walk::{MANAGED_FIELDS, MOST_IN_A_STRING, Walk, push_segment};
 
 /// What is masked and with which key. Cheap to clone.
 #[derive(Clone)]
@@ -292,6 +292,9 @@ impl Masking<'_> {
         let within = |range: &Range<usize>| made.iter().any(|m| m.start <= range.start && range.end <= m.end);
         recurring.retain(|r| !within(&r.range));
         shaped.retain(|range| !within(range));
+        if shaped.len() > MOST_IN_A_STRING {
+            return vec![(0..text.len(), self.walk.commit(pointer, text))];
+        }
         let ranges = shapes::merge(recurring.iter().map(|r| r.range.clone()).chain(shaped).collect());
         let replacements = ranges.into_iter().map(|range| {
             let known = recurring.iter().find(|r| r.range.start >= range.start && r.range.end <= range.end);

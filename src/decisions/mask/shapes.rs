@@ -73,6 +73,9 @@ pub(super) fn find(text: &str, place: Place) -> Vec<Range<usize>> {
                 && !is_reference(secret.as_str())
                 && match pattern {
                     BASIC => is_login(secret.as_str()),
+                    PROSE => !SAID.contains(
+                        &secret.as_str().trim_end_matches(['.', '!', ')', '"', '\'']).to_lowercase().as_str(),
+                    ),
                     LINE => captures.get(0).is_some_and(|whole| begins_a_line(text, whole.start())),
                     _ => true,
                 }
@@ -83,9 +86,11 @@ pub(super) fn find(text: &str, place: Place) -> Vec<Range<usize>> {
     }
     if place == Place::Launch && text.contains("-") && text.contains([' ', ':']) {
         for captures in LAUNCH.iter().flat_map(|regex| regex.captures_iter(text)) {
-            // A user and a group are numbers.
-            let secret = captures.get(1).filter(|s| !s.as_str().bytes().all(|b| b.is_ascii_digit()));
-            if let Some(secret) = secret.filter(|s| !is_reference(s.as_str())) {
+            let Some(secret) = captures.get(1).filter(|s| !is_reference(s.as_str())) else { continue };
+            // A user and a group are numbers, or of one name.
+            let before = text.get(..secret.start()).unwrap_or_default();
+            let group = before.strip_suffix(':').is_some_and(|before| before.ends_with(secret.as_str()));
+            if !group && !secret.as_str().bytes().all(|b| b.is_ascii_digit()) {
                 found.push(secret.range());
             }
         }
@@ -96,6 +101,34 @@ pub(super) fn find(text: &str, place: Place) -> Vec<Range<usize>> {
 
 /// The pattern of HTTP's basic authentication (RFC 7617) among [`PATTERNS`].
 const BASIC: usize = PATTERNS.len() - 1;
+
+/// The pattern of `the password is value` among [`PATTERNS`].
+const PROSE: usize = PATTERNS.len() - 3;
+/// What is said of passwords.
+const SAID: [&str; 22] = [
+    "required",
+    "missing",
+    "empty",
+    "invalid",
+    "not",
+    "set",
+    "unset",
+    "wrong",
+    "too",
+    "expired",
+    "incorrect",
+    "needed",
+    "mandatory",
+    "optional",
+    "null",
+    "none",
+    "a",
+    "the",
+    "in",
+    "no",
+    "weak",
+    "masked",
+];
 
 /// The pattern of `token: value` among [`PATTERNS`]: in prose it says nothing.
 const LINE: usize = PATTERNS.len() - 2;
@@ -193,9 +226,13 @@ pub(super) fn is_login_flag(argument: &str) -> bool {
 
 /// The password of `user:password`; what is all numbers is a group.
 pub(super) fn password_of(login: &str) -> Option<&str> {
-    let (_, password) = login.split_once(':')?;
-    (!password.is_empty() && !password.bytes().all(|b| b.is_ascii_digit()) && !is_reference(password))
-        .then_some(password)
+    let (user, password) = login.split_once(':')?;
+    // A user and a group often have one name.
+    (!password.is_empty()
+        && user != password
+        && !password.bytes().all(|b| b.is_ascii_digit())
+        && !is_reference(password))
+    .then_some(password)
 }
 
 /// Whether an argument is a flag whose value is the next argument and a credential, such as `--password`.
@@ -345,10 +382,19 @@ mod tests {
             "tokens: 5 of 7",
             "apiKeyRef: name",
             "see the token review: it says no",
+            "the password is required, and the password: missing",
+            "its password is not set.",
         ] {
             assert_eq!(found(text, Place::Anywhere), [""; 0], "{text}");
         }
-        for text in [image, "chown -u 1000:1000 x", "--user 1000:1000", "ls --token-file x", "git clone --pass $PASS"] {
+        for text in [
+            image,
+            "chown -u 1000:1000 x",
+            "su -u app:app x",
+            "--user 1000:1000",
+            "ls --token-file x",
+            "git clone --pass $PASS",
+        ] {
             assert_eq!(found(text, Place::Launch), [""; 0], "{text}");
         }
     }

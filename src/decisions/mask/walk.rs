@@ -15,6 +15,9 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Policies can make values nested deeper than any review (128, serde_json's limit); below this all is masked.
 const MAX_DEPTH: usize = 256;
 
+/// Credentials in one string that are masked one by one; with more all of it is.
+pub(super) const MOST_IN_A_STRING: usize = 256;
+
 /// What the API server's field management writes; nobody asked for it, and it may be most of an object.
 pub(super) const MANAGED_FIELDS: &str = "managedFields";
 const METADATA: [&str; 2] = ["/request/object/metadata", "/request/oldObject/metadata"];
@@ -244,6 +247,10 @@ impl<'m> Walk<'m> {
         let found = shapes::find(text, place);
         if found.is_empty() {
             return;
+        }
+        // A commitment for each costs more than such a text is worth.
+        if found.len() > MOST_IN_A_STRING {
+            return self.mask(value, Strength::Likely);
         }
         let mut masked = String::with_capacity(text.len());
         let mut at = 0;
