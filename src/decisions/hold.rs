@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::decisions::doubt::Starts;
 use crate::decisions::lines::Lines;
 use crate::decisions::ranges::Ranges;
 use crate::decisions::segments::{self, Segment};
@@ -166,16 +167,16 @@ impl Kept {
                 Self::default()
             }
         };
-        let (mut records, mut doubtful) = (Vec::new(), Ranges::default());
-        doubtful.insert(signed, u64::MAX);
+        let (mut records, mut starts) = (Vec::new(), Starts::default());
         for (i, segment) in segments.iter().enumerate() {
             if segments.get(i + 1).is_none_or(|next| next.first_seq > kept.upto) {
-                kept.look(&segments::envelope_path(dir, segment.first_seq), &mut records, &mut doubtful)?;
+                kept.look(&segments::envelope_path(dir, segment.first_seq), &mut records, &mut starts)?;
             }
         }
+        let (doubtful, _) = starts.doubtful(signed);
         for record in records {
             let seq = record.head.seq;
-            if doubtful.iter().any(|(first, last)| (first..=last).contains(&seq)) && kept.loses_by(&record) {
+            if doubtful.contains(seq) && kept.loses_by(&record) {
                 tracing::warn!(
                     seq,
                     "a record that changes a hold or tells of a deletion was not signed, and is not believed"
@@ -183,7 +184,7 @@ impl Kept {
             } else {
                 kept.take(&record);
             }
-            kept.upto = kept.upto.max(seq + 1);
+            kept.upto = kept.upto.max(seq.saturating_add(1));
         }
         Ok(kept)
     }
@@ -219,7 +220,7 @@ impl Kept {
 
     /// Collects the records of a segment that say something of holds and deletions, and which records a start took over
     /// although no checkpoint covered them.
-    fn look(&self, path: &Path, records: &mut Vec<Record>, doubtful: &mut Ranges) -> Result<(), LogError> {
+    fn look(&self, path: &Path, records: &mut Vec<Record>, starts: &mut Starts) -> Result<(), LogError> {
         let fault = |e: io::Error| LogError::io("read", path, &e);
         let mut lines = match Lines::open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -234,9 +235,7 @@ impl Kept {
             match record.head.r#type {
                 RecordType::Start => {
                     let start: Option<StartRecord> = serde_json::from_str(&record.line).ok();
-                    if let Some(unsigned) = start.map(|start| start.unsigned).filter(|unsigned| *unsigned > 0) {
-                        doubtful.insert(seq.saturating_sub(unsigned), seq.saturating_sub(1));
-                    }
+                    starts.add(seq, start.map_or(0, |start| start.unsigned));
                 }
                 RecordType::Hold | RecordType::Prune if seq >= self.upto => records.push(record),
                 _ => {}

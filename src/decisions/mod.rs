@@ -19,6 +19,7 @@ mod bound;
 mod bucket;
 mod clip;
 mod control;
+mod doubt;
 mod entry;
 mod erase;
 mod error;

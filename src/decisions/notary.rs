@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::decisions::tree_files::{archived_path, checkpoint_path, keys_path, partials_path, tile_path};
+use crate::decisions::resume::Known;
+use crate::decisions::tree_files::{archived_path, checkpoint_path, keys_path, partials_path, read_note, tile_path};
 use crate::decisions::{HandOver, LogError, Storage};
 use crate::tlog::{Checkpoint, Note, SigningKey, Tile, TileId, Tree, VerifierKey, leaf_hash};
 
@@ -182,19 +183,28 @@ impl Notary {
 
     /// Says in the directory which key signs from now on. A checkpoint by another key is kept, so that who has only
     /// that key can still check the log up to there.
-    pub(super) fn introduce(&self, keys: &[VerifierKey], latest: Option<&Note>) -> Result<(), LogError> {
-        if keys.last() == Some(self.verifier()) {
-            return Ok(());
-        }
+    pub(super) fn introduce(&self, known: &Known) -> Result<(), LogError> {
         let write = |path: PathBuf, text: &str| {
             self.storage.replace(&path, text.as_bytes()).map_err(|e| LogError::io("write", &path, &e))
         };
-        if let (Some(note), Some(signed)) = (latest, &self.signed)
-            && !keys.is_empty()
-        {
-            write(archived_path(&self.dir, signed.size), &note.to_string())?;
+        let listed =
+            |keys: &mut dyn Iterator<Item = &VerifierKey>| keys.map(|key| format!("{key}\n")).collect::<String>();
+        let keys = &known.keys;
+        let Some(last) = keys.last() else {
+            return write(keys_path(&self.dir), &listed(&mut [self.verifier()].into_iter()));
+        };
+        if last == self.verifier() {
+            // What a start under another key left that was killed before it signed.
+            return if known.unused { write(keys_path(&self.dir), &listed(&mut keys.iter())) } else { Ok(()) };
         }
-        let lines = keys.iter().chain([self.verifier()]).map(|key| format!("{key}\n"));
-        write(keys_path(&self.dir), &lines.collect::<String>())
+        if let (Some((note, _)), Some(signed)) = (&known.latest, &self.signed) {
+            let path = archived_path(&self.dir, signed.size);
+            // How it was handed over to is signed by it as well, and says more.
+            let by_it = |note: &Note| note.verify(std::slice::from_ref(last)).is_ok();
+            if !read_note(&path).is_ok_and(|found| found.is_some_and(|(note, _)| by_it(&note))) {
+                write(path, &note.to_string())?;
+            }
+        }
+        write(keys_path(&self.dir), &listed(&mut keys.iter().chain([self.verifier()])))
     }
 }

@@ -31,6 +31,13 @@ impl Ranges {
         self.0.splice(begin..end, before.into_iter().chain(after));
     }
 
+    /// Whether a number is in it.
+    #[must_use]
+    pub fn contains(&self, number: u64) -> bool {
+        let at = self.0.partition_point(|r| r.1 < number);
+        self.0.get(at).is_some_and(|r| r.0 <= number)
+    }
+
     /// What is in both.
     #[must_use]
     pub fn common(&self, other: &Self) -> Self {

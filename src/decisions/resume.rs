@@ -20,6 +20,8 @@ use crate::tlog::{Checkpoint, Note, Tile, Tree, VerifierKey, leaf_hash};
 pub(super) struct Known {
     /// The keys in the directory.
     pub keys: Vec<VerifierKey>,
+    /// The list has one more, which signed nothing.
+    pub unused: bool,
     /// The largest checkpoint that one of the keys signed, from the directory or the copy outside it.
     pub latest: Option<(Note, Checkpoint)>,
 }
@@ -51,8 +53,8 @@ impl Known {
         // A key that signed nothing, because the server was killed before, is as if it had not been.
         let signed =
             |key: &VerifierKey| latest.as_ref().is_some_and(|(n, _)| n.verify(std::slice::from_ref(key)).is_ok());
-        keys.pop_if(|last| !signed(last));
-        Self { keys, latest }
+        let unused = keys.pop_if(|last| !signed(last)).is_some();
+        Self { keys, unused, latest }
     }
 }
 

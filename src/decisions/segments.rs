@@ -172,7 +172,10 @@ fn scan(file: &mut File, start: u64) -> io::Result<End> {
     loop {
         let Some(read) = read_line(&mut reader, &mut line, MOST)?.filter(|read| read.finished) else { return Ok(end) };
         at += read.length;
-        if let Ok(head) = serde_json::from_slice::<Head>(&line) {
+        // No log gets as far as the last number there is.
+        if let Ok(head) = serde_json::from_slice::<Head>(&line)
+            && head.seq < u64::MAX
+        {
             end = End { length: at, head: Some(head) };
         }
     }

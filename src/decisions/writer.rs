@@ -112,7 +112,7 @@ impl Writer {
             key: notary.verifier().to_string(),
             previous: last.to_string(),
         });
-        let noted = notary.introduce(&known.keys, known.latest.as_ref().map(|(note, _)| note));
+        let noted = notary.introduce(&known);
         let begun_anew = segments.is_empty();
         let mut writer = Self {
             storage,

@@ -21,9 +21,16 @@ pub(super) struct Absent {
     pub files: Ranges,
     /// What records say of deletions, with their numbers, in the order of the log.
     told: Vec<(u64, PruneRecord)>,
+    /// The same of deletions on a full disk, as the list says that the log's key signed: records have no room there.
+    owed: Vec<PruneRecord>,
 }
 
 impl Absent {
+    /// With deletions of which no record tells yet.
+    pub(super) fn owing(owed: Vec<PruneRecord>) -> Self {
+        Self { owed, ..Self::default() }
+    }
+
     pub(super) fn skip(&mut self, first: u64, end: u64, place: Place) {
         self.stretches.push((first, end, place));
     }
@@ -33,20 +40,19 @@ impl Absent {
         self.told.push((seq, prune));
     }
 
-    /// Forgets what records from `seq` on say: no checkpoint covered them, so anybody may have written them. A server has
-    /// the record of a deletion signed before it deletes. Gives how many there were.
-    pub(super) fn disbelieve(&mut self, seq: u64) -> u64 {
-        let signed = self.told.partition_point(|(told, _)| *told < seq);
-        let forgotten = self.told.len() - signed;
-        self.told.truncate(signed);
-        u64::try_from(forgotten).unwrap_or(u64::MAX)
+    /// Forgets what doubtful records say: a server has the record of a deletion signed before it deletes. Gives how many
+    /// there were.
+    pub(super) fn disbelieve(&mut self, doubtful: &Ranges) -> u64 {
+        let before = self.told.len();
+        self.told.retain(|(seq, _)| !doubtful.contains(*seq));
+        u64::try_from(before - self.told.len()).unwrap_or(u64::MAX)
     }
 
     /// What nobody has explained is wrong.
     pub(super) fn settle(mut self, report: &mut Report) {
         let before = report.findings.len();
         let (mut gone, mut erased) = (Ranges::default(), Ranges::default());
-        for (_, prune) in &self.told {
+        for prune in self.told.iter().map(|(_, prune)| prune).chain(&self.owed) {
             prune.erased.iter().for_each(|(first, last)| {
                 self.bodies.remove(first, last);
                 // What is on record with a segment that went, or was made known again, is of records before it.

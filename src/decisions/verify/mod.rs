@@ -69,24 +69,47 @@ pub fn verify_witnessed(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, LogError> {
     let mut tries = 1;
+    // Once, and before anything else: what is kept elsewhere may be long, and a log that is being written does not wait.
+    let origin = origin_of(&options.dir)?;
+    let read = |path: &PathBuf| read_anchors(path, origin.as_deref()).map(|found| (path.clone(), found));
+    let elsewhere = Elsewhere { read: options.anchors.iter().map(read).collect::<Result<_, _>>()?, origin };
     loop {
-        match attempt(options, policy, progress) {
+        match attempt(options, policy, &elsewhere, progress) {
             // Pruned while we read.
             Err(LogError::Io { kind: std::io::ErrorKind::NotFound, .. })
-                if tries < 3 && DirLock::is_held(&options.dir) =>
+                if tries < TRIES && DirLock::is_held(&options.dir) =>
             {
                 tries += 1;
             }
             // Deleted or erased while we read: the record of it is in a segment that was not there when we began.
-            Ok(report) if report.unexplained && tries < 3 && DirLock::is_held(&options.dir) => tries += 1,
+            Ok(report) if report.unexplained && tries < TRIES && DirLock::is_held(&options.dir) => tries += 1,
             other => return other,
         }
+    }
+}
+
+/// Times that a log is looked at which somebody writes to.
+const TRIES: u32 = 5;
+
+/// Checkpoints that were kept elsewhere, of the log of this name, file by file.
+struct Elsewhere {
+    origin: Option<String>,
+    read: Vec<(PathBuf, Anchors)>,
+}
+
+/// The log's name, as far as its checkpoint or its records say.
+fn origin_of(dir: &Path) -> Result<Option<String>, LogError> {
+    let checkpoint = read_note(&checkpoint_path(dir)).ok().flatten().map(|(_, checkpoint)| checkpoint.origin);
+    match checkpoint {
+        Some(origin) => Ok(Some(origin)),
+        None => segments::segments(dir)?.last().map(|s| envelope::origin(dir, s)).transpose().map(Option::flatten),
     }
 }
 
 fn attempt(
     options: &VerifyOptions,
     policy: &WitnessPolicy,
+    elsewhere: &Elsewhere,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, LogError> {
     let dir = &options.dir;
@@ -104,7 +127,7 @@ fn attempt(
     let mut keys = if options.keys.is_empty() { listed.clone() } else { options.keys.clone() };
     follow_hand_overs(dir, &mut keys, &mut report)?;
     let mut witnessed = Witnessed::new(policy);
-    let mut anchors = Vec::new();
+    let (mut anchors, mut unused) = (Vec::new(), None);
     if let Some((note, checkpoint)) = &latest {
         report.origin = Some(checkpoint.origin.clone());
         report.checkpoint = Some(checkpoint.clone());
@@ -121,18 +144,21 @@ fn attempt(
             Err(error) => report.find(Finding::whole(FindingCode::Signature, format!("the checkpoint is {error}"))),
         }
         let in_order = !listed.windows(2).any(|pair| pair.first() == pair.last());
-        if report.signed_by.is_some() && (listed.last() != report.signed_by.as_ref() || !in_order) {
+        // A start under a new key that was killed before it signed: the next one ends it.
+        unused = listed.last().filter(|_| listed.iter().rev().nth(1) == report.signed_by.as_ref()).cloned();
+        let ends = unused.is_some() || listed.last() == report.signed_by.as_ref();
+        if report.signed_by.is_some() && !(ends && in_order) {
             let message = "the list in `keys` does not end with the key that signed the checkpoint".to_owned();
             report.find(Finding::whole(FindingCode::Checkpoint, message));
         }
         witnessed.take(checkpoint, note, "`checkpoint`", &mut report);
         anchors.push(Anchor { checkpoint: checkpoint.clone(), note: None, place: "its checkpoint".to_owned() });
     }
-    let origin = latest.as_ref().map(|(_, c)| c.origin.clone());
-    let origin = match origin {
-        Some(origin) => Some(origin),
-        None => segments.last().map(|s| envelope::origin(dir, s)).transpose()?.flatten(),
-    };
+    let origin = origin_of(dir)?;
+    // Begun anew meanwhile.
+    if origin != elsewhere.origin {
+        return Err(LogError::Changed);
+    }
     let known = [keys.clone(), listed.clone()].concat();
     anchors.extend(replaced(dir, &known, &listed, &mut report)?);
     anchors.extend(cosigned_here(dir, &known, &mut witnessed, &mut report));
@@ -140,12 +166,11 @@ fn attempt(
     if let Some(first) = segments.first() {
         report.succeeded = envelope::start(dir, first)?.and_then(Succeeded::of);
     }
-    for path in &options.anchors {
-        let Anchors { found, others, of_others } = read_anchors(path, origin.as_deref())?;
+    for (path, Anchors { found, others, of_others }) in &elsewhere.read {
         report.anchors_of_others += of_others;
         let lost = report.succeeded.as_ref().and_then(|s| others.get(&s.checkpoint.as_ref()?.origin)).cloned();
         if found.is_empty() && lost.is_none() {
-            return Err(anchors::nothing(path, origin.as_deref(), of_others));
+            return Err(anchors::nothing(path, origin.as_deref(), *of_others));
         }
         if let Some(lost) = lost {
             let (Checkpoint { origin, size, .. }, place) = (&lost.checkpoint, &lost.place);
@@ -154,7 +179,7 @@ fn attempt(
             );
             report.find(Finding::whole(FindingCode::Truncated, message));
         }
-        for anchor in found {
+        for anchor in found.iter().cloned() {
             report.anchors += 1;
             if let Some(error) = anchor.note.as_ref().and_then(|note| note.verify(&keys).err()) {
                 let message = format!("the checkpoint in {} is {error}", anchor.place);
@@ -171,15 +196,18 @@ fn attempt(
     anchors.extend(kept);
     // A changed list of holds may make a server forget one; a missing one is made again from the records.
     // Where nobody known signed the checkpoint, the same is said of it already.
-    if report.signed_by.is_some()
-        && let Err(error) = Kept::stored(dir, &keys)
-    {
-        report.find(Finding::whole(FindingCode::Checkpoint, error.to_string()));
+    let mut owed = Vec::new();
+    if report.signed_by.is_some() {
+        keys.extend(unused);
+        match Kept::stored(dir, &keys) {
+            Ok(kept) => owed = kept.unwrap_or_default().owed,
+            Err(error) => report.find(Finding::whole(FindingCode::Checkpoint, error.to_string())),
+        }
     }
     report.origin = origin;
     // Now that all checkpoints are read, whatever is there is at least what they cover.
     let segments = segments::segments(dir)?;
-    let walk = Walk::new(dir, segments, stored, latest.map(|(_, checkpoint)| checkpoint), anchors, report);
+    let walk = Walk::new(dir, segments, stored, latest.map(|(_, checkpoint)| checkpoint), anchors, owed, report);
     let mut report = walk.run(progress)?;
     if report.unsigned > 0 {
         report.live = DirLock::is_held(dir);
@@ -280,9 +308,11 @@ fn replaced(
         match read_note(&path) {
             Ok(Some((note, checkpoint))) => {
                 match note.verify(keys) {
-                    Ok(key) => {
+                    Ok(_) => {
                         report.replaced_keys += 1;
-                        signed.push(key.clone());
+                        // A hand-over is signed by two.
+                        let by = |key: &&VerifierKey| note.verify(std::slice::from_ref(*key)).is_ok();
+                        signed.extend(listed.iter().filter(by).cloned());
                     }
                     Err(error) => {
                         let message = format!("the checkpoint in {place} is {error}");

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use crate::decisions::LogError;
+use crate::decisions::doubt::Starts;
 use crate::decisions::lines::Lines;
 use crate::decisions::record::{GapRecord, MAX_ENVELOPE, PruneRecord, RecordType, StartRecord};
 use crate::decisions::segments::{Segment, body_path, envelope_path};
@@ -38,6 +39,7 @@ pub(super) struct Walk<'d> {
     pub(super) next: u64,
     /// What is not there, and what explains it.
     absent: Absent,
+    starts: Starts,
     done: u64,
     told: u64,
     pub(super) report: Report,
@@ -50,6 +52,7 @@ impl<'d> Walk<'d> {
         stored: Stored<'d>,
         checkpoint: Option<Checkpoint>,
         anchors: Vec<Anchor>,
+        owed: Vec<PruneRecord>,
         mut report: Report,
     ) -> Self {
         let first = segments.first().map_or(stored.size, |s| s.first_seq);
@@ -77,7 +80,8 @@ impl<'d> Walk<'d> {
             whole,
             row: Vec::with_capacity(256),
             next: first,
-            absent: Absent::default(),
+            absent: Absent::owing(owed),
+            starts: Starts::default(),
             done: 0,
             told: 0,
             report,
@@ -237,13 +241,11 @@ impl<'d> Walk<'d> {
         match kind {
             RecordType::Gap => {
                 let gap: Option<GapRecord> = serde_json::from_slice(line).ok();
-                self.report.gaps += gap.map_or(0, |g| g.count);
+                self.report.gaps = self.report.gaps.saturating_add(gap.map_or(0, |g| g.count));
             }
             RecordType::Start => {
                 let start: Option<StartRecord> = serde_json::from_slice(line).ok();
-                let Some(start) = start else { return };
-                self.report.taken_over += start.unsigned;
-                self.report.disbelieved += self.absent.disbelieve(self.next.saturating_sub(start.unsigned));
+                self.starts.add(self.next, start.map_or(0, |start| start.unsigned));
             }
             RecordType::Prune => {
                 let prune: Option<PruneRecord> = serde_json::from_slice(line).ok();
@@ -425,7 +427,8 @@ impl<'d> Walk<'d> {
         // What came before the first record that is there is missing like what is missing between two.
         let first = self.report.first_seq;
         self.absent.front = first;
-        self.report.disbelieved += self.absent.disbelieve(size);
+        let (doubtful, taken_over) = self.starts.doubtful(size);
+        (self.report.taken_over, self.report.disbelieved) = (taken_over, self.absent.disbelieve(&doubtful));
         std::mem::take(&mut self.absent).settle(&mut self.report);
     }
 }

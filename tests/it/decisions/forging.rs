@@ -381,3 +381,99 @@ fn a_second_body_and_a_stale_tile_are_found() {
     assert_eq!(check(dir.path(), &[]).findings, []);
     assert_eq!(key().name(), "test/r-0");
 }
+
+/// Whoever can write a line cannot make the records before it doubtful.
+#[test]
+fn a_start_that_nobody_signed_takes_nothing_over() {
+    let dir = temp();
+    runtime().block_on(async {
+        let log = filled(options(dir.path()), &["a", "held", "b"]).await;
+        log.place_hold(hold("case", of_user("a")), &author()).expect("is placed");
+        log.release_hold("case", &author()).expect("is released");
+        log.place_hold(hold("case", of_user("held")), &author()).expect("is placed");
+        let now = jiff::Timestamp::now();
+        tokio::task::block_in_place(|| log.prune_older(None, Some(now), &author())).expect("prunes");
+        log.close("test").await.expect("closes");
+    });
+    let newest = fs::read_to_string(segment_files(dir.path()).pop().expect("a segment")).expect("read");
+    let newest: Value = serde_json::from_str(newest.lines().last().expect("a record")).expect("JSON");
+    let end = newest["seq"].as_u64().expect("a number") + 1;
+    let start = r#""durability":"flush","after_crash":false,"unsigned":"#;
+    forged(dir.path(), end, "start", &format!("{start}1000000000000000"));
+    forged(dir.path(), end + 1, "start", &format!("{start}{}", u64::MAX));
+    forged(dir.path(), end + 2, "gap", &format!(r#""from":"x","to":"x","count":{},"reason":"x""#, u64::MAX));
+    forged(dir.path(), end + 3, "gap", &format!(r#""from":"x","to":"x","count":{},"reason":"x""#, u64::MAX));
+    fs::remove_file(dir.path().join("holds")).expect("removed");
+    for _ in 0..2 {
+        assert_eq!(holds(dir.path()).expect("read").first().map(|h| h.selection.clone()), Some(of_user("held")));
+        grow(options(dir.path()), 1);
+        let report = check(dir.path(), &[]);
+        assert_eq!((report.findings, report.taken_over), (vec![], 4));
+    }
+    // A number that nothing comes after is no record's.
+    let file = segment_files(dir.path()).pop().expect("one");
+    let before = fs::read_to_string(&file).expect("read");
+    forged(dir.path(), u64::MAX, "stop", r#""reason":"x""#);
+    grow(options(dir.path()), 1);
+    assert!(fs::read_to_string(&file).expect("read").starts_with(&before));
+    assert_eq!(check(dir.path(), &[]).findings, []);
+}
+
+#[test]
+fn a_rotation_that_was_killed_can_be_taken_back() {
+    let (dir, left) = (temp(), temp());
+    grow(options(dir.path()), 3);
+    let new = LogOptions { signing_seed: SigningSeed::from_bytes([6; 32]), ..options(dir.path()) };
+    let storage = Killed::on(Disk, dir.path(), left.path(), |what, path| what == "replaced" && path.ends_with("holds"));
+    runtime().block_on(async {
+        DecisionLog::open_on(storage, new).expect("opens").close("test").await.expect("closes");
+    });
+    assert_eq!(fs::read_to_string(left.path().join("keys")).expect("read").lines().count(), 2);
+    assert_eq!(codes(&check(left.path(), &[])), [FindingCode::UnsignedTail]);
+    grow(options(left.path()), 1);
+    assert_eq!(check(left.path(), &[]).findings, []);
+    assert_eq!(fs::read_to_string(left.path().join("keys")).expect("read").lines().count(), 1);
+}
+
+#[test]
+fn a_hand_over_outlives_the_next_rotation() {
+    let (dir, left) = (temp(), temp());
+    grow(options(dir.path()), 3);
+    let seed = |n| SigningSeed::from_bytes([n; 32]);
+    let second = LogOptions { signing_seed: seed(6).replacing(&seed(5)), ..options(dir.path()) };
+    // The hand-over is there, and no later checkpoint.
+    let storage = Killed::on(Disk, dir.path(), left.path(), |what, path| {
+        what == "replaced"
+            && path.to_string_lossy().contains("/checkpoints/")
+            && fs::read_to_string(path).is_ok_and(|text| text.contains("next-key"))
+    });
+    runtime().block_on(async {
+        DecisionLog::open_on(storage, second).expect("opens").close("test").await.expect("closes");
+    });
+    assert_eq!(check(left.path(), &[]).findings, []);
+    grow(LogOptions { signing_seed: seed(7).replacing(&seed(6)), ..options(left.path()) }, 1);
+    let report = check(left.path(), &[]);
+    assert_eq!((report.findings, report.hand_overs.len()), (vec![], 2));
+}
+
+#[test]
+fn what_a_full_disk_took_is_explained_while_it_is_full() {
+    let (dir, left) = (temp(), temp());
+    let storage = Killed::on(super::writing::full_disk(24 * 1024), dir.path(), left.path(), |what, path| {
+        what == "removed" && is_segment(path)
+    });
+    runtime().block_on(async {
+        let small = LogOptions { segment_bytes: 4096, ..options(dir.path()) };
+        let log = DecisionLog::open_on(storage, small).expect("opens");
+        let begun = Instant::now();
+        while !left.path().join("checkpoint").exists() {
+            log.append(entry_of("x", "x", 0, ""), soon()).await.expect("the oldest make room");
+            assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", log.health());
+        }
+        log.close("test").await.expect("closes");
+    });
+    let report = check(left.path(), &[]);
+    let found = codes(&report);
+    assert!(found.iter().all(|code| *code == FindingCode::UnsignedTail), "{:?}", report.findings);
+    assert!(report.first_seq > 0, "a segment is gone");
+}
