@@ -5,7 +5,6 @@
 //! to read only those after it. It is a signed note: nobody makes the server forget a hold by changing it. Without it, or
 //! when one of the log's keys did not sign it, all records are read.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +14,7 @@ use crate::decisions::doubt::Starts;
 use crate::decisions::lines::Lines;
 use crate::decisions::ranges::Ranges;
 use crate::decisions::segments::{self, Segment};
-use crate::decisions::tree_files::{latest_size, read_keys};
+use crate::decisions::tree_files::{latest_size, read_keys, read_text};
 use crate::decisions::{LogError, PruneRecord, Record, RecordType, Selection, StartRecord, Storage};
 use crate::tlog::{Note, VerifierKey};
 
@@ -86,6 +85,12 @@ fn or_all<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Selection
     Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
+/// Whether a hold can have this name.
+fn is_name(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(fits)
+}
+
 impl Hold {
     pub(super) fn record(&self, action: HoldAction, timestamp: String) -> HoldRecord {
         HoldRecord {
@@ -103,8 +108,7 @@ impl Hold {
     /// Whether it can be placed.
     pub(super) fn check(&self, others: &[Self]) -> Result<(), LogError> {
         let fault = |message: String| Err(LogError::Hold { message });
-        let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-        if self.name.is_empty() || self.name.len() > MAX_NAME || !self.name.bytes().all(fits) {
+        if !is_name(&self.name) {
             let name = &self.name;
             return fault(format!("`{name}` is no name of a hold: write 1 to {MAX_NAME} of `A-Z a-z 0-9 . _ -`"));
         }
@@ -182,21 +186,36 @@ impl Kept {
                     "a record that changes a hold or tells of a deletion was not signed, and is not believed"
                 );
             } else {
-                kept.take(&record);
+                kept.take(dir, &record);
             }
             kept.upto = kept.upto.max(seq.saturating_add(1));
         }
         Ok(kept)
     }
 
+    /// Takes over the holds that the list of the log before says, whose keys are `keys`, but for those that a record of this
+    /// one speaks of: a start that was killed has not stated them yet.
+    pub(super) fn inherit(&mut self, dir: &Path, segments: &[Segment], keys: &[VerifierKey]) -> Result<(), LogError> {
+        let Ok(Some(before)) = Self::stored(dir, keys) else { return Ok(()) };
+        let (mut records, mut starts) = (Vec::new(), Starts::default());
+        for segment in segments {
+            let path = segments::envelope_path(dir, segment.first_seq);
+            Self::default().look(&path, &mut records, &mut starts)?;
+        }
+        let spoken: Vec<String> = records.iter().filter_map(Record::hold).map(|hold| hold.name).collect();
+        let known = |name: &String| spoken.contains(name);
+        self.holds.extend(before.holds.into_iter().filter(|hold| !known(&hold.name)));
+        Ok(())
+    }
+
     /// What the file says; `None` when there is none.
     pub(super) fn stored(dir: &Path, keys: &[VerifierKey]) -> Result<Option<Self>, LogError> {
         let path = path(dir);
         let foreign = |message: String| LogError::Foreign { path: path.clone(), message };
-        let text = match fs::read_to_string(&path) {
+        let text = match read_text(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(foreign("it is not UTF-8".to_owned())),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(foreign(e.to_string())),
             Err(e) => return Err(LogError::io("read", &path, &e)),
         };
         let note = Note::parse(&text).map_err(|e| foreign(e.to_string()))?;
@@ -244,7 +263,7 @@ impl Kept {
         Ok(())
     }
 
-    fn take(&mut self, record: &Record) {
+    fn take(&mut self, dir: &Path, record: &Record) {
         match record.head.r#type {
             RecordType::Hold => {
                 let Some(hold) = record.hold() else { return };
@@ -256,17 +275,26 @@ impl Kept {
             }
             RecordType::Prune => {
                 if let Some(prune) = record.prune() {
+                    let erased = self.erased.clone();
                     self.deleted(&prune);
+                    // Killed before they were deleted: what was erased of them has to be told of as before.
+                    if prune.what == "bodies" && segments::body_path(dir, prune.first_seq).exists() {
+                        self.erased = erased;
+                    }
                 }
             }
             _ => {}
         }
     }
 
-    /// Whether something is no longer held by it, or not as it was, or is to have been deleted.
+    /// Whether something is no longer held by it, or not as it was, or is to have been deleted; or it is no hold that a
+    /// server places.
     fn loses_by(&self, record: &Record) -> bool {
         match record.hold() {
-            Some(hold) => hold.action == HoldAction::Release || self.holds.iter().any(|h| h.name == hold.name),
+            Some(hold) => {
+                let known = self.holds.iter().any(|h| h.name == hold.name);
+                hold.action == HoldAction::Release || known || self.holds.len() >= MAX_HOLDS || !is_name(&hold.name)
+            }
             None => record.head.r#type == RecordType::Prune,
         }
     }

@@ -12,8 +12,9 @@ use crate::decisions::hold::Kept;
 use crate::decisions::notary::Notary;
 use crate::decisions::resume::{Known, Refused, Resumed, resume, set_aside, successor};
 use crate::decisions::segments::{self, DirLock, Recovered, Segment};
-use crate::decisions::{LogError, LogOptions, StartRecord, Storage, erase};
-use crate::tlog::{Checkpoint, VerifierKey};
+use crate::decisions::tree_files::read_keys;
+use crate::decisions::{LogError, LogOptions, StartRecord, Storage, erase, retention};
+use crate::tlog::Checkpoint;
 
 /// Longest origin and label, in bytes: they stand in every envelope.
 const MAX_NAME: usize = 255;
@@ -63,13 +64,25 @@ pub(super) fn open(
     // Of a key that is not ours, the list of holds is made again from the records: whoever can change it can change the
     // list of keys. Without records, the list is all there is.
     let named = found.origin.as_ref().or(signed.as_ref().or(before).map(|c| &c.origin)).unwrap_or(&options.origin);
-    let seeds = [Some(options.signing_seed.clone()), options.signing_seed.previous()].into_iter().flatten();
-    let trusted: Vec<VerifierKey> = seeds.filter_map(|s| Some(s.under(named).ok()?.verifier().clone())).collect();
+    let seeds: Vec<_> =
+        [Some(options.signing_seed.clone()), options.signing_seed.previous()].into_iter().flatten().collect();
+    let ours =
+        |name: &str| seeds.iter().filter_map(|s| Some(s.under(name).ok()?.verifier().clone())).collect::<Vec<_>>();
+    let mut trusted = ours(named);
+    if found.origin.is_none() {
+        // A start that was killed may have begun a log of another name and signed the list under it.
+        let listed = read_keys(dir).unwrap_or_default();
+        trusted.extend(listed.into_iter().filter(|key| ours(key.name()).contains(key)));
+    }
     let end = if found.origin.is_some() { found.next_seq } else { u64::MAX };
     let ends = (signed.as_ref().map_or(0, |c| c.size), end);
     let mut kept = Kept::read(dir, &found.segments, &trusted, ends)?;
     // Not before the lock is taken: another process may be erasing.
     erase::finish(storage.as_ref(), dir, &mut found.segments, &kept.erased);
+    retention::finish(storage.as_ref(), dir, &mut found.segments, &kept);
+    if let Some(before) = segments::previous_origin(dir, &found.segments)? {
+        kept.inherit(dir, &found.segments, &ours(&before))?;
+    }
     if found.origin.is_none() {
         kept = Kept { holds: kept.holds, ..Kept::default() };
     }

@@ -183,9 +183,13 @@ impl Builder<'_> {
     }
 }
 
-/// Moves all of a log into `<dir>/damaged/<time>` and says where that is; `None` when there is nothing.
+/// Bytes that must be free before a log is set aside: another is begun in its place.
+const ROOM: usize = 256 * 1024;
+
+/// Moves all of a log into `<dir>/damaged/<time>` and says where that is; `None` when there is nothing. Of its list of
+/// holds a copy: until the new log states them, they are nowhere else.
 pub(super) fn set_aside(storage: &Arc<dyn Storage>, dir: &Path, now: Timestamp) -> Result<Option<PathBuf>, LogError> {
-    let nothing = |name: &std::ffi::OsStr| name == "lock" || name == "damaged";
+    let nothing = |name: &std::ffi::OsStr| ["lock", "damaged", "holds", "room"].iter().any(|other| name == *other);
     let entries = std::fs::read_dir(dir).map_err(|e| LogError::io("read", dir, &e))?;
     let names: Vec<std::ffi::OsString> = entries.flatten().map(|e| e.file_name()).filter(|n| !nothing(n)).collect();
     let bodies = dir.join("bodies");
@@ -193,8 +197,15 @@ pub(super) fn set_aside(storage: &Arc<dyn Storage>, dir: &Path, now: Timestamp) 
     if names.iter().all(|name| name == "bodies") && empty(&bodies) {
         return Ok(None);
     }
+    let room = dir.join("room");
+    let free = storage.replace(&room, &vec![0; ROOM]);
+    storage.remove(&room).map_err(|e| LogError::io("delete", &room, &e))?;
+    free.map_err(|e| LogError::io("write", &room, &e))?;
     let aside = dir.join("damaged").join(compact(now));
     storage.make_dir(&aside).map_err(|e| LogError::io("create", &aside, &e))?;
+    if let Ok(holds) = std::fs::read(dir.join("holds")) {
+        storage.replace(&aside.join("holds"), &holds).map_err(|e| LogError::io("write", &aside, &e))?;
+    }
     for name in names {
         let (from, to) = (dir.join(&name), aside.join(&name));
         std::fs::rename(&from, to).map_err(|e| LogError::io("set aside", &from, &e))?;

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::decisions::entry::rfc3339;
+use crate::decisions::hold::Kept;
 use crate::decisions::keeping::Hand;
 use crate::decisions::record::{PruneRecord, RecordType};
 use crate::decisions::segments::{self, Segment};
 use crate::decisions::tree_files::tile_path;
 use crate::decisions::writer::{Lines, Writer, length};
-use crate::decisions::{Author, LogError, Pruned, Ranges};
+use crate::decisions::{Author, LogError, Pruned, Ranges, Storage};
 use crate::tlog::{Hash, TILE_WIDTH, TileId};
 
 /// How long a deletion that failed is left alone: each try writes a record.
@@ -406,6 +407,26 @@ impl Writer {
             );
         }
     }
+}
+
+/// Ends deletions of segments that were cut off: signed records tell of them. The newest segment is never one.
+pub(super) fn finish(storage: &dyn Storage, dir: &Path, segments: &mut Vec<Segment>, kept: &Kept) {
+    let Some(newest) = segments.last().map(|s| s.first_seq) else { return };
+    segments.retain(|segment| {
+        let first = segment.first_seq;
+        let last = segments::last_seq(&segments::envelope_path(dir, first)).unwrap_or(first);
+        if first == newest || !kept.gone.contains(first) || !kept.gone.contains(last) {
+            return true;
+        }
+        let paths = [segments::body_path(dir, first), segments::envelope_path(dir, first)];
+        match paths.iter().try_for_each(|path| storage.remove(path)) {
+            Ok(()) => false,
+            Err(error) => {
+                tracing::warn!(segment = first, %error, "a deletion that is on record could not be ended");
+                true
+            }
+        }
+    });
 }
 
 /// Why something goes before its record is written.

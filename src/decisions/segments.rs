@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::decisions::lines::read_line;
-use crate::decisions::record::{Head, MAX_ENVELOPE, RecordType};
+use crate::decisions::record::{Head, MAX_ENVELOPE, RecordType, StartRecord};
 use crate::decisions::{LogError, Storage};
+use crate::tlog::Checkpoint;
 
 const SUFFIX: &str = ".jsonl";
 /// Bytes of a line that are looked at: more than any record has.
@@ -66,7 +67,9 @@ pub(super) fn segments(dir: &Path) -> Result<Vec<Segment>, LogError> {
 
 fn first_seq(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX)?;
-    (digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
+    let number = (digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?;
+    // No log gets as far as the last numbers there are.
+    number.filter(|number| *number < u64::MAX - u64::from(u32::MAX))
 }
 
 /// Where writing goes on.
@@ -139,6 +142,18 @@ pub(super) fn head(dir: &Path, segments: &[Segment], seq: u64) -> Result<Option<
         }
     }
     Ok(serde_json::from_slice(&line).ok().filter(|head: &Head| head.seq == seq))
+}
+
+/// The name of the log in whose place this one was begun, as its first record says if it is there.
+pub(super) fn previous_origin(dir: &Path, segments: &[Segment]) -> Result<Option<String>, LogError> {
+    let Some(first) = segments.first().filter(|s| s.first_seq == 0) else { return Ok(None) };
+    let path = envelope_path(dir, first.first_seq);
+    let fault = |e: io::Error| LogError::io("read", &path, &e);
+    let mut line = Vec::new();
+    read_line(&mut BufReader::new(File::open(&path).map_err(fault)?), &mut line, MOST).map_err(fault)?;
+    let start: Option<StartRecord> = serde_json::from_slice(&line).ok();
+    let previous = start.and_then(|start| start.previous);
+    Ok(previous.and_then(|previous| Checkpoint::parse_anchor(&previous)).map(|checkpoint| checkpoint.origin))
 }
 
 /// The number of the last whole record of a file.

@@ -58,16 +58,34 @@ pub(super) fn tiles(dir: &Path, level: u32) -> Vec<TileId> {
     found
 }
 
+/// Longest file of these, in bytes: a list of holds.
+const MOST: u64 = 64 << 20;
+
+/// What a file holds. What is no file could be read for ever, and none of the tree's is long.
+pub(super) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let found = fs::metadata(path)?;
+    if !found.is_file() || found.len() > MOST {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no file, or too long"));
+    }
+    fs::read(path)
+}
+
+/// The same as text.
+pub(super) fn read_text(path: &Path) -> io::Result<String> {
+    let wrong = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8");
+    String::from_utf8(read_bytes(path)?).map_err(wrong)
+}
+
 /// Reads a tile; where a partial tile is gone, from the full one of the same place.
 pub(super) fn read_tile(dir: &Path, id: TileId) -> Result<Tile, LogError> {
     let path = tile_path(dir, id);
-    match fs::read(&path) {
+    match read_bytes(&path) {
         Ok(bytes) if bytes.len() != id.length() => {
             Err(TlogError::Tile { path: id.to_string(), found: bytes.len(), wanted: id.length() }.into())
         }
         Ok(bytes) => Ok(Tile::parse(id, &bytes)?),
         Err(e) if e.kind() == io::ErrorKind::NotFound && !id.is_full() => {
-            let bytes = fs::read(tile_path(dir, id.full())).map_err(|_| LogError::io("read", &path, &e))?;
+            let bytes = read_bytes(&tile_path(dir, id.full())).map_err(|_| LogError::io("read", &path, &e))?;
             Ok(Tile::parse(id, &bytes)?)
         }
         Err(e) => Err(LogError::io("read", &path, &e)),
@@ -101,10 +119,10 @@ pub(super) fn cosigned(dir: &Path) -> Result<Vec<(PathBuf, Note, Checkpoint)>, L
 
 /// Reads a signed checkpoint; `None` when there is no such file.
 pub(super) fn read_note(path: &Path) -> Result<Option<(Note, Checkpoint)>, LogError> {
-    let text = match fs::read_to_string(path) {
+    let text = match read_text(path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(foreign(path, "it is not UTF-8")),
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(foreign(path, &e.to_string())),
         Err(e) => return Err(LogError::io("read", path, &e)),
     };
     let read = Note::parse(&text).and_then(|note| Checkpoint::parse(&note.text).map(|checkpoint| (note, checkpoint)));
@@ -132,7 +150,7 @@ fn listed(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
 /// The verifier keys that the log says it was signed with, oldest first. Whoever can change the log can change them.
 pub(super) fn read_keys(dir: &Path) -> Result<Vec<VerifierKey>, LogError> {
     let path = keys_path(dir);
-    let text = match fs::read_to_string(&path) {
+    let text = match read_text(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(LogError::io("read", &path, &e)),

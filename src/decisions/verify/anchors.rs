@@ -120,7 +120,7 @@ struct Event {
     #[serde(default, rename = "auditID")]
     audit_id: Option<String>,
     #[serde(default)]
-    annotations: BTreeMap<String, String>,
+    annotations: Option<BTreeMap<String, Value>>,
 }
 
 impl Found<'_> {
@@ -161,6 +161,9 @@ impl Found<'_> {
             return Ok(());
         }
         let before = self.count();
+        if let Some(text) = &text {
+            self.notes_among(text);
+        }
         let mut reader = io::Cursor::new(begin).chain(reader);
         let (mut line, mut number) = (Vec::new(), 0);
         while let Some(read) = read_line(&mut reader, &mut line, MAX_LINE).map_err(fault)? {
@@ -178,6 +181,31 @@ impl Found<'_> {
             documents.iter().for_each(|document| self.document(document, 0));
         }
         Ok(())
+    }
+
+    /// Notes in a text that holds something else too.
+    fn notes_among(&mut self, text: &str) {
+        /// Lines of a checkpoint with its extensions, at most.
+        const LONGEST: usize = 32;
+        let lines: Vec<&str> = text.lines().collect();
+        let is_signature = |line: Option<&&str>| line.is_some_and(|line| line.starts_with("\u{2014} "));
+        let mut at = 0;
+        while at < lines.len() {
+            let first = at;
+            at += 1;
+            if !is_signature(lines.get(first)) {
+                continue;
+            }
+            while is_signature(lines.get(at)) {
+                at += 1;
+            }
+            // The shortest text before it that is a checkpoint: origin, size and root, and then perhaps more.
+            let begins = (4..=LONGEST).filter_map(|lines| first.checked_sub(lines));
+            let note = |begin: usize| signed(&(lines.get(begin..at)?.join("\n") + "\n")).map(|found| (begin, found));
+            if let Some((begin, (note, checkpoint))) = begins.filter_map(note).next() {
+                self.take(checkpoint, Some(note), u64::try_from(begin + 1).unwrap_or(u64::MAX));
+            }
+        }
     }
 
     fn count(&self) -> u64 {
@@ -218,8 +246,8 @@ impl Found<'_> {
         if let Some(checkpoint) = Checkpoint::parse_anchor(text.trim()) {
             return self.take(checkpoint, None, number);
         }
-        if text.starts_with("{\"time\":") {
-            return self.history(text, number);
+        if text.contains("\"note\"") {
+            self.history(text, number);
         }
         // Most events have none: look before parsing.
         if !text.contains(KEY) {
@@ -227,7 +255,9 @@ impl Found<'_> {
         }
         let mut take = |event: &str| {
             let Ok(event) = serde_json::from_str::<Event>(event) else { return Ok::<bool, Infallible>(false) };
-            event.annotations.iter().for_each(|(key, value)| self.annotation(key, value, number));
+            for (key, value) in event.annotations.iter().flatten() {
+                self.annotation(key, value.as_str().unwrap_or_default(), number);
+            }
             Ok(event.audit_id.is_some())
         };
         // What holds no event holds no checkpoint.
@@ -283,6 +313,11 @@ mod tests {
             list.to_string(),
             pretty,
             json!({"message": list.to_string()}).to_string(),
+            format!("{}{}\n", note(1), checkpoint(2)),
+            format!("# kept by hand\n{}\n{}\n", note(1), checkpoint(2)),
+            format!("{}\n{}# and so on\n", checkpoint(1), note(2)),
+            format!("{}{}\n", note(1), json!({"note": note(2), "time": "2026-01-01T00:00:00Z"})),
+            format!("{}\n{}\n", event(1), event(2).to_string().replace("{\"validate", "{\"x\":null,\"validate")),
         ] {
             let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
             gzip.write_all(text.as_bytes()).expect("compressed");

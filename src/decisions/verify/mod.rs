@@ -127,7 +127,7 @@ fn attempt(
     let mut keys = if options.keys.is_empty() { listed.clone() } else { options.keys.clone() };
     follow_hand_overs(dir, &mut keys, &mut report)?;
     let mut witnessed = Witnessed::new(policy);
-    let (mut anchors, mut unused) = (Vec::new(), None);
+    let mut anchors = Vec::new();
     if let Some((note, checkpoint)) = &latest {
         report.origin = Some(checkpoint.origin.clone());
         report.checkpoint = Some(checkpoint.clone());
@@ -144,10 +144,7 @@ fn attempt(
             Err(error) => report.find(Finding::whole(FindingCode::Signature, format!("the checkpoint is {error}"))),
         }
         let in_order = !listed.windows(2).any(|pair| pair.first() == pair.last());
-        // A start under a new key that was killed before it signed: the next one ends it.
-        unused = listed.last().filter(|_| listed.iter().rev().nth(1) == report.signed_by.as_ref()).cloned();
-        let ends = unused.is_some() || listed.last() == report.signed_by.as_ref();
-        if report.signed_by.is_some() && !(ends && in_order) {
+        if report.signed_by.is_some() && (listed.last() != report.signed_by.as_ref() || !in_order) {
             let message = "the list in `keys` does not end with the key that signed the checkpoint".to_owned();
             report.find(Finding::whole(FindingCode::Checkpoint, message));
         }
@@ -198,7 +195,6 @@ fn attempt(
     // Where nobody known signed the checkpoint, the same is said of it already.
     let mut owed = Vec::new();
     if report.signed_by.is_some() {
-        keys.extend(unused);
         match Kept::stored(dir, &keys) {
             Ok(kept) => owed = kept.unwrap_or_default().owed,
             Err(error) => report.find(Finding::whole(FindingCode::Checkpoint, error.to_string())),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::decisions::LogError;
-use crate::decisions::tree_files::{read_tile, tile_path, tiles};
+use crate::decisions::tree_files::{read_bytes, read_tile, tile_path, tiles};
 use crate::tlog::{Checkpoint, Hash, TILE_WIDTH, Tile, TileId, Tree, TreeReader, is_consistent};
 
 /// Leaves under one tile of leaf hashes.
@@ -58,7 +58,7 @@ impl<'d> Stored<'d> {
         let path = tile_path(self.dir, id);
         let last = id.index.saturating_mul(WIDTH).saturating_add(u64::from(id.width) - 1);
         let Some(wide) = TileId::holding(id.level, last, self.size).filter(|_| id.width > 0) else { return false };
-        let (Ok(bytes), Ok(wide)) = (std::fs::read(path), self.read(wide)) else { return false };
+        let (Ok(bytes), Ok(wide)) = (read_bytes(&path), self.read(wide)) else { return false };
         !wide.bytes().starts_with(&bytes) || bytes.len() != id.length()
     }
 
