@@ -107,14 +107,14 @@ impl Storage for Disk {
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
             file.write_all(bytes)
         };
-        match (write(), path.parent()) {
-            (Err(e), Some(dir)) if e.kind() == io::ErrorKind::NotFound => {
-                self.make_dir(dir)?;
-                write()?;
-            }
-            (other, _) => other?,
-        }
-        fs::rename(&draft, path)
+        let written = match (write(), path.parent()) {
+            (Err(e), Some(dir)) if e.kind() == io::ErrorKind::NotFound => self.make_dir(dir).and_then(|()| write()),
+            (other, _) => other,
+        };
+        written.and_then(|()| fs::rename(&draft, path)).inspect_err(|_| {
+            // On a full disk half a file would take the little that is left.
+            let _ = fs::remove_file(&draft);
+        })
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -162,5 +162,22 @@ impl Appendable for DiskFile {
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
             Err(e) => Err(e),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_replaced_leaves_nothing() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("below/file");
+        Disk.replace(&path, b"one").expect("replaced");
+        assert_eq!(fs::read(&path).expect("read"), b"one");
+        // A directory is in the way.
+        fs::create_dir(dir.path().join("taken")).expect("made");
+        assert!(Disk.replace(&dir.path().join("taken"), b"two").is_err());
+        assert!(!dir.path().join("taken.new").exists());
     }
 }
